@@ -1,0 +1,1 @@
+"""Dynamo workers of our own, and the tiny model that they serve."""

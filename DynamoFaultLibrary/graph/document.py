@@ -1,0 +1,127 @@
+"""A DynamoGraphDeployment document: found, parsed, edited, written."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from DynamoFaultLibrary.errors import GraphError
+from DynamoFaultLibrary.graph.service import AlphaService, BetaService, Service
+
+KIND = "DynamoGraphDeployment"
+SHAPES = {"nvidia.com/v1alpha1": "services", "nvidia.com/v1beta1": "components"}
+
+
+class Graph:
+    """A graph: a name and services. Edits change the document; whatever they do not touch stays as it was."""
+
+    def __init__(self, document: dict[str, Any], source: str) -> None:
+        self.document = document
+        self.source = source
+        self.services = {service.name: service for service in _services(document, source)}
+
+    @classmethod
+    def load(cls, path: Path) -> "Graph":
+        """Read the one DynamoGraphDeployment in a YAML file; other documents in the file are left aside.
+
+        Raises:
+            GraphError: the file is missing, is not YAML, or holds no graph or more than one.
+        """
+        try:
+            documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise GraphError(f"cannot read graph file '{path}': {error.strerror}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise GraphError(f"graph file '{path}' is not YAML: {' '.join(str(error).split())}") from error
+        graphs = [item for item in documents if isinstance(item, dict) and item.get("kind") == KIND]
+        if len(graphs) != 1:
+            kinds = [item.get("kind") if isinstance(item, dict) else type(item).__name__ for item in documents]
+            raise GraphError(f"'{path}' must hold one {KIND}, but its documents are of kind {kinds}")
+        return cls(graphs[0], str(path))
+
+    @property
+    def name(self) -> str:
+        """`metadata.name`."""
+        return str(self.document["metadata"]["name"])
+
+    @property
+    def frontend(self) -> Service:
+        """The service that clients talk to.
+
+        Raises:
+            GraphError: the graph has none.
+        """
+        for service in self.services.values():
+            if service.is_frontend:
+                return service
+        raise GraphError(f"graph '{self.name}' has no frontend among its services {list(self.services)} ({self.source})")
+
+    @property
+    def workers(self) -> list[Service]:
+        """All services but the frontend, in the order of the document."""
+        return [service for service in self.services.values() if not service.is_frontend]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of the whole graph (`spec.envs` in v1alpha1, `spec.env` in v1beta1)."""
+        spec = self.document["spec"]
+        entries = spec.get("envs") or spec.get("env") or []
+        return {str(entry["name"]): str(entry["value"]) for entry in entries if "value" in entry}
+
+    def service(self, name: str) -> Service:
+        """Return the service of that name.
+
+        Raises:
+            GraphError: there is none; the message lists those that exist.
+        """
+        try:
+            return self.services[name]
+        except KeyError:
+            raise GraphError(f"graph '{self.name}' has no service '{name}'; it has {list(self.services)}") from None
+
+    def set_model(self, model: str) -> None:
+        """Put `model` where the workers' arguments name theirs, and take the old served name away."""
+        changed = False
+        for service in self.workers:
+            option = service.model_option
+            if option:
+                service.set_argument(option, model)
+                for served in ("--model-name", "--served-model-name"):
+                    if service.argument(served):
+                        service.set_argument(served, model)
+                changed = True
+        if not changed:
+            raise GraphError(f"no worker of graph '{self.name}' names a model in its arguments ({self.source})")
+
+    def copy(self) -> "Graph":
+        """An independent copy."""
+        return Graph(copy.deepcopy(self.document), self.source)
+
+    def to_yaml(self) -> str:
+        """The document as YAML."""
+        return yaml.safe_dump(self.document, sort_keys=False)
+
+
+def _services(document: dict[str, Any], source: str) -> Iterator[Service]:
+    version = document.get("apiVersion")
+    field = SHAPES.get(str(version))
+    if field is None:
+        raise GraphError(f"apiVersion of graph '{source}' must be one of {list(SHAPES)}, not {version!r}")
+    if not isinstance(document.get("metadata"), dict) or not document["metadata"].get("name"):
+        raise GraphError(f"graph '{source}' needs a metadata.name")
+    spec = document.get("spec")
+    found = spec.get(field) if isinstance(spec, dict) else None
+    if field == "services" and isinstance(found, dict) and found:
+        entries = [(str(name), entry if entry is not None else {}) for name, entry in found.items()]
+    elif field == "components" and isinstance(found, list) and found:
+        entries = [(str(entry.get("name", "")) if isinstance(entry, dict) else "", entry) for entry in found]
+    else:
+        shape = "a map of services" if field == "services" else "a list of components"
+        raise GraphError(f"spec.{field} of graph '{source}' must be {shape} with an entry or more, not {found!r}")
+    view = AlphaService if field == "services" else BetaService
+    for name, entry in entries:
+        if not name or not isinstance(entry, dict):
+            raise GraphError(f"spec.{field} of graph '{source}' has an entry without a name or fields: {entry!r}")
+        yield view(name, entry)

@@ -1,0 +1,198 @@
+"""One service of a graph: the same view on v1alpha1's map entry and v1beta1's list entry.
+
+A view holds no state of its own: it reads and edits the document that it was made from, so whatever it does not know
+stays as it was written. Field names: upstream's DynamoGraphDeployment CRD (`nvidia.com/v1alpha1`, `nvidia.com/v1beta1`).
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, cast
+
+from DynamoFaultLibrary.errors import GraphError
+
+Document = dict[str, Any]
+
+FRONTEND = "frontend"
+MODEL_OPTIONS = ("--model-path", "--model")
+"""Where the engines take their model from; `dynamo.vllm` says --model, the others --model-path."""
+
+
+class Service(ABC):
+    """A named service with replicas."""
+
+    def __init__(self, name: str, document: Document) -> None:
+        self.name = name
+        self.document = document
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, replicas={self.replicas})"
+
+    @property
+    @abstractmethod
+    def role(self) -> str:
+        """`frontend`, `worker`, `prefill`, `decode` or another role that the CRD knows."""
+
+    @property
+    @abstractmethod
+    def container(self) -> Document:
+        """The main container: `image`, `command`, `args`, `env`."""
+
+    @property
+    @abstractmethod
+    def gpus(self) -> int:
+        """Number of GPUs that one replica asks for."""
+
+    @property
+    def is_frontend(self) -> bool:
+        """Whether clients talk to this service."""
+        return self.role == FRONTEND
+
+    @property
+    def replicas(self) -> int:
+        """Wanted number of replicas; the CRD's default is 1."""
+        value = self.document.get("replicas", 1)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise GraphError(f"replicas of service '{self.name}' must be a whole number of 0 or more, not {value!r}")
+        return value
+
+    @replicas.setter
+    def replicas(self, value: int) -> None:
+        if value < 1:
+            raise GraphError(f"service '{self.name}' needs 1 replica or more, not {value}")
+        self.document["replicas"] = value
+
+    @property
+    def image(self) -> str | None:
+        """Container image, if one is named."""
+        return cast("str | None", self.container.get("image"))
+
+    @image.setter
+    def image(self, value: str) -> None:
+        self.container["image"] = value
+
+    @property
+    def command(self) -> list[str]:
+        """The command line: `command` followed by `args`."""
+        return [str(part) for part in [*(self.container.get("command") or []), *self.args]]
+
+    @property
+    def args(self) -> list[str]:
+        """Arguments, as a list that edits write back through `set_argument`."""
+        return [str(part) for part in self.container.get("args") or []]
+
+    def argument(self, option: str) -> str | None:
+        """Value of ``--option value`` or ``--option=value``; None when it is absent or has no value."""
+        args = self.args
+        for index, part in enumerate(args):
+            if part == option:
+                following = args[index + 1 : index + 2]
+                return following[0] if following and not following[0].startswith("--") else None
+            if part.startswith(f"{option}="):
+                return part.partition("=")[2]
+        return None
+
+    def set_argument(self, option: str, value: str | None = None) -> None:
+        """Set ``--option value``, in place when the option is there, else at the end; no value makes it a flag."""
+        args = self.args
+        kept: list[str] = []
+        place = None
+        index = 0
+        while index < len(args):
+            part = args[index]
+            name, joined, _ = part.partition("=")
+            index += 1
+            if name != option:
+                kept.append(part)
+                continue
+            place = len(kept) if place is None else place
+            if not joined and index < len(args) and not args[index].startswith("--"):
+                index += 1
+        place = len(kept) if place is None else place
+        kept[place:place] = [option] if value is None else [option, value]
+        self.container["args"] = kept
+
+    @property
+    @abstractmethod
+    def environment(self) -> dict[str, str]:
+        """Plain name/value variables of the service. Entries with `valueFrom` are left to the cluster."""
+
+    @abstractmethod
+    def set_variable(self, name: str, value: str) -> None:
+        """Set an environment variable."""
+
+    @property
+    def model_option(self) -> str | None:
+        """The option that names the model in this service's arguments, if any."""
+        return next((option for option in MODEL_OPTIONS if self.argument(option)), None)
+
+
+class AlphaService(Service):
+    """`spec.services.<Name>` of v1alpha1."""
+
+    @property
+    def role(self) -> str:
+        return str(self.document.get("subComponentType") or self.document.get("componentType") or "worker")
+
+    @property
+    def is_frontend(self) -> bool:
+        return self.document.get("componentType") == FRONTEND
+
+    @property
+    def container(self) -> Document:
+        spec = self.document.setdefault("extraPodSpec", {})
+        return cast("Document", spec.setdefault("mainContainer", {}))
+
+    @property
+    def gpus(self) -> int:
+        resources = self.document.get("resources") or {}
+        amounts = resources.get("limits") or resources.get("requests") or {}
+        return int(amounts.get("gpu", 0))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return _plain([*(self.document.get("envs") or []), *(self.container.get("env") or [])])
+
+    def set_variable(self, name: str, value: str) -> None:
+        # The main container's own entries win over the service's, so a variable is set where it already is.
+        in_container = any(entry.get("name") == name for entry in self.container.get("env") or [])
+        _set_entry((self.container, "env") if in_container else (self.document, "envs"), name, value)
+
+
+class BetaService(Service):
+    """One entry of `spec.components` of v1beta1."""
+
+    @property
+    def role(self) -> str:
+        return str(self.document.get("type") or "worker")
+
+    @property
+    def container(self) -> Document:
+        pod = self.document.setdefault("podTemplate", {}).setdefault("spec", {})
+        containers = pod.setdefault("containers", [])
+        for container in containers:
+            if container.get("name") == "main":
+                return cast("Document", container)
+        containers.append({"name": "main"})
+        return cast("Document", containers[-1])
+
+    @property
+    def gpus(self) -> int:
+        resources = self.container.get("resources") or {}
+        amounts = resources.get("limits") or resources.get("requests") or {}
+        return int(amounts.get("nvidia.com/gpu", 0))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return _plain(self.container.get("env") or [])
+
+    def set_variable(self, name: str, value: str) -> None:
+        _set_entry((self.container, "env"), name, value)
+
+
+def _plain(entries: list[Document]) -> dict[str, str]:
+    return {str(entry["name"]): str(entry["value"]) for entry in entries if "name" in entry and "value" in entry}
+
+
+def _set_entry(place: tuple[Document, str], name: str, value: str) -> None:
+    holder, key = place
+    entries = holder.get(key) or []
+    holder[key] = [entry for entry in entries if entry.get("name") != name] + [{"name": name, "value": value}]

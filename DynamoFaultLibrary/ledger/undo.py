@@ -1,0 +1,103 @@
+"""Undo recipes: data in the ledger, one idempotent function here that carries them out.
+
+| action | needs | does |
+|---|---|---|
+| ``continue`` | ``processes``: list of pid + start time | SIGCONT to each that still is the same process; verified: none is stopped |
+| ``end`` | ``group``, ``leader``: pid + start time, ``mark`` | SIGKILL to the process group; verified: nobody is left in it |
+| ``remove`` | ``path`` | deletes a directory tree; verified: it is gone |
+| ``respawn`` | ``name`` | starts a replica again; only the supervisor of its deployment can |
+"""
+
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from DynamoFaultLibrary.clock import wait_until
+from DynamoFaultLibrary.errors import RecoveryError
+from DynamoFaultLibrary.processes import STOPPED, ProcessId, group_members, read_variable
+
+DEPLOYMENT_VARIABLE = "DYNAMO_FAULT_DEPLOYMENT"
+"""Set in each process that a deployment starts: how a group is known as ours after its leader has died."""
+
+TIMEOUT = 2.0
+"""Seconds that one undo may take before it counts as failed."""
+
+Recipe = dict[str, Any]
+
+
+def undo(recipe: Recipe) -> str:
+    """Carry out `recipe` and verify it; calling it again does no harm. Returns what was found or done, for the log.
+
+    Raises:
+        RecoveryError: the recipe is unknown, or what it undoes is still there.
+    """
+    action = _ACTIONS.get(str(recipe.get("action")))
+    if action is None:
+        raise RecoveryError(f"unknown undo action {recipe.get('action')!r}; known are {list(_ACTIONS)}")
+    return action(recipe)
+
+
+def _continue(recipe: Recipe) -> str:
+    processes = [ProcessId.from_json(data) for data in recipe["processes"]]
+    present = [process for process in processes if process.send(signal.SIGCONT)]
+    if not wait_until(lambda: not any(process.state == STOPPED for process in present), TIMEOUT):
+        stopped = [process.pid for process in present if process.state == STOPPED]
+        raise RecoveryError(f"processes {stopped} are still stopped {TIMEOUT} s after SIGCONT")
+    return f"{len(present)} of {len(processes)} processes continued, the others are gone"
+
+
+def _end(recipe: Recipe) -> str:
+    leader = ProcessId.from_json(recipe["leader"])
+    mark = str(recipe["mark"])
+
+    def ours() -> list[ProcessId]:
+        found = ProcessId.of(leader.pid)
+        if found is not None and found != leader:
+            return []  # the pid has been given to a stranger, so the whole group was gone before
+        return [
+            member
+            for member in group_members(leader.pid)
+            if member == leader or read_variable(member.pid, DEPLOYMENT_VARIABLE) == mark
+        ]
+
+    before = ours()
+    for member in before:
+        member.send(signal.SIGKILL)
+
+    def gone() -> bool:
+        left = ours()
+        for member in left:
+            member.send(signal.SIGKILL)
+        return not left
+
+    if not wait_until(gone, TIMEOUT):
+        raise RecoveryError(f"process group {leader.pid} still has members {[member.pid for member in ours()]}")
+    return f"{len(before)} processes ended"
+
+
+def _remove(recipe: Recipe) -> str:
+    path = Path(recipe["path"])
+    if not path.exists():
+        return "was gone"
+
+    def gone() -> bool:
+        shutil.rmtree(path, ignore_errors=True)
+        return not path.exists()
+
+    if not wait_until(gone, TIMEOUT):
+        raise RecoveryError(f"directory '{path}' cannot be removed")
+    return "removed"
+
+
+def _respawn(recipe: Recipe) -> str:
+    raise RecoveryError(f"only the supervisor of its deployment can start '{recipe.get('name')}' again")
+
+
+_ACTIONS: dict[str, Callable[[Recipe], str]] = {
+    "continue": _continue,
+    "end": _end,
+    "remove": _remove,
+    "respawn": _respawn,
+}

@@ -1,0 +1,1 @@
+"""Requests and loads: sent from processes of their own, recorded one JSON line each."""

@@ -1,0 +1,129 @@
+"""One request over HTTP, measured: what is sent, what comes back, when."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from DynamoFaultLibrary.clock import monotonic, utc_text
+from DynamoFaultLibrary.engines.sequence import first_break
+from DynamoFaultLibrary.load.records import Outcome, Record, RequestSpec
+
+OnChunk = Callable[[Record], None]
+_DATA = b"data:"
+_DONE = b"[DONE]"
+
+
+async def exchange(client: httpx.AsyncClient, spec: RequestSpec, record: Record, on_chunk: OnChunk) -> None:
+    """Send `spec` and fill `record`; `on_chunk` is called after each chunk of a stream. Never raises but on cancel.
+
+    The header ``x-request-id`` carries our id: Dynamo's frontend writes it beside its own in its log.
+    """
+    record.started_at, record.started_monotonic_s = utc_text(), monotonic()
+    headers = {"x-request-id": spec.id}
+    try:
+        async with client.stream("POST", spec.path, json=spec.body, headers=headers, timeout=spec.timeout_s) as answer:
+            record.status = answer.status_code
+            if answer.status_code != 200:
+                record.outcome = Outcome.HTTP_ERROR
+                record.error = (await answer.aread()).decode(errors="replace")[:500]
+            elif spec.streaming:
+                await _read_stream(answer, record, on_chunk)
+            else:
+                _read_body(json.loads(await answer.aread()), record)
+    except httpx.TimeoutException as error:
+        record.outcome, record.error = Outcome.TIMEOUT, _describe(error)
+    except (httpx.HTTPError, ValueError) as error:
+        record.outcome, record.error = Outcome.CONNECTION, _describe(error)
+    except BaseException:
+        record.outcome = Outcome.CANCELLED
+        raise
+    finally:
+        record.ended_monotonic_s = monotonic()
+    if record.outcome is Outcome.OK:
+        _judge(spec, record)
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+async def _read_stream(answer: httpx.Response, record: Record, on_chunk: OnChunk) -> None:
+    rest = b""
+    last = record.started_monotonic_s
+    async for data in answer.aiter_raw():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if not line.startswith(_DATA):
+                continue
+            payload = line[len(_DATA) :].strip()
+            if payload == _DONE:
+                return
+            chunk = json.loads(payload)
+            if _take_chunk(chunk, record):
+                now = monotonic()
+                if record.ttft_s is None:
+                    record.ttft_s = now - record.started_monotonic_s
+                else:
+                    record.gaps_s.append(now - last)
+                last = now
+                on_chunk(record)
+
+
+def _take_chunk(chunk: dict[str, Any], record: Record) -> bool:
+    """Note one chunk; True when it carries output."""
+    if "choices" not in chunk:
+        record.outcome = Outcome.STREAM_ERROR
+        record.error = json.dumps(chunk)[:500]
+        return False
+    record.response_id = record.response_id or str(chunk.get("id") or "")
+    _take_usage(chunk, record)
+    carries = False
+    for choice in chunk["choices"]:
+        text = choice.get("text") or (choice.get("delta") or {}).get("content") or ""
+        if text:
+            record.text += text
+            carries = True
+            if not chunk.get("usage"):
+                record.output_tokens += 1
+        _take_finish(choice, record)
+    return carries
+
+
+def _read_body(body: dict[str, Any], record: Record) -> None:
+    record.response_id = str(body.get("id") or "")
+    for choice in body.get("choices") or []:
+        record.text += choice.get("text") or (choice.get("message") or {}).get("content") or ""
+        _take_finish(choice, record)
+    _take_usage(body, record)
+
+
+def _take_usage(data: dict[str, Any], record: Record) -> None:
+    usage = data.get("usage")
+    if usage:
+        record.prompt_tokens = usage.get("prompt_tokens")
+        record.output_tokens = usage.get("completion_tokens") or 0
+
+
+def _take_finish(choice: dict[str, Any], record: Record) -> None:
+    reason = choice.get("finish_reason")
+    if reason:
+        record.finish_reason = reason
+        if record.outcome is Outcome.INCOMPLETE:
+            record.outcome = Outcome.OK
+
+
+def _judge(spec: RequestSpec, record: Record) -> None:
+    """Well-formed is not good: all tokens must be there, and in order where the order is known."""
+    if record.output_tokens < spec.max_tokens:
+        record.outcome = Outcome.TRUNCATED
+        record.error = f"{record.output_tokens} of {spec.max_tokens} tokens"
+    if spec.check_sequence and record.prompt_tokens is not None:
+        found = first_break(record.text, record.prompt_tokens)
+        words = len(record.text.split())
+        if found is not None:
+            record.outcome, record.error = Outcome.WRONG_SEQUENCE, str(found)
+        elif words != record.output_tokens:
+            record.outcome = Outcome.WRONG_SEQUENCE
+            record.error = f"the text has {words} tokens, the server counts {record.output_tokens}"

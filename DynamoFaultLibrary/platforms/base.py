@@ -1,0 +1,185 @@
+"""The platform port: small capabilities, each a protocol. A platform implements those it can.
+
+A keyword asks for what it needs with `require`; where the platform lacks it, the test is skipped with that reason.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
+
+from DynamoFaultLibrary.errors import Unsupported
+from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.processes import ProcessId
+
+
+class Discovery(StrEnum):
+    """Where Dynamo's processes find each other (``DYN_DISCOVERY_BACKEND``)."""
+
+    FILE = "file"
+    ETCD = "etcd"
+
+
+class RequestPlane(StrEnum):
+    """How requests travel from frontend to worker (``DYN_REQUEST_PLANE``)."""
+
+    TCP = "tcp"
+    NATS = "nats"
+
+
+class EventPlane(StrEnum):
+    """How events travel (``DYN_EVENT_PLANE``)."""
+
+    ZMQ = "zmq"
+    NATS = "nats"
+
+
+@dataclass(frozen=True)
+class DeploySettings:
+    """How to deploy a graph, beside what the graph itself says."""
+
+    discovery: Discovery = Discovery.FILE
+    etcd_members: int = 1
+    request_plane: RequestPlane = RequestPlane.TCP
+    event_plane: EventPlane = EventPlane.ZMQ
+    interpreter: str | None = None
+    http_port: int | None = None
+    ready_responses: int = 3
+    timeout: timedelta = timedelta(seconds=120)
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One running copy of a service.
+
+    `name` is for people (``Frontend-0``), `key` for the platform; `generation` counts how often it was started again.
+    """
+
+    service: str
+    index: int
+    name: str
+    key: str
+    process: ProcessId
+    generation: int
+    log: Path
+    metrics_url: str | None
+
+
+@dataclass
+class Deployment:
+    """A graph that is up. `url` is its first frontend's, `model` the name that it serves."""
+
+    name: str
+    graph: Graph
+    settings: DeploySettings
+    results: Path
+    url: str
+    model: str = ""
+    infrastructure: list[str] = field(default_factory=list)
+    """Services that the platform added: etcd, nats."""
+
+
+@dataclass(frozen=True)
+class ReplicaExit:
+    """How a replica ended: `how` for people, `at` on the monotonic clock, `signal` when a signal killed it."""
+
+    how: str
+    at: float
+    signal: int | None
+
+
+class Deploying(Protocol):
+    """Bring a graph up and take it away."""
+
+    def deploy(self, graph: Graph, settings: DeploySettings, results: Path) -> Deployment:
+        """Start a graph and return when it answers well; on any failure nothing is left running."""
+        ...
+
+    def delete(self, deployment: Deployment) -> None:
+        """Take a deployment away and verify that nothing is left of it."""
+        ...
+
+    def close(self) -> None:
+        """Take everything away that this platform put there."""
+        ...
+
+
+class Observing(Protocol):
+    """See replicas, their logs and metrics."""
+
+    def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
+        """Replicas of a service in the order of their indices; ended ones are left out."""
+        ...
+
+    def logs(self, deployment: Deployment, service: str) -> list[Path]:
+        """Log files of all replicas that a service has had."""
+        ...
+
+    def metrics(self, deployment: Deployment, service: str) -> dict[str, str]:
+        """Prometheus texts by replica name."""
+        ...
+
+
+@runtime_checkable
+class Signalling(Protocol):
+    """Send signals to processes of a replica, and see what came of it."""
+
+    def processes(self, replica: Replica) -> list[ProcessId]:
+        """Living processes of a replica, its leader first."""
+        ...
+
+    def send(self, replica: Replica, processes: Sequence[ProcessId], number: int) -> None:
+        """Send a signal to processes of a replica."""
+        ...
+
+    def wait_exit(self, replica: Replica, timeout: timedelta) -> ReplicaExit | None:
+        """Wait for the end of the replica's leader; None when it still runs after `timeout`."""
+        ...
+
+
+@runtime_checkable
+class Replacing(Protocol):
+    """Start replicas again."""
+
+    def respawn(self, deployment: Deployment, replica: Replica) -> Replica:
+        """Start an ended replica again, as the cluster would."""
+        ...
+
+    def wait_ready(self, deployment: Deployment, timeout: timedelta) -> None:
+        """Wait until all replicas of a deployment are known to its frontend and it answers well."""
+        ...
+
+
+@runtime_checkable
+class Guarding(Protocol):
+    """Hold faults so that they come off when the run dies."""
+
+    def guard(self, entry: object) -> None:
+        """Have a fault undone at its expiry, or when this process dies."""
+        ...
+
+    def release(self, entry: object) -> None:
+        """Stop guarding a fault."""
+        ...
+
+
+class Platform(Deploying, Observing, Protocol):
+    """What each platform can."""
+
+    name: str
+
+
+Capability = TypeVar("Capability")
+
+
+def require(platform: Platform, capability: type[Capability]) -> Capability:
+    """Return the platform as `capability`.
+
+    Raises:
+        Unsupported: it is not capable of it.
+    """
+    if not isinstance(platform, capability):
+        raise Unsupported(f"platform '{platform.name}' has no capability '{capability.__name__}'")
+    return platform

@@ -1,0 +1,1 @@
+"""Platform `local`: real Dynamo processes on this machine."""

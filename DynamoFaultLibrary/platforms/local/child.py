@@ -1,0 +1,103 @@
+"""One process group that the supervisor started: its specification, its life, its end."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from DynamoFaultLibrary.clock import monotonic
+from DynamoFaultLibrary.ledger import Entry
+from DynamoFaultLibrary.processes import ProcessId
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def become_subreaper() -> None:
+    """Have orphans of our children handed to this process instead of to init (prctl(2))."""
+    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _die_with_parent() -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """What to start. `log` receives standard output and error, appended."""
+
+    name: str
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    log: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data."""
+        return asdict(self)
+
+
+@dataclass
+class Exit:
+    """How a process ended; `at` is on the monotonic clock."""
+
+    code: int | None
+    signal: int | None
+    at: float
+
+    def __str__(self) -> str:
+        return f"killed by {signal.Signals(self.signal).name}" if self.signal else f"exit status {self.code}"
+
+
+@dataclass
+class Child:
+    """A started process group. `exited` is set when its leader has been reaped."""
+
+    spec: ProcessSpec
+    identity: ProcessId
+    entry: Entry
+    generation: int
+    exit: Exit | None = None
+    exited: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @staticmethod
+    def start(spec: ProcessSpec) -> ProcessId:
+        """Start `spec` as leader of a new session and process group that dies with this process."""
+        Path(spec.log).parent.mkdir(parents=True, exist_ok=True)
+        with open(spec.log, "ab") as log:
+            process = subprocess.Popen(
+                spec.argv,
+                env=spec.env,
+                cwd=spec.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509  # the supervisor has one thread when it starts children
+            )
+        identity = ProcessId.of(process.pid)
+        process.returncode = 0  # the supervisor reaps by itself; this keeps Popen from doing it too
+        assert identity is not None  # noqa: S101  # not reaped yet, so at least a zombie is there
+        return identity
+
+    def ended(self, status: int) -> None:
+        """Note the wait status of the leader."""
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+        self.exit = Exit(code, number, monotonic())
+        self.exited.set()
+
+    def to_json(self) -> dict[str, Any]:
+        """What a client learns of it."""
+        return {
+            "name": self.spec.name,
+            "process": self.identity.to_json(),
+            "generation": self.generation,
+            "exit": asdict(self.exit) if self.exit else None,
+            "log": self.spec.log,
+        }

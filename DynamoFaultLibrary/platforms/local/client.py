@@ -1,0 +1,137 @@
+"""Robot's end of the supervisor: starts it, calls it."""
+
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from DynamoFaultLibrary.errors import DeploymentError
+from DynamoFaultLibrary.ledger import Entry, Ledger
+from DynamoFaultLibrary.platforms.local.child import Exit, ProcessSpec
+from DynamoFaultLibrary.processes import ProcessId
+
+_MODULE = "DynamoFaultLibrary.platforms.local.supervisor"
+_REPLY_TIMEOUT = 10.0
+
+
+class ProcessStatus:
+    """What the supervisor knows of one process group."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.name: str = data["name"]
+        self.process = ProcessId.from_json(data["process"])
+        self.generation: int = data["generation"]
+        self.exit = Exit(**data["exit"]) if data["exit"] else None
+        self.log = Path(data["log"])
+
+
+class SupervisorClient:
+    """Calls to one supervisor process. Closing it, or dying, makes the supervisor undo everything and end."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ids = itertools.count()
+        self._connection, theirs = socket.socketpair()
+        self._lines = self._connection.makefile("rb")
+        self.log = ledger.path.with_suffix(f".{os.getpid()}.log")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        owner = ledger.owner.process
+        with theirs, self.log.open("ab") as log:
+            launcher = subprocess.run(
+                [
+                    sys.executable,
+                    *("-m", _MODULE, str(theirs.fileno()), ledger.run),
+                    *(str(owner.pid), str(owner.started)),
+                ],
+                pass_fds=[theirs.fileno()],
+                env=_environment(),
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                check=False,
+            )
+        if launcher.returncode != 0:
+            raise DeploymentError(f"the supervisor did not start; see {self.log}")
+
+    def close(self) -> None:
+        """Hang up; the supervisor undoes what is left and ends. Returns when it has."""
+        try:
+            self._connection.shutdown(socket.SHUT_WR)
+            self._connection.settimeout(_REPLY_TIMEOUT)
+            while self._lines.read1(65536):  # type: ignore[attr-defined]  # a BufferedReader has it
+                pass
+        except OSError:
+            pass
+        self._connection.close()
+
+    def start(self, spec: ProcessSpec) -> ProcessStatus:
+        """Start a process group."""
+        return ProcessStatus(self._call("start", spec=spec.to_json()))
+
+    def restart(self, name: str) -> ProcessStatus:
+        """Start a process group again with the same specification, unless it runs."""
+        return ProcessStatus(self._call("restart", name=name))
+
+    def status(self) -> dict[str, ProcessStatus]:
+        """All process groups by name."""
+        found = [ProcessStatus(data) for data in self._call("status")]
+        return {status.name: status for status in found}
+
+    def wait_exit(self, name: str, timeout: timedelta) -> ProcessStatus:
+        """Wait until a group's leader has ended, `timeout` at most; look at `exit` to see which it was."""
+        limit = timeout.total_seconds()
+        return ProcessStatus(self._call("wait_exit", reply_timeout=limit + _REPLY_TIMEOUT, name=name, timeout=limit))
+
+    def end(self, names: list[str]) -> None:
+        """Kill process groups; returns when nobody is left in them."""
+        self._call("end", names=names)
+
+    def own_directory(self, path: Path) -> None:
+        """Make a directory that goes away with this run."""
+        self._call("own_directory", path=str(path))
+
+    def remove_directory(self, path: Path) -> None:
+        """Remove such a directory now."""
+        self._call("remove_directory", path=str(path))
+
+    def guard(self, entry: Entry) -> None:
+        """Have a fault undone at its expiry, or when this process dies."""
+        self._call("guard", entry=entry.to_json())
+
+    def release(self, entry: Entry) -> None:
+        """Stop guarding a fault."""
+        self._call("release", identity=entry.id)
+
+    def _call(self, call: str, reply_timeout: float = _REPLY_TIMEOUT, **arguments: Any) -> Any:
+        identity = next(self._ids)
+        request = {"id": identity, "call": call, "arguments": arguments}
+        try:
+            self._connection.settimeout(reply_timeout)
+            self._connection.sendall(json.dumps(request).encode() + b"\n")
+            while line := self._lines.readline():
+                reply = json.loads(line)
+                if reply["id"] == identity:
+                    break
+            else:
+                raise ConnectionResetError("end of file")
+        except OSError as error:
+            when = datetime.now().isoformat(timespec="seconds")
+            raise DeploymentError(
+                f"the supervisor did not answer '{call}' at {when}: {error}; all that it had started is gone, see {self.log}"
+            ) from error
+        if "error" in reply:
+            raise DeploymentError(str(reply["error"]))
+        return reply["result"]
+
+
+def _environment() -> dict[str, str]:
+    """Ours, plus the way to this package where it runs from a source tree."""
+    root = str(Path(__file__).parents[3])
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*paths, root]))}

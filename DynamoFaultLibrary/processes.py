@@ -1,0 +1,141 @@
+"""Processes as Linux tells of them: identity that survives pid reuse, groups, states, signals.
+
+Facts from proc_pid_stat(5): field 3 is the state, 5 the process group, 22 the start time in clock ticks since boot.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+STOPPED = "T"
+DEAD = frozenset("ZX")
+
+
+@dataclass(frozen=True)
+class ProcessId:
+    """A pid together with its start time in clock ticks since boot: no two processes of a machine share both."""
+
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> "ProcessId | None":
+        """Identity of the process that has `pid` now; None when there is none."""
+        stat = read_stat(pid)
+        return cls(pid, stat.started) if stat else None
+
+    @classmethod
+    def current(cls) -> "ProcessId":
+        """Identity of this process."""
+        identity = cls.of(os.getpid())
+        assert identity is not None  # noqa: S101  # this very process runs
+        return identity
+
+    @property
+    def state(self) -> str | None:
+        """State letter of proc(5), None when the process is gone (or the pid is another process' now)."""
+        stat = read_stat(self.pid)
+        return stat.state if stat and stat.started == self.started else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives; a zombie does not."""
+        state = self.state
+        return state is not None and state not in DEAD
+
+    @property
+    def command(self) -> str:
+        """Its command line; empty when it is gone."""
+        return read_command(self.pid) if self.is_running else ""
+
+    def send(self, number: int) -> bool:
+        """Send a signal; False when the process is gone. Pid reuse cannot misdirect it: a pidfd pins the process."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return False
+        try:
+            if not self.is_running:
+                return False
+            signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {"pid": self.pid, "started": self.started}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "ProcessId":
+        """The inverse of `to_json`."""
+        return cls(int(data["pid"]), int(data["started"]))
+
+
+@dataclass(frozen=True)
+class Stat:
+    """The fields of /proc/PID/stat that this library needs."""
+
+    pid: int
+    state: str
+    group: int
+    started: int
+
+
+def read_stat(pid: int) -> Stat | None:
+    """Parse /proc/PID/stat; None when there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text.rpartition(")")[2].split()
+    return Stat(pid, fields[0], int(fields[2]), int(fields[19]))
+
+
+def read_command(pid: int) -> str:
+    """The command line with spaces between arguments; empty when there is none."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def read_variable(pid: int, name: str) -> str | None:
+    """An environment variable that the process was started with; None when unset or not readable."""
+    try:
+        entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    prefix = name.encode() + b"="
+    return next((entry[len(prefix) :].decode(errors="replace") for entry in entries if entry.startswith(prefix)), None)
+
+
+def all_pids() -> Iterator[int]:
+    """Pids of all processes that this one may see."""
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def group_members(group: int) -> list[ProcessId]:
+    """Living members of a process group."""
+    stats = (read_stat(pid) for pid in all_pids())
+    return [ProcessId(stat.pid, stat.started) for stat in stats if stat and stat.group == group and stat.state not in DEAD]
+
+
+def signal_number(name: str) -> int:
+    """Number of a signal by name: ``SIGKILL``, ``kill`` or ``9``.
+
+    Raises:
+        ValueError: there is no such signal.
+    """
+    text = name.strip().upper()
+    if text.isdigit():
+        return signal.Signals(int(text)).value
+    try:
+        return signal.Signals[text if text.startswith("SIG") else f"SIG{text}"].value
+    except KeyError:
+        raise ValueError(f"'{name}' is not a signal; examples are SIGKILL, SIGTERM, SIGINT, SIGSTOP") from None
