@@ -119,8 +119,9 @@ def _judge(spec: RequestSpec, record: Record) -> None:
     if record.output_tokens < spec.max_tokens:
         record.outcome = Outcome.TRUNCATED
         record.error = f"{record.output_tokens} of {spec.max_tokens} tokens"
-    if spec.check_sequence and record.prompt_tokens is not None:
-        found = first_break(record.text, record.prompt_tokens)
+    if spec.check_sequence:
+        # Counted from the prompt, not from `usage`: after a migration Dynamo adds the carried tokens to prompt_tokens.
+        found = first_break(record.text, len(spec.prompt.split()))
         words = len(record.text.split())
         if found is not None:
             record.outcome, record.error = Outcome.WRONG_SEQUENCE, str(found)

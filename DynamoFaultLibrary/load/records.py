@@ -71,7 +71,7 @@ class RequestSpec:
     @property
     def body(self) -> dict[str, Any]:
         """JSON body."""
-        body: dict[str, Any] = {"model": self.model, "max_tokens": self.max_tokens, "temperature": 0}
+        body: dict[str, Any] = {"model": self.model, "max_tokens": self.max_tokens, "temperature": 0, "ignore_eos": True}
         if self.endpoint is Endpoint.COMPLETION:
             body["prompt"] = self.prompt
         else:

@@ -5,7 +5,7 @@ Commands: ``{"do": "request", "spec": …}``, ``{"do": "watch", "id": …, "toke
 means that whoever started us is gone: everything in flight is cancelled and recorded.
 
 Events: ``response`` (a request's first chunk), ``tokens`` (a watched number was reached, or the request ended first),
-``done`` (with the record), ``finished`` (the load). Records go to the file named on the command line, as they end.
+``done`` (with the record); ``first`` (a load's first good response), ``finished`` (its end). Records go to the file named on the command line, as they end.
 """
 
 import asyncio
@@ -42,6 +42,7 @@ class Sender:
         self.flights: dict[str, _Flight] = {}
         self.stopping = asyncio.Event()
         self.load: asyncio.Task[None] | None = None
+        self.has_answered = False
 
     async def serve(self, commands: asyncio.StreamReader) -> None:
         """Obey commands until they end."""
@@ -111,6 +112,9 @@ class Sender:
                 _emit(event="done", record=data)
             else:
                 data["text"] = ""
+                if not self.has_answered and record.is_ok:
+                    self.has_answered = True
+                    _emit(event="first")
             self.records.write(json.dumps(data) + "\n")
             self.records.flush()
 

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from DynamoFaultLibrary.errors import Unsupported
 from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.ledger import Entry
 from DynamoFaultLibrary.processes import ProcessId
 
 
@@ -156,11 +157,11 @@ class Replacing(Protocol):
 class Guarding(Protocol):
     """Hold faults so that they come off when the run dies."""
 
-    def guard(self, entry: object) -> None:
+    def guard(self, entry: Entry) -> None:
         """Have a fault undone at its expiry, or when this process dies."""
         ...
 
-    def release(self, entry: object) -> None:
+    def release(self, entry: Entry) -> None:
         """Stop guarding a fault."""
         ...
 

@@ -1,6 +1,7 @@
-"""When a deployment is ready: its frontend knows every replica, and answers well several times in a row."""
+"""When a deployment is ready: its frontend knows each worker and no other, and answers well several times in a row."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from time import sleep
@@ -14,12 +15,14 @@ from DynamoFaultLibrary.errors import DeploymentError
 INTERVAL = 0.02
 """Seconds between two looks."""
 
+_WORKER_ID = re.compile(r'worker_id="([0-9a-f]+)"')
+
 
 @dataclass(frozen=True)
 class Expectation:
-    """What to wait for: so many serving `generate` endpoints, then so many consecutive good responses."""
+    """What to wait for: the workers with these metrics URLs, then so many consecutive good responses."""
 
-    instances: int
+    workers: Sequence[str]
     responses: int
     timeout: timedelta
 
@@ -54,9 +57,13 @@ class _Probe:
 
     def is_ready(self, client: httpx.Client) -> bool:
         try:
-            instances = _serving_instances(client)
-            if len(instances) != self.expected.instances:
-                self.seen = f"{len(instances)} of {self.expected.instances} instances in /health"
+            known = _known_instances(client)
+            running = {_instance_of(client, url) for url in self.expected.workers}
+            if known != running or len(running) < len(self.expected.workers):
+                self.seen = (
+                    f"{len(known & running)} of {len(self.expected.workers)} workers known to the frontend, "
+                    f"and {len(known - running)} that are gone"
+                )
                 return False
             models = [str(model["id"]) for model in client.get("/v1/models").json().get("data", [])]
             if not models:
@@ -76,6 +83,13 @@ class _Probe:
         return True
 
 
-def _serving_instances(client: httpx.Client) -> list[dict[str, Any]]:
-    answer = client.get("/health").json()
-    return [instance for instance in answer.get("instances", []) if instance.get("endpoint") == "generate"]
+def _known_instances(client: httpx.Client) -> set[int]:
+    """Instance ids whose `generate` endpoint the frontend routes to."""
+    instances = client.get("/health").json().get("instances", [])
+    return {int(instance["instance_id"]) for instance in instances if instance.get("endpoint") == "generate"}
+
+
+def _instance_of(client: httpx.Client, metrics_url: str) -> int | None:
+    """A worker's instance id: the label ``worker_id`` of its metrics, there in hexadecimal."""
+    found = _WORKER_ID.search(client.get(metrics_url).text)
+    return int(found.group(1), 16) if found else None

@@ -1,0 +1,1 @@
+"""What a person reads afterwards: the timeline, its picture, tables."""

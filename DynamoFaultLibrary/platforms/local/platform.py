@@ -116,8 +116,13 @@ class LocalPlatform:
     def wait_ready(self, deployment: Deployment, timeout: timedelta) -> None:
         """Wait for every replica that has not ended to be known to the frontend, and for good responses."""
         workers = [service.name for service in deployment.graph.workers]
-        instances = sum(len(self.replicas(deployment, service)) for service in workers)
-        expected = Expectation(instances, max(deployment.settings.ready_responses, instances), timeout)
+        urls = [
+            replica.metrics_url
+            for service in workers
+            for replica in self.replicas(deployment, service)
+            if replica.metrics_url
+        ]
+        expected = Expectation(urls, max(deployment.settings.ready_responses, len(urls)), timeout)
         watched = {status.name for status in self._running(deployment)}
         deployment.model = wait_until_ready(
             deployment.url, expected, lambda: self._check_alive(deployment, watched)

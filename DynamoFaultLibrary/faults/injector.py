@@ -1,0 +1,146 @@
+"""The life of a fault: intent on disk, inject, prove, …, undo, verify."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from DynamoFaultLibrary.clock import monotonic, utc_now
+from DynamoFaultLibrary.errors import FaultError, RecoveryError
+from DynamoFaultLibrary.ledger import Entry, Ledger, State
+from DynamoFaultLibrary.platforms.base import Guarding
+
+DEFAULT_TTL = timedelta(minutes=10)
+
+
+class Fault(ABC):
+    """One failure to inject. Its constructor does nothing to the system."""
+
+    kind: ClassVar[str]
+    """Name of the keyword that injects it."""
+
+    @property
+    @abstractmethod
+    def target(self) -> dict[str, Any]:
+        """What it hits, for the ledger."""
+
+    @property
+    @abstractmethod
+    def recipe(self) -> dict[str, Any]:
+        """How to undo it, as data; see `DynamoFaultLibrary.ledger.undo`."""
+
+    @abstractmethod
+    def inject(self) -> None:
+        """Make it happen."""
+
+    @abstractmethod
+    def prove(self) -> list[str]:
+        """Return the evidence that it took effect.
+
+        Raises:
+            EvidenceMissing: there is none.
+        """
+
+    @abstractmethod
+    def recover(self) -> str:
+        """Undo it and verify that; harmless when there is nothing to undo. Returns what was done, for the log."""
+
+    compensation: str = ""
+    """Set by a fault that cannot be undone but was made good: it is irreversible, and nothing is left to do."""
+
+
+@dataclass
+class ActiveFault:
+    """A fault that was proven. `active_s` is when, on the monotonic clock."""
+
+    fault: Fault
+    entry: Entry
+    injected_s: float
+    active_s: float
+    recovered_s: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.entry.kind} {self.entry.id} on {self.entry.target.get('replica', self.entry.target)}"
+
+
+@dataclass
+class Injector:
+    """Injects and recovers the faults of one run."""
+
+    ledger: Ledger
+    guard: Guarding
+    faults: list[ActiveFault] = field(default_factory=list)
+    on_recovered: Callable[[ActiveFault], None] = lambda fault: None
+
+    @property
+    def active(self) -> list[ActiveFault]:
+        """Faults that are in effect, the last one first."""
+        return [fault for fault in reversed(self.faults) if fault.entry.state.is_open]
+
+    def inject(self, fault: Fault, ttl: timedelta = DEFAULT_TTL) -> ActiveFault:
+        """Lead `fault` from intent to active. When it cannot be proven, it is undone before the error is raised.
+
+        Raises:
+            LedgerError: the intent is not on disk, so nothing was injected.
+            EvidenceMissing: nothing proves that the fault took effect.
+        """
+        if ttl <= timedelta(0):
+            raise FaultError(f"the time to live of a fault must be above 0, not {ttl}")
+        entry = self.ledger.intend(fault.kind, fault.target, fault.recipe, expires_at=utc_now() + ttl)
+        active = ActiveFault(fault, entry, injected_s=monotonic(), active_s=0.0)
+        self.guard.guard(entry)
+        self.faults.append(active)
+        try:
+            active.injected_s = monotonic()
+            fault.inject()
+            evidence = fault.prove()
+        except BaseException as error:
+            self._undo_unproven(active, error)
+            raise
+        active.active_s = monotonic()
+        if fault.compensation:
+            self.guard.release(entry)
+            self.ledger.mark(entry, State.IRREVERSIBLE, fault.compensation, evidence)
+        else:
+            self.ledger.mark(entry, State.ACTIVE, evidence=evidence)
+        return active
+
+    def recover(self, active: ActiveFault) -> None:
+        """Undo a fault and verify the undo; a fault that is recovered already is left alone.
+
+        Raises:
+            RecoveryError: it is still in effect.
+        """
+        if not active.entry.state.is_open:
+            return
+        detail = active.fault.recover()
+        self._close(active, detail)
+
+    def recover_all(self) -> list[str]:
+        """Undo all active faults, the last one first, and go on after failures. Returns what went wrong."""
+        problems = []
+        for active in self.active:
+            try:
+                self.recover(active)
+            except Exception as error:
+                problems.append(f"{active} is not undone: {error}")
+        return problems
+
+    def forget(self, belongs: Callable[[ActiveFault], bool], why: str) -> None:
+        """Close the faults whose target is gone: there is nothing left to undo."""
+        for active in self.active:
+            if belongs(active):
+                self._close(active, why)
+
+    def _close(self, active: ActiveFault, detail: str) -> None:
+        self.guard.release(active.entry)
+        active.recovered_s = monotonic()
+        self.ledger.mark(active.entry, State.RECOVERED, detail)
+        self.on_recovered(active)
+
+    def _undo_unproven(self, active: ActiveFault, error: BaseException) -> None:
+        try:
+            self.recover(active)
+        except Exception as problem:
+            raise RecoveryError(f"{error}; and it could not be undone: {problem}") from error

@@ -1,0 +1,94 @@
+"""Which replica and which of its processes a fault hits."""
+
+import random
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from DynamoFaultLibrary.clock import wait_until
+from DynamoFaultLibrary.errors import FaultError
+from DynamoFaultLibrary.platforms.base import Deployment, Observing, Replica, Signalling
+from DynamoFaultLibrary.processes import ProcessId, read_command
+
+RANDOM = "random"
+SERVING_TIMEOUT = timedelta(seconds=5)
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """Picks replicas; the seed makes a random choice repeatable."""
+
+    platform: Observing
+    deployment: Deployment
+    random: random.Random
+
+    def by_index(self, service: str, wanted: int | str) -> Replica:
+        """The replica of that index, or a random one.
+
+        Raises:
+            FaultError: there is no such replica, or none at all.
+        """
+        replicas = self.platform.replicas(self.deployment, service)
+        if not replicas:
+            raise FaultError(f"service '{service}' of deployment '{self.deployment.name}' has no running replica")
+        if wanted == RANDOM:
+            return self.random.choice(replicas)
+        for replica in replicas:
+            if str(replica.index) == str(wanted):
+                return replica
+        indices = [replica.index for replica in replicas]
+        raise FaultError(f"service '{service}' has no running replica {wanted!r}; running are {indices}, or 'random'")
+
+    def serving(self, service: str, request_id: str) -> Replica:
+        """The replica of `service` that serves a request.
+
+        The frontend logs its id of a request beside our ``x_request_id`` when it receives the request, and a worker logs
+        the same id when its turn comes; after a migration the worker that received it last is the one.
+
+        Raises:
+            FaultError: none is found within 5 s.
+        """
+        found: list[Replica] = []
+
+        def look() -> bool:
+            found[:] = self._receivers(service, request_id)
+            return bool(found)
+
+        if not wait_until(look, SERVING_TIMEOUT):
+            raise FaultError(
+                f"no running replica of '{service}' has received request '{request_id}' within "
+                f"{SERVING_TIMEOUT.total_seconds():g} s; see {self._frontend_logs()}"
+            )
+        return found[-1]
+
+    def _frontend_logs(self) -> list[Path]:
+        return self.platform.logs(self.deployment, self.deployment.graph.frontend.name)
+
+    def _receivers(self, service: str, request_id: str) -> list[Replica]:
+        """Running replicas that received the request, the last receiver last."""
+        marker = re.compile(rf'request received request_id=([0-9a-f-]{{36}}) .*x_request_id="{re.escape(request_id)}"')
+        texts = [log.read_text(encoding="utf-8", errors="replace") for log in self._frontend_logs()]
+        match = next((found for text in texts if (found := marker.search(text))), None)
+        if match is None:
+            return []
+        received = re.compile(rf"^(\S+) .*request received request_id={match.group(1)}", re.MULTILINE)
+        times: list[tuple[str, Replica]] = []
+        for replica in self.platform.replicas(self.deployment, service):
+            stamps = received.findall(replica.log.read_text(encoding="utf-8", errors="replace"))
+            times += [(stamps[-1], replica)] if stamps else []
+        return [replica for _, replica in sorted(times, key=lambda pair: pair[0])]
+
+
+def matching_processes(platform: Signalling, replica: Replica, name: str | None) -> list[ProcessId]:
+    """Processes of a replica whose command line contains `name`; all of them without a name.
+
+    Raises:
+        FaultError: nothing matches; the message lists what runs.
+    """
+    processes = platform.processes(replica)
+    commands = {process: read_command(process.pid) for process in processes}
+    found = [process for process in processes if name is None or name in commands[process]]
+    if not found:
+        raise FaultError(f"no process of {replica.name} matches '{name}'; running are {list(commands.values())}")
+    return found

@@ -1,0 +1,26 @@
+"""Where graph files are found."""
+
+from pathlib import Path
+
+from DynamoFaultLibrary.errors import GraphError
+
+
+def shipped_graphs() -> Path:
+    """Directory of the graphs that come with this project: inside the installed package, or in the source tree."""
+    package = Path(__file__).parents[1]
+    installed = package / "resources" / "graphs"
+    return installed if installed.is_dir() else package.parent / "resources" / "graphs"
+
+
+def find_graph(name: str, *nearby: Path) -> Path:
+    """Find a graph file: as a path, in the directories `nearby`, or among the shipped ones.
+
+    Raises:
+        GraphError: it is nowhere; the message lists the shipped ones.
+    """
+    places = [Path.cwd(), *nearby, shipped_graphs()]
+    for place in places:
+        if (place / name).is_file():
+            return place / name
+    names = sorted(path.name for path in shipped_graphs().glob("*.yaml"))
+    raise GraphError(f"no graph file '{name}' in {[str(place) for place in places]}; shipped are {names}")

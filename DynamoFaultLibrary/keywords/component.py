@@ -1,0 +1,76 @@
+"""Base of the keyword components."""
+
+from datetime import timedelta
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from assertionengine import AssertionOperator, verify_assertion
+from robot.api import logger
+from robot.utils import timestr_to_secs
+
+from DynamoFaultLibrary.clock import utc_now
+from DynamoFaultLibrary.keywords import robot_context
+from DynamoFaultLibrary.keywords.context import Context
+from DynamoFaultLibrary.reports.timeline import EventKind
+
+
+class Component:
+    """A topic's keywords; what they share is in `context`."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def note(self, kind: EventKind, text: str, monotonic_s: float | None = None) -> None:
+        """Put an event on the timeline and in the log."""
+        event = self.context.timeline.add(kind, text, monotonic_s)
+        logger.info(f"{event.at[11:23]}Z {text}")
+
+    @staticmethod
+    def info(text: str) -> None:
+        """Log a line with the time in UTC."""
+        logger.info(f"{utc_now():%H:%M:%S.%f}"[:12] + f"Z {text}")
+
+
+def check(
+    value: Any, operator: AssertionOperator | None, expected: Any, what: str, message: str | None = None
+) -> Any:
+    """Return `value`, asserted when an operator is given. `what` names the value in the failure."""
+    return verify_assertion(value, operator, expected, what, message)
+
+
+def link(path: Path, text: str | None = None) -> str:
+    """An HTML link to a result file, relative to where the final log.html will lie."""
+    root = robot_context.output_root()
+    target = path.relative_to(root) if path.is_relative_to(root) else path
+    return f'<a href="{escape(str(target))}">{escape(text or path.name)}</a>'
+
+
+Operator = AssertionOperator | None
+
+
+class Duration:
+    """What a time is compared with: a Robot Framework time such as ``2 s``, or an expression for ``validate``."""
+
+    @staticmethod
+    def convert(value: str | float) -> timedelta | str:
+        """A time becomes a timedelta; anything else stays as it is."""
+        try:
+            return timedelta(seconds=timestr_to_secs(value))
+        except ValueError:
+            return str(value)
+
+
+class Count:
+    """What a number is compared with: a whole number, or an expression for ``validate``."""
+
+    @staticmethod
+    def convert(value: str | int) -> int | str:
+        """A number becomes an int; anything else stays as it is."""
+        try:
+            return int(value)
+        except ValueError:
+            return str(value)
+
+
+CONVERTERS = {Duration: Duration.convert, Count: Count.convert}

@@ -1,0 +1,202 @@
+"""What the keyword components share: the options, and the state of a run."""
+
+import os
+import random
+import re
+import secrets
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+
+from DynamoFaultLibrary.clock import utc_now
+from DynamoFaultLibrary.errors import DeploymentError, FaultError, LoadError, Unsupported
+from DynamoFaultLibrary.faults.injector import ActiveFault, Injector
+from DynamoFaultLibrary.keywords import robot_context
+from DynamoFaultLibrary.ledger import Ledger, Owner
+from DynamoFaultLibrary.load.client import Load, Request, SenderProcess
+from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
+from DynamoFaultLibrary.processes import ProcessId
+from DynamoFaultLibrary.reports.timeline import EventKind, Timeline
+
+RUN_VARIABLE = "DYNAMO_FAULT_RUN"
+
+
+@dataclass
+class Options:
+    """Arguments of the library's import."""
+
+    platform: str
+    seed: int
+    fault_ttl: timedelta
+
+
+@dataclass
+class Mark:
+    """Where a test began: lengths of log files, values of counters."""
+
+    log_sizes: dict[Path, int] = field(default_factory=dict)
+    metrics: dict[str, str] = field(default_factory=dict)
+
+
+class Context:
+    """State of one library instance. Nothing touches the machine before it is needed."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.random = random.Random(options.seed)  # noqa: S311  # repeatable choices, not secrets
+        self.timeline = Timeline()
+        self.deployments: list[Deployment] = []
+        self.requests: list[Request] = []
+        self.loads: dict[str, Load] = {}
+        self.mark: Mark | None = None
+        self._platform: LocalPlatform | None = None
+        self._injector: Injector | None = None
+        self._sender: SenderProcess | None = None
+        self._ledger: Ledger | None = None
+        self._directories: dict[str, Path] = {}
+        self.log_starts: dict[Path, int] = {}
+        """Log files and how long they were when the running test began."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of this run."""
+        if self._ledger is None:
+            self._ledger = Ledger(_run_id(), Owner(ProcessId.current()))
+        return self._ledger
+
+    @property
+    def platform(self) -> LocalPlatform:
+        """The platform that the library was imported with."""
+        if self._platform is None:
+            if self.options.platform != "local":
+                raise Unsupported(f"platform '{self.options.platform}' is not there yet; 'local' is")
+            self._platform = LocalPlatform(self.ledger)
+        return self._platform
+
+    @property
+    def injector(self) -> Injector:
+        """Leads faults through their life."""
+        if self._injector is None:
+            self._injector = Injector(self.ledger, self.platform, on_recovered=self._note_recovery)
+        return self._injector
+
+    @property
+    def faults(self) -> list[ActiveFault]:
+        """All faults so far, without starting anything to find out."""
+        return self._injector.faults if self._injector else []
+
+    @property
+    def deployment(self) -> Deployment:
+        """The last deployment that is up.
+
+        Raises:
+            DeploymentError: there is none.
+        """
+        if not self.deployments:
+            raise DeploymentError("no graph is deployed; call 'Deploy Graph' first")
+        return self.deployments[-1]
+
+    @property
+    def sender(self) -> SenderProcess:
+        """The process that sends single requests to the last deployment."""
+        url = self.deployment.url
+        if self._sender is None or not self._sender.is_running:
+            self._sender = SenderProcess(url, self.deployment.results / "load" / "requests")
+        return self._sender
+
+    def forget_sender(self) -> None:
+        """End that process; the next deployment gets its own."""
+        if self._sender is not None:
+            self._sender.close()
+            self._sender = None
+
+    def load(self, name: str) -> Load:
+        """The load of that name.
+
+        Raises:
+            LoadError: there is none; the message lists those that there are.
+        """
+        if name not in self.loads:
+            raise LoadError(f"no load '{name}' was started; there are {list(self.loads) or 'none'}")
+        return self.loads[name]
+
+    @property
+    def last_fault(self) -> ActiveFault:
+        """The fault that was injected last.
+
+        Raises:
+            FaultError: there is none.
+        """
+        proven = [fault for fault in self.faults if fault.active_s]
+        if not proven:
+            raise FaultError("no fault has been injected yet")
+        return proven[-1]
+
+    def results_directory(self) -> Path:
+        """``<output directory>/<run>/<suite>/``, the timeline of which is started with it."""
+        suite = robot_context.suite_name()
+        if suite not in self._directories:
+            path = robot_context.output_root() / self.ledger.run / safe_name(suite)
+            self._directories[suite] = path
+            self.timeline.write_to(path / "timeline.jsonl")
+        return self._directories[suite]
+
+    def begin_test(self, test: str) -> None:
+        """A new test sees only what happens from now on."""
+        self.timeline.test = test
+        self.mark = None
+        self.log_starts = {log: log.stat().st_size for log in self.log_starts if log.exists()}
+
+    def end_test(self) -> None:
+        """What happens until the next test belongs to none."""
+        self.timeline.test = ""
+        self.requests.clear()
+
+    def add_deployment(self, deployment: Deployment) -> None:
+        """Make a deployment the last one."""
+        self.deployments.append(deployment)
+        self.mark = None
+        for service in [*deployment.graph.services, *deployment.infrastructure]:
+            self.log_starts.update(dict.fromkeys(self.platform.logs(deployment, service), 0))
+
+    def close(self) -> None:
+        """End all that was started."""
+        self.forget_sender()
+        for load in self.loads.values():
+            load.sender.close()
+        if self._platform is not None:
+            self._platform.close()
+            self._platform = None
+            self._injector = None
+        self.deployments.clear()
+
+    def _note_recovery(self, fault: ActiveFault) -> None:
+        self.timeline.add(EventKind.RECOVERED, f"{fault.entry.kind} undone: {fault.entry.detail}")
+
+
+def safe_name(name: str) -> str:
+    """A name as a file name: ``Suites.Migration.Worker Death`` becomes ``migration.worker_death``."""
+    text = re.sub(r"[^a-z0-9.]+", "_", name.lower()).strip("_.")
+    return text.removeprefix("suites.") or "suite"
+
+
+def _run_id() -> str:
+    """``$DYNAMO_FAULT_RUN``, else one from the start of pabot (the same for all its robots), else from our own."""
+    given = os.environ.get(RUN_VARIABLE)
+    if given:
+        return given
+    process = psutil.Process()
+    pabot = next((parent for parent in process.parents() if _is_pabot(parent)), None)
+    started = utc_now().fromtimestamp((pabot or process).create_time())
+    suffix = str(pabot.pid) if pabot else f"{process.pid}-{secrets.token_hex(2)}"
+    return f"{started:%Y%m%d-%H%M%S}-{suffix}"
+
+
+def _is_pabot(process: psutil.Process) -> bool:
+    try:
+        return any(Path(part).name in ("pabot", "pabot.py") or part == "pabot.pabot" for part in process.cmdline())
+    except psutil.Error:
+        return False

@@ -1,0 +1,170 @@
+"""Keywords that bring graphs up and take them away."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from robot.api.deco import keyword
+
+from DynamoFaultLibrary.clock import monotonic, seconds_text
+from DynamoFaultLibrary.errors import DeploymentError, GraphError
+from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph.shipped import find_graph
+from DynamoFaultLibrary.keywords import robot_context
+from DynamoFaultLibrary.keywords.component import Component
+from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery, EventPlane, RequestPlane
+from DynamoFaultLibrary.reports.timeline import EventKind
+
+
+class DeploymentKeywords(Component):
+    """Deploy Graph, Delete Graph and what is known of a deployment."""
+
+    @keyword(tags=["Deployment"])
+    def deploy_graph(
+        self,
+        graph: str,
+        *,
+        replicas: dict[str, int] | int | None = None,
+        model: str | None = None,
+        image: str | None = None,
+        interpreter: str | None = None,
+        env: dict[str, str] | None = None,
+        args: dict[str, str] | None = None,
+        frontend_args: dict[str, str] | None = None,
+        router_mode: str | None = None,
+        migration_limit: int | None = None,
+        migration_max_seq_len: int | None = None,
+        discovery: Discovery = Discovery.FILE,
+        etcd_members: int = 1,
+        request_plane: RequestPlane = RequestPlane.TCP,
+        event_plane: EventPlane = EventPlane.ZMQ,
+        http_port: int | None = None,
+        ready_responses: int = 3,
+        timeout: timedelta = timedelta(seconds=120),
+    ) -> str:
+        """Deploys a DynamoGraphDeployment and returns the frontend's URL when the graph is ready.
+
+        Ready means: the frontend knows each worker replica and no other, and answers several requests in a row well
+        (``ready_responses``, at least one a worker). Each deployment has ports and a discovery store of its own, so
+        suites run in parallel. When it does not come up, the keyword fails with the last log lines of what went
+        wrong, and nothing is left running.
+
+        | *Argument* | *Meaning* |
+        | ``graph`` | A YAML file (``nvidia.com/v1alpha1`` or ``v1beta1``): a path, a file beside the suite, or a shipped graph |
+        | ``replicas`` | Number of worker replicas, for all worker services or by service name |
+        | ``model`` | Put in place of the workers' ``--model-path`` or ``--model`` |
+        | ``image`` | Container image of all services (platform ``kubernetes``) |
+        | ``interpreter`` | Python that runs Dynamo (platform ``local``; default ``$DYNAMO_PYTHON``, else the one that runs robot) |
+        | ``env`` | Environment variables for all services |
+        | ``args`` | Command line options for the workers; an empty value makes a flag |
+        | ``frontend_args`` | Command line options for the frontend |
+        | ``router_mode``, ``migration_limit``, ``migration_max_seq_len`` | The frontend's options of those names |
+        | ``discovery`` | ``file``, or ``etcd`` with ``etcd_members`` 1, 3 or 5 |
+        | ``request_plane``, ``event_plane`` | ``tcp`` or ``nats``, and ``zmq`` or ``nats`` |
+        | ``http_port`` | Port of the frontend; default: a free one |
+
+        Skips the test when the graph needs GPUs or engines that are not there.
+
+        Example:
+        | `Deploy Graph` | position-agg.yaml | replicas=3 | migration_limit=3 |
+        """
+        began = monotonic()
+        source = robot_context.suite_directory()
+        edited = Graph.load(find_graph(graph, *([source] if source else [])))
+        _set_replicas(edited, replicas)
+        if model:
+            edited.set_model(model)
+        for service in edited.services.values():
+            if image:
+                service.image = image
+            for name, value in (env or {}).items():
+                service.set_variable(name, value)
+        for service in edited.workers:
+            for option, value in (args or {}).items():
+                service.set_argument(option, value or None)
+        options: dict[str, object | None] = {
+            **(frontend_args or {}),
+            "--router-mode": router_mode,
+            "--migration-limit": migration_limit,
+            "--migration-max-seq-len": migration_max_seq_len,
+        }
+        for option, setting in options.items():
+            if setting is not None:
+                edited.frontend.set_argument(option, str(setting) or None)
+        if ready_responses < 1:
+            raise DeploymentError(f"ready_responses must be 1 or more, not {ready_responses}")
+        settings = DeploySettings(
+            discovery=discovery,
+            etcd_members=etcd_members,
+            request_plane=request_plane,
+            event_plane=event_plane,
+            interpreter=interpreter,
+            http_port=http_port,
+            ready_responses=ready_responses,
+            timeout=timeout,
+        )
+        deployment = self.context.platform.deploy(edited, settings, self._results(edited))
+        self.context.add_deployment(deployment)
+        took = seconds_text(monotonic() - began)
+        services = ", ".join(f"{service.replicas} {service.name}" for service in edited.services.values())
+        self.note(EventKind.DEPLOY, f"{edited.name} is ready after {took}: {services} at {deployment.url}")
+        return deployment.url
+
+    @keyword(tags=["Deployment"])
+    def delete_graph(self) -> None:
+        """Deletes the last deployed graph: its processes are killed, its ports and directories freed, and that is verified.
+
+        Faults on it are closed, since their target is gone. Requests and loads in flight end with connection errors.
+        Does nothing when no graph is deployed.
+        """
+        if not self.context.deployments:
+            self.info("no graph is deployed")
+            return
+        deployment = self.context.deployments[-1]
+        self.context.forget_sender()
+        self.context.platform.delete(deployment)
+        self.context.injector.forget(
+            lambda fault: fault.entry.target.get("deployment") == deployment.name, "its deployment was deleted"
+        )
+        self.context.deployments.remove(deployment)
+        self.note(EventKind.DEPLOY, f"{deployment.graph.name} is deleted")
+
+    @keyword(tags=["Deployment", "Getter"])
+    def get_frontend_url(self) -> str:
+        """Returns the URL of the deployed graph's frontend, such as ``http://127.0.0.1:20123``."""
+        return self.context.deployment.url
+
+    @keyword(tags=["Deployment", "Getter"])
+    def get_served_model(self) -> str:
+        """Returns the name of the model that the frontend serves."""
+        return self.context.deployment.model
+
+    @keyword(tags=["Deployment", "Wait"])
+    def wait_until_graph_is_ready(self, timeout: timedelta = timedelta(seconds=60)) -> None:
+        """Waits until the frontend knows exactly the worker replicas that run, and answers well.
+
+        Dynamo's file and etcd discovery keep a dead worker for about 10 s; until then a graph is not ready.
+        """
+        self.context.platform.wait_ready(self.context.deployment, timeout)
+
+    def _results(self, graph: Graph) -> Path:
+        """The suite's directory for its first deployment, a numbered one below it for the others."""
+        directory = self.context.results_directory()
+        if not (directory / "graph.yaml").exists():
+            return directory
+        number = 2
+        while (directory / f"{graph.name}-{number}").exists():
+            number += 1
+        return directory / f"{graph.name}-{number}"
+
+
+def _set_replicas(graph: Graph, replicas: dict[str, int] | int | None) -> None:
+    if isinstance(replicas, dict):
+        for name, count in replicas.items():
+            graph.service(name).replicas = int(count)
+    elif replicas is not None:
+        if not graph.workers:
+            raise GraphError(f"graph '{graph.name}' has no worker service ({graph.source})")
+        for service in graph.workers:
+            service.replicas = replicas
+
+

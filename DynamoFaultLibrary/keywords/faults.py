@@ -1,0 +1,223 @@
+"""Keywords that inject faults and take them off."""
+
+import signal
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import cast
+
+from robot.api.deco import keyword
+
+from DynamoFaultLibrary.errors import FaultError, RecoveryError
+from DynamoFaultLibrary.faults.injector import ActiveFault, Fault
+from DynamoFaultLibrary.faults.process import (
+    EndProcesses,
+    KillReplica,
+    ProcessPlatform,
+    StallProcesses,
+    check_ending_signal,
+)
+from DynamoFaultLibrary.faults.target import RANDOM, Chooser, matching_processes
+from DynamoFaultLibrary.keywords.component import Component
+from DynamoFaultLibrary.keywords.observation import begin_observation
+from DynamoFaultLibrary.load.client import Request
+from DynamoFaultLibrary.platforms.base import Replacing, Replica, Signalling, require
+from DynamoFaultLibrary.processes import signal_number
+from DynamoFaultLibrary.reports.timeline import EventKind
+
+ReplicaChoice = int | str
+
+
+class FaultKeywords(Component):
+    """Kill Worker, Terminate Process, Stall Process, and their undoing."""
+
+    @keyword(tags=["Fault"])
+    def kill_worker(
+        self,
+        service: str,
+        replica: ReplicaChoice = RANDOM,
+        *,
+        serving: Request | None = None,
+        graceful: bool = False,
+        respawn: bool = False,
+        timeout: timedelta = timedelta(seconds=30),
+        ttl: timedelta | None = None,
+    ) -> str:
+        """Kills one replica of a service: all processes of its group, at once. Returns the id of the fault.
+
+        | *Argument* | *Meaning* |
+        | ``service`` | Service of the graph, such as ``VllmDecodeWorker`` |
+        | ``replica`` | Index of the replica, or ``random`` (repeatable by the library's ``seed``) |
+        | ``serving`` | A request: the replica that serves it is killed, whatever ``replica`` says |
+        | ``graceful`` | SIGTERM to the leader instead of SIGKILL to all: the worker may finish what it serves |
+        | ``respawn`` | Start the replica again at once, as the cluster would |
+        | ``timeout`` | By when the replica must have ended |
+        | ``ttl`` | After this time the fault comes off by itself; default: the library's ``fault_ttl`` |
+
+        Evidence: the system reports SIGKILL as the cause of the leader's death (or, with ``graceful``, its end), and
+        nobody is left in its process group. Undo: the replica is started again and serves. With ``respawn`` the fault
+        is irreversible but made good.
+
+        Example:
+        | `Kill Worker` | PositionWorker | 0 |
+        | `Kill Worker` | PositionWorker | serving=${request} | graceful=True |
+        """
+        chosen = self._choose(service, replica, serving)
+        platform = self._process_platform()
+        processes = platform.processes(chosen)
+        number = signal.SIGTERM if graceful else signal.SIGKILL
+        fault = KillReplica(
+            platform,
+            self.context.deployment,
+            chosen,
+            [chosen.process] if graceful else processes,
+            number,
+            timeout=timeout,
+            respawn=respawn,
+        )
+        return self._inject(fault, ttl)
+
+    @keyword(tags=["Fault"])
+    def terminate_process(
+        self,
+        service: str,
+        process_name: str,
+        signal_name: str = "SIGKILL",
+        replica: ReplicaChoice = RANDOM,
+        *,
+        serving: Request | None = None,
+        respawn: bool = False,
+        timeout: timedelta = timedelta(seconds=30),
+        ttl: timedelta | None = None,
+    ) -> str:
+        """Ends processes inside a replica by name: those whose command line contains ``process_name``.
+
+        ``signal_name`` is any signal that ends a process: ``SIGKILL``, ``SIGINT``, ``SIGTERM`` … The other arguments
+        are as in `Kill Worker`. Returns the id of the fault.
+
+        Evidence: each process is gone by pid and start time; of the replica's leader also how it ended. A name that
+        matches nothing, or a process that does not die in time, fails the keyword. Undo: the replica runs and serves.
+
+        Example:
+        | `Terminate Process` | VllmWorker | VLLM::EngineCore | SIGKILL | 0 |
+        """
+        number = _signal(signal_name)
+        check_ending_signal(number)
+        chosen = self._choose(service, replica, serving)
+        platform = self._process_platform()
+        processes = matching_processes(platform, chosen, process_name)
+        fault = EndProcesses(
+            platform, self.context.deployment, chosen, processes, number, timeout=timeout, respawn=respawn
+        )
+        return self._inject(fault, ttl)
+
+    @keyword(tags=["Fault"])
+    def stall_process(
+        self,
+        service: str,
+        process_name: str | None = None,
+        replica: ReplicaChoice = RANDOM,
+        *,
+        serving: Request | None = None,
+        duration: timedelta | None = None,
+    ) -> str:
+        """Stops processes of a replica with SIGSTOP: connections stay open, nothing answers. Returns the fault's id.
+
+        Without ``process_name`` all processes of the replica are stopped. After ``duration`` (default: the library's
+        ``fault_ttl``) they go on by themselves; `Resume Process` does it earlier.
+
+        Evidence: each process is in state T. Undo: SIGCONT; verified: none is in state T.
+
+        Example:
+        | `Stall Process` | PositionWorker | replica=0 | duration=5 s |
+        """
+        chosen = self._choose(service, replica, serving)
+        platform = self._process_platform()
+        processes = matching_processes(platform, chosen, process_name)
+        return self._inject(StallProcesses(platform, self.context.deployment, chosen, processes), duration)
+
+    @keyword(tags=["Fault", "Recovery"])
+    def resume_process(self, service: str) -> None:
+        """Lets all stalled processes of a service go on, and verifies that none is stopped.
+
+        Fails when none of this service was stalled.
+        """
+        stalled = [
+            active
+            for active in self.context.injector.active
+            if active.entry.kind == StallProcesses.kind and active.entry.target["service"] == service
+        ]
+        if not stalled:
+            raise FaultError(f"no process of service '{service}' is stalled; active are {self._names()}")
+        for active in stalled:
+            self.context.injector.recover(active)
+
+    @keyword(tags=["Fault", "Recovery"])
+    def recover_fault(self, fault_id: str) -> None:
+        """Undoes one fault and verifies that. A fault that has come off already is left alone.
+
+        Example:
+        | ${fault} = | `Kill Worker` | PositionWorker | 0 |
+        | `Recover Fault` | ${fault} |
+        """
+        self.context.injector.recover(self._fault(fault_id))
+
+    @keyword(tags=["Fault", "Recovery"])
+    def recover_all_faults(self) -> None:
+        """Undoes all active faults, the last one first, goes on after failures, and fails if one is left."""
+        problems = self.context.injector.recover_all()
+        if problems:
+            raise RecoveryError("; ".join(problems))
+
+    @keyword(tags=["Fault", "Getter"])
+    def list_active_faults(self) -> list[str]:
+        """Returns the ids of the faults that are in effect, the last one first."""
+        return [active.entry.id for active in self.context.injector.active]
+
+    @keyword(tags=["Fault", "Check"])
+    def no_fault_should_be_active(self) -> None:
+        """Fails when a fault is in effect, and names it."""
+        if self.context.injector.active:
+            raise AssertionError(f"no fault should be active, but there are {self._names()}")
+
+    def _choose(self, service: str, replica: ReplicaChoice, serving: Request | None) -> Replica:
+        begin_observation(self.context)
+        chooser = Chooser(self.context.platform, self.context.deployment, self.context.random)
+        if serving is not None:
+            chosen = chooser.serving(service, serving.id)
+            self.info(f"{serving} is served by {chosen.name}")
+            return chosen
+        chosen = chooser.by_index(service, replica)
+        if replica == RANDOM:
+            self.info(f"{chosen.name} was chosen at random, seed {self.context.options.seed}")
+        return chosen
+
+    def _process_platform(self) -> ProcessPlatform:
+        require(self.context.platform, Replacing)
+        return cast("ProcessPlatform", require(self.context.platform, Signalling))
+
+    def _inject(self, fault: Fault, ttl: timedelta | None) -> str:
+        active = self.context.injector.inject(fault, ttl or self.context.options.fault_ttl)
+        replica = active.entry.target["replica"]
+        self.note(EventKind.FAULT, f"{fault.kind}: {active.entry.target['signal']} to {replica}", active.injected_s)
+        for line in active.entry.evidence:
+            self.note(EventKind.EVIDENCE, line, active.active_s)
+        return active.entry.id
+
+    def _fault(self, fault_id: str) -> ActiveFault:
+        for active in self.context.faults:
+            if active.entry.id == fault_id:
+                return active
+        known = [active.entry.id for active in self.context.faults]
+        raise FaultError(f"no fault '{fault_id}' in this run; known are {known}")
+
+    def _names(self) -> Sequence[str]:
+        return [str(active) for active in self.context.injector.active]
+
+
+def _signal(name: str) -> int:
+    try:
+        return signal_number(name)
+    except ValueError as error:
+        raise FaultError(str(error)) from None
+
+

@@ -1,0 +1,177 @@
+"""Keywords for single requests."""
+
+import itertools
+from datetime import timedelta
+
+from robot.api.deco import keyword
+
+from DynamoFaultLibrary.keywords.component import Component
+from DynamoFaultLibrary.keywords.observation import begin_observation
+from DynamoFaultLibrary.load.client import Request
+from DynamoFaultLibrary.load.plan import prompt_of
+from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record, RequestSpec
+from DynamoFaultLibrary.reports.timeline import EventKind
+
+_POSITION_ENGINE = "DynamoFaultLibrary.engines.position"
+
+
+class RequestKeywords(Component):
+    """Send, start, await and judge single requests."""
+
+    _numbers = itertools.count(1)
+
+    @keyword(tags=["Request"])
+    def send_completion(
+        self,
+        prompt: str | None = None,
+        *,
+        input_tokens: int = 8,
+        max_tokens: int = 16,
+        streaming: bool = False,
+        seed: int | None = None,
+        timeout: timedelta = timedelta(seconds=240),
+    ) -> Record:
+        """Sends a request to ``/v1/completions``, waits for its end and returns its record. See `Start Request`.
+
+        Example:
+        | ${record} = | `Send Completion` | max_tokens=100 |
+        | Should Be Equal | ${record.outcome} | ok |
+        """
+        request = self.start_request(
+            Endpoint.COMPLETION,
+            prompt=prompt,
+            input_tokens=input_tokens,
+            max_tokens=max_tokens,
+            streaming=streaming,
+            seed=seed,
+            timeout=timeout,
+        )
+        return self.wait_for_request(request, timeout)
+
+    @keyword(tags=["Request"])
+    def send_chat_completion(
+        self,
+        prompt: str | None = None,
+        *,
+        input_tokens: int = 8,
+        max_tokens: int = 16,
+        streaming: bool = False,
+        seed: int | None = None,
+        timeout: timedelta = timedelta(seconds=240),
+    ) -> Record:
+        """Sends a request to ``/v1/chat/completions``, waits for its end and returns its record. See `Start Request`."""
+        request = self.start_request(
+            Endpoint.CHAT,
+            prompt=prompt,
+            input_tokens=input_tokens,
+            max_tokens=max_tokens,
+            streaming=streaming,
+            seed=seed,
+            timeout=timeout,
+        )
+        return self.wait_for_request(request, timeout)
+
+    @keyword(tags=["Request"])
+    def start_request(
+        self,
+        endpoint: Endpoint = Endpoint.COMPLETION,
+        *,
+        prompt: str | None = None,
+        input_tokens: int = 8,
+        max_tokens: int = 900,
+        streaming: bool = True,
+        seed: int | None = None,
+        timeout: timedelta = timedelta(seconds=240),
+    ) -> Request:
+        """Starts a request in a process of its own and returns at once, with a handle for the other keywords.
+
+        | *Argument* | *Meaning* |
+        | ``endpoint`` | ``completion`` or ``chat`` |
+        | ``prompt`` | The text; default: ``input_tokens`` words |
+        | ``max_tokens`` | Tokens to generate; end-of-sequence is ignored, so a good answer has them all |
+        | ``streaming`` | Whether tokens come one by one |
+        | ``seed`` | The sampling seed; temperature is 0 |
+        | ``timeout`` | After this time without a byte the request counts as failed |
+
+        Nothing is retried. The record goes to ``load/requests/requests.jsonl`` in the results.
+
+        Example:
+        | ${request} = | `Start Request` | chat | max_tokens=900 |
+        | `Wait For Tokens` | ${request} | 100 |
+        | `Kill Worker` | VllmWorker | serving=${request} |
+        | `Wait For Request` | ${request} |
+        | `Request Should Have Succeeded` | ${request} |
+        """
+        begin_observation(self.context)
+        sender = self.context.sender
+        spec = RequestSpec(
+            id=f"request-{next(self._numbers)}",
+            endpoint=endpoint,
+            model=self.context.deployment.model,
+            prompt=prompt if prompt is not None else prompt_of(input_tokens),
+            max_tokens=max_tokens,
+            streaming=streaming,
+            timeout_s=timeout.total_seconds(),
+            seed=seed,
+            check_sequence=prompt is None and answers_are_known(self),
+        )
+        request = Request(spec, sender)
+        sender.command("request", spec=spec.to_json())
+        self.context.requests.append(request)
+        self.note(EventKind.LOAD, f"{request} sent")
+        return request
+
+    @keyword(tags=["Request", "Wait"])
+    def wait_for_tokens(self, request: Request, tokens: int, timeout: timedelta = timedelta(seconds=60)) -> None:
+        """Waits until a streamed request has received so many tokens, or has ended before that.
+
+        Example:
+        | `Wait For Tokens` | ${request} | 100 | timeout=10 s |
+        """
+        request.wait_for_tokens(tokens, timeout)
+        self.info(f"{request} has received {tokens} tokens or ended")
+
+    @keyword(tags=["Request", "Wait"])
+    def wait_for_request(self, request: Request, timeout: timedelta = timedelta(seconds=240)) -> Record:
+        """Waits for the end of a request and returns its record.
+
+        Attributes of a record: ``outcome``, ``status``, ``error``, ``text``, ``finish_reason``, ``output_tokens``,
+        ``latency_s``, ``ttft_s``, ``gaps_s``, ``longest_gap_s``.
+        """
+        known = request.record is not None
+        record = request.wait(timeout)
+        if not known:
+            kind = EventKind.GOOD if record.is_ok else EventKind.FAULT
+            self.note(kind, f"{request.id} ended {record.summary()}", record.ended_monotonic_s)
+        return record
+
+    @keyword(tags=["Request", "Check"])
+    def request_should_have_succeeded(self, request: Request, timeout: timedelta = timedelta(seconds=240)) -> None:
+        """Fails unless the request brought all tokens that were asked for.
+
+        A status of 200 and a finish reason are not enough: fewer tokens make it ``truncated``. On the position engine
+        each token is compared with the one that must stand in its place.
+        """
+        record = self.wait_for_request(request, timeout)
+        if not record.is_ok:
+            raise AssertionError(f"{request} should have succeeded, but was {record.summary()}")
+
+    @keyword(tags=["Request", "Check"])
+    def request_should_have_failed(
+        self, request: Request, *outcomes: Outcome, timeout: timedelta = timedelta(seconds=240)
+    ) -> None:
+        """Fails unless the request failed, in one of the given error classes if there are any.
+
+        Example:
+        | `Request Should Have Failed` | ${request} | stream_error | http_error |
+        """
+        record = self.wait_for_request(request, timeout)
+        if record.is_ok or (outcomes and record.outcome not in outcomes):
+            wanted = " or ".join(outcome.value for outcome in outcomes) or "any error"
+            raise AssertionError(f"{request} should have failed with {wanted}, but was {record.summary()}")
+
+
+def answers_are_known(component: Component) -> bool:
+    """Whether the deployed workers are position engines, so that each token can be checked."""
+    workers = component.context.deployment.graph.workers
+    return bool(workers) and all(_POSITION_ENGINE in worker.command for worker in workers)

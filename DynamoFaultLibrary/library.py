@@ -1,0 +1,135 @@
+"""The library class: options, components, and the listener that takes faults off."""
+
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from robot import result, running
+from robot.api import SkipExecution, logger
+from robot.api.deco import library
+from robotlibcore import DynamicCore
+
+from DynamoFaultLibrary.clock import monotonic
+from DynamoFaultLibrary.errors import Unsupported
+from DynamoFaultLibrary.faults.injector import DEFAULT_TTL
+from DynamoFaultLibrary.keywords.checks import CheckKeywords
+from DynamoFaultLibrary.keywords.component import CONVERTERS
+from DynamoFaultLibrary.keywords.context import Context, Options
+from DynamoFaultLibrary.keywords.deployment import DeploymentKeywords
+from DynamoFaultLibrary.keywords.faults import FaultKeywords
+from DynamoFaultLibrary.keywords.loads import LoadKeywords
+from DynamoFaultLibrary.keywords.requests import RequestKeywords
+from DynamoFaultLibrary.keywords.story import tell_test
+
+VERSION = "0.1.0"
+
+
+@library(scope="GLOBAL", version=VERSION, doc_format="ROBOT", converters=CONVERTERS)
+class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore ships no types
+    """Tests the fault tolerance of NVIDIA Dynamo: deploy a graph, load it, break it, prove what happened.
+
+    Two promises: *a fault keyword never lies* (it passes only with evidence that the fault took effect), and *a fault
+    always comes off* (at the end of the test, at its expiry, and also after ``kill -9`` of the run).
+
+    %TOC%
+
+    = A first test =
+
+    | *** Settings ***
+    | Library           DynamoFaultLibrary
+    |
+    | *** Test Cases ***
+    | A Stream Survives The Death Of Its Worker
+    |     Deploy Graph    position-agg.yaml    migration_limit=3
+    |     ${request} =    Start Request    chat    max_tokens=300
+    |     Wait For Tokens    ${request}    100
+    |     Kill Worker    PositionWorker    serving=${request}
+    |     Request Should Have Succeeded    ${request}
+    |     Get Migrations    ==    1
+    |     [Teardown]    Delete Graph
+
+    = Faults =
+
+    A keyword with the tag ``Fault`` writes the fault with its undo into a ledger on disk before it injects it, proves
+    that it took effect, and records the evidence. Faults come off at the end of the test that injected them; a fault
+    that cannot be undone fails its test. A supervisor process outside robot undoes them, and ends all that was
+    started, when robot dies in whatever way, and when their time to live is over.
+
+    = Assertions =
+
+    Getters take an operator and an expected value, such as ``==``, ``!=``, ``<``, ``>``, ``<=``, ``>=``, ``validate``
+    or ``then``: see [https://github.com/MarketSquare/AssertionEngine|AssertionEngine]. Without them they just return
+    the value. Times are written as Robot Framework writes them: ``2 s``, ``150 ms``, ``1 min 30 s``.
+
+    = Results =
+
+    Below the output directory, ``<run>/<suite>/`` holds ``timeline.jsonl``, the logs of all replicas
+    (``<Service>/<Service>-<index>.log``), the graph as deployed, and the records of loads and requests
+    (``load/<name>/requests.jsonl``). log.html links them.
+
+    = Environment variables =
+
+    | ``DYNAMO_FAULT_STATE`` | Directory of ledgers and work files; default ``$XDG_STATE_HOME/dynamo-fault`` |
+    | ``DYNAMO_PYTHON`` | Python that runs Dynamo; default: the one that runs robot |
+    | ``DYNAMO_FAULT_RUN`` | Name of the run in ledger and results; default: made from the start time |
+    """
+
+    ROBOT_LISTENER_API_VERSION = 3  # PythonLibCore registers whatever has this as a listener
+
+    def __init__(
+        self,
+        platform: str = "local",
+        *,
+        seed: int | None = None,
+        fault_ttl: timedelta = DEFAULT_TTL,
+    ) -> None:
+        """Arguments of the import.
+
+        | *Argument* | *Meaning* |
+        | ``platform`` | Where graphs run: ``local`` |
+        | ``seed`` | Makes random choices repeatable; default: a new one, which is logged when it is used |
+        | ``fault_ttl`` | Time after which a fault comes off by itself, unless its keyword says otherwise |
+        """
+        self.context = Context(
+            Options(platform, secrets.randbelow(2**31) if seed is None else seed, fault_ttl)
+        )
+        self._test_began_s = 0.0
+        components = [DeploymentKeywords, RequestKeywords, LoadKeywords, FaultKeywords, CheckKeywords]
+        super().__init__([component(self.context) for component in components])
+
+    def run_keyword(self, name: str, args: list[Any], kwargs: dict[str, Any] | None = None) -> Any:
+        """Run a keyword; what this machine cannot do skips the test."""
+        try:
+            return super().run_keyword(name, args, kwargs or {})
+        except Unsupported as reason:
+            raise SkipExecution(str(reason)) from reason
+
+    # Listener
+
+    def start_test(self, data: running.TestCase, outcome: result.TestCase) -> None:
+        """A new test: it sees only what happens from now on."""
+        self.context.begin_test(outcome.name)
+        self._test_began_s = monotonic()
+
+    def end_test(self, data: running.TestCase, outcome: result.TestCase) -> None:
+        """Take all faults off, whatever the test did; then tell its story in the log."""
+        problems = self._recover()
+        if problems:
+            outcome.status = "FAIL"
+            outcome.message = "\n\n".join(filter(None, [outcome.message, *problems]))
+        story = tell_test(self.context, outcome.name, self._test_began_s)
+        if story:
+            logger.info(story, html=True)
+        self.context.end_test()
+
+    def end_suite(self, data: running.TestSuite, outcome: result.TestSuite) -> None:
+        """Take faults off that a suite's setup or teardown injected."""
+        for problem in self._recover():
+            logger.error(problem)
+
+    def close(self) -> None:
+        """The library goes out of scope: end everything."""
+        self.context.close()
+
+    def _recover(self) -> list[str]:
+        return self.context.injector.recover_all() if self.context.faults else []

@@ -1,0 +1,58 @@
+"""All events of a run in time order, as JSON lines on disk and in memory for the picture."""
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from DynamoFaultLibrary.clock import monotonic, utc_text
+
+
+class EventKind(StrEnum):
+    """What an event is about; it decides the colour in the picture."""
+
+    DEPLOY = "deploy"
+    LOAD = "load"
+    FAULT = "fault"
+    EVIDENCE = "evidence"
+    RECOVERED = "recovered"
+    GOOD = "good"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happened; `monotonic_s` compares with the records of requests."""
+
+    at: str
+    monotonic_s: float
+    kind: EventKind
+    text: str
+    test: str
+
+
+class Timeline:
+    """Collects events; each goes to the file at once."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.test = ""
+        self._path: Path | None = None
+
+    def write_to(self, path: Path) -> None:
+        """Write all further events to that file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+
+    def add(self, kind: EventKind, text: str, monotonic_s: float | None = None) -> Event:
+        """Note an event, at `monotonic_s` if it was before now."""
+        now = monotonic()
+        event = Event(utc_text(), now if monotonic_s is None else monotonic_s, kind, text, self.test)
+        self.events.append(event)
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(event)) + "\n")
+        return event
+
+    def of_test(self, test: str) -> list[Event]:
+        """Events of one test in time order."""
+        return sorted((event for event in self.events if event.test == test), key=lambda event: event.monotonic_s)
