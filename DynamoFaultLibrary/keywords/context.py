@@ -101,14 +101,15 @@ class Context:
 
     @property
     def sender(self) -> SenderProcess:
-        """The process that sends single requests to the last deployment."""
-        url = self.deployment.url
-        if self._sender is None or not self._sender.is_running:
-            self._sender = SenderProcess(url, self.deployment.results / "load" / "requests")
+        """The process that sends single requests, one a suite."""
+        directory = self.results_directory() / "load" / "requests"
+        if self._sender is None or not self._sender.is_running or self._sender.records.parent != directory:
+            self.close_sender()
+            self._sender = SenderProcess(directory)
         return self._sender
 
-    def forget_sender(self) -> None:
-        """End that process; the next deployment gets its own."""
+    def close_sender(self) -> None:
+        """End that process."""
         if self._sender is not None:
             self._sender.close()
             self._sender = None
@@ -164,7 +165,7 @@ class Context:
 
     def close(self) -> None:
         """End all that was started."""
-        self.forget_sender()
+        self.close_sender()
         for load in self.loads.values():
             load.sender.close()
         if self._platform is not None:

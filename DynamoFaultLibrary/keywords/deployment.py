@@ -120,7 +120,6 @@ class DeploymentKeywords(Component):
             self.info("no graph is deployed")
             return
         deployment = self.context.deployments[-1]
-        self.context.forget_sender()
         self.context.platform.delete(deployment)
         self.context.injector.forget(
             lambda fault: fault.entry.target.get("deployment") == deployment.name, "its deployment was deleted"

@@ -83,7 +83,7 @@ class LoadKeywords(Component):
         while directory.exists():
             directory = deployment.results / "load" / f"{name}-{number}"
             number += 1
-        sender = SenderProcess(deployment.url, directory)
+        sender = SenderProcess(directory)
         self.context.loads[name] = Load(plan, sender)
         sender.command("load", plan=plan.to_json())
         try:

@@ -106,6 +106,7 @@ class RequestKeywords(Component):
         sender = self.context.sender
         spec = RequestSpec(
             id=f"request-{next(self._numbers)}",
+            url=self.context.deployment.url,
             endpoint=endpoint,
             model=self.context.deployment.model,
             prompt=prompt if prompt is not None else prompt_of(input_tokens),

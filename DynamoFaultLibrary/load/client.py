@@ -23,7 +23,7 @@ RECORDS_FILE = "requests.jsonl"
 class SenderProcess:
     """One sending process. It dies by itself when this process does: its standard input ends."""
 
-    def __init__(self, url: str, directory: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.records = directory / RECORDS_FILE
         self.log = directory / "sender.log"
@@ -32,7 +32,7 @@ class SenderProcess:
         self._ended = False
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "DynamoFaultLibrary.load.sender", url, str(self.records)],
+                [sys.executable, "-m", "DynamoFaultLibrary.load.sender", str(self.records)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

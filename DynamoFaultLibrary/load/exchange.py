@@ -23,7 +23,7 @@ async def exchange(client: httpx.AsyncClient, spec: RequestSpec, record: Record,
     record.started_at, record.started_monotonic_s = utc_text(), monotonic()
     headers = {"x-request-id": spec.id}
     try:
-        async with client.stream("POST", spec.path, json=spec.body, headers=headers, timeout=spec.timeout_s) as answer:
+        async with client.stream("POST", spec.api, json=spec.body, headers=headers, timeout=spec.timeout_s) as answer:
             record.status = answer.status_code
             if answer.status_code != 200:
                 record.outcome = Outcome.HTTP_ERROR

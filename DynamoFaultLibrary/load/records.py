@@ -51,6 +51,7 @@ class RequestSpec:
     """One request as asked for."""
 
     id: str
+    url: str
     endpoint: Endpoint
     model: str
     prompt: str
@@ -64,9 +65,9 @@ class RequestSpec:
     client: int = 0
 
     @property
-    def path(self) -> str:
-        """Path of the API."""
-        return "/v1/completions" if self.endpoint is Endpoint.COMPLETION else "/v1/chat/completions"
+    def api(self) -> str:
+        """URL of the API at the frontend `url`."""
+        return self.url + ("/v1/completions" if self.endpoint is Endpoint.COMPLETION else "/v1/chat/completions")
 
     @property
     def body(self) -> dict[str, Any]:

@@ -34,10 +34,10 @@ class _Flight:
 
 
 class Sender:
-    """Sends requests to one frontend and records them."""
+    """Sends requests and records them."""
 
-    def __init__(self, url: str, records: TextIO) -> None:
-        self.client = httpx.AsyncClient(base_url=url, transport=AiohttpTransport(), trust_env=False)
+    def __init__(self, records: TextIO) -> None:
+        self.client = httpx.AsyncClient(transport=AiohttpTransport(), trust_env=False)
         self.records = records
         self.flights: dict[str, _Flight] = {}
         self.stopping = asyncio.Event()
@@ -139,6 +139,7 @@ class Sender:
                 return None
             spec = RequestSpec(
                 id=f"{plan.name}-{number}",
+                url=plan.url,
                 endpoint=plan.endpoint,
                 model=plan.model,
                 prompt=prompt,
@@ -195,13 +196,13 @@ def _emit(**event: Any) -> None:
         pass  # whoever listened is gone; end of file on standard input follows
 
 
-async def _main(url: str, records: str) -> None:
+async def _main(records: str) -> None:
     commands = asyncio.StreamReader(limit=2**24)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     with open(records, "a", encoding="utf-8") as file:
-        await Sender(url, file).serve(commands)
+        await Sender(file).serve(commands)
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1], sys.argv[2]))
+    asyncio.run(_main(sys.argv[1]))

@@ -31,6 +31,7 @@ A Long Completion Survives The Death Of The Primary Worker
     And The Frontend Has Logged The Migration
 
 A Long Prompt Survives Too
+    VAR    ${ANSWER TOKENS}    ${2000}    scope=TEST
     Given A Request Is Being Served    completion    streaming    input_tokens=8000
     When The Worker That Serves It Is Killed
     Then The Answer Is Complete
