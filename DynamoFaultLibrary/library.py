@@ -91,9 +91,7 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         | ``seed`` | Makes random choices repeatable; default: a new one, which is logged when it is used |
         | ``fault_ttl`` | Time after which a fault comes off by itself, unless its keyword says otherwise |
         """
-        self.context = Context(
-            Options(platform, secrets.randbelow(2**31) if seed is None else seed, fault_ttl)
-        )
+        self.context = Context(Options(platform, secrets.randbelow(2**31) if seed is None else seed, fault_ttl))
         self._test_began_s = 0.0
         logging.getLogger("httpx").setLevel(logging.WARNING)  # Robot would log a line for each poll
         components = [DeploymentKeywords, RequestKeywords, LoadKeywords, FaultKeywords, CheckKeywords]

@@ -123,7 +123,9 @@ def all_pids() -> Iterator[int]:
 def group_members(group: int) -> list[ProcessId]:
     """Living members of a process group."""
     stats = (read_stat(pid) for pid in all_pids())
-    return [ProcessId(stat.pid, stat.started) for stat in stats if stat and stat.group == group and stat.state not in DEAD]
+    return [
+        ProcessId(stat.pid, stat.started) for stat in stats if stat and stat.group == group and stat.state not in DEAD
+    ]
 
 
 def signal_number(name: str) -> int:

@@ -10,6 +10,7 @@ and planes.
 import argparse
 import asyncio
 import logging
+import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,9 +76,7 @@ class PositionEngine(LLMEngine):  # type: ignore[misc]  # ai-dynamo ships no typ
         payload: dict[str, Any] = build_health_check_payload(bos_token_id=START)
         return payload
 
-    async def generate(
-        self, request: GenerateRequest, context: "Context"
-    ) -> AsyncGenerator[GenerateChunk, None]:
+    async def generate(self, request: GenerateRequest, context: "Context") -> AsyncGenerator[GenerateChunk, None]:
         """Stream the tokens of the positions after the prompt, one each `token_time` seconds."""
         start = len(request["token_ids"])
         count = (request.get("stop_conditions") or {}).get("max_tokens") or 16
@@ -108,8 +107,6 @@ class PositionEngine(LLMEngine):  # type: ignore[misc]  # ai-dynamo ships no typ
 
 def _runtime_options() -> dict[str, Any]:
     """Discovery and planes as Dynamo's own workers read them from the environment."""
-    import os
-
     return {
         "namespace": os.environ.get("DYN_NAMESPACE", "dynamo"),
         "discovery_backend": os.environ.get("DYN_DISCOVERY_BACKEND", "etcd"),

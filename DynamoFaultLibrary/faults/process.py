@@ -4,7 +4,7 @@ import signal
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text, wait_until
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
@@ -17,6 +17,7 @@ RECOVERY_TIMEOUT = timedelta(seconds=60)
 STALL_TIMEOUT = timedelta(seconds=2)
 
 
+@runtime_checkable
 class ProcessPlatform(Signalling, Replacing, Protocol):
     """What process faults need of a platform."""
 

@@ -43,8 +43,8 @@ class Chooser:
     def serving(self, service: str, request_id: str) -> Replica:
         """The replica of `service` that serves a request.
 
-        The frontend logs its id of a request beside our ``x_request_id`` when it receives the request, and a worker logs
-        the same id when its turn comes; after a migration the worker that received it last is the one.
+        The frontend logs its id of a request beside our ``x_request_id`` when it receives the request, and a worker
+        logs the same id when its turn comes; after a migration the worker that received it last is the one.
 
         Raises:
             FaultError: none is found within 5 s.

@@ -56,7 +56,9 @@ class Graph:
         for service in self.services.values():
             if service.is_frontend:
                 return service
-        raise GraphError(f"graph '{self.name}' has no frontend among its services {list(self.services)} ({self.source})")
+        raise GraphError(
+            f"graph '{self.name}' has no frontend among its services {list(self.services)} ({self.source})"
+        )
 
     @property
     def workers(self) -> list[Service]:

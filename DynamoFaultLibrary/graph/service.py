@@ -1,7 +1,8 @@
 """One service of a graph: the same view on v1alpha1's map entry and v1beta1's list entry.
 
 A view holds no state of its own: it reads and edits the document that it was made from, so whatever it does not know
-stays as it was written. Field names: upstream's DynamoGraphDeployment CRD (`nvidia.com/v1alpha1`, `nvidia.com/v1beta1`).
+stays as it was written. Field names are those of upstream's DynamoGraphDeployment CRD, `nvidia.com/v1alpha1` and
+`nvidia.com/v1beta1`.
 """
 
 from abc import ABC, abstractmethod

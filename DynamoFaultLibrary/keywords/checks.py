@@ -81,7 +81,7 @@ class CheckKeywords(Component):
         if not wait_until(agree, _AGREEMENT_TIMEOUT, 0.02):
             raise AssertionError(
                 f"the frontend's metric counts {seen.attempted} migrations, its log {seen.recreated}; "
-                f"see {self.context.platform.logs(self.context.deployment, self.context.deployment.graph.frontend.name)}"
+                f"see {self._logs(self.context.deployment.graph.frontend.name)}"
             )
         return seen
 
@@ -155,7 +155,9 @@ class CheckKeywords(Component):
         Optionally asserts it, see `Assertions`.
         """
         values = statistics.first_token_times(self._records(load))
-        return self._duration(values, percentile, "time to first token", assertion_operator, assertion_expected, message)
+        return self._duration(
+            values, percentile, "time to first token", assertion_operator, assertion_expected, message
+        )
 
     @keyword(tags=["Getter", "Load"])
     def get_inter_token_latency(
@@ -172,7 +174,9 @@ class CheckKeywords(Component):
         Optionally asserts it, see `Assertions`.
         """
         values = statistics.token_gaps(self._records(load))
-        return self._duration(values, percentile, "inter-token latency", assertion_operator, assertion_expected, message)
+        return self._duration(
+            values, percentile, "inter-token latency", assertion_operator, assertion_expected, message
+        )
 
     def _duration(
         self,

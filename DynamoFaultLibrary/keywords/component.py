@@ -1,5 +1,6 @@
 """Base of the keyword components."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from html import escape
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from assertionengine import AssertionOperator, verify_assertion
 from robot.api import logger
-from robot.utils import timestr_to_secs
+from robot.utils import timestr_to_secs  # type: ignore[import-untyped]  # Robot types only its API
 
 from DynamoFaultLibrary.clock import utc_now
 from DynamoFaultLibrary.keywords import robot_context
@@ -32,9 +33,7 @@ class Component:
         logger.info(f"{utc_now():%H:%M:%S.%f}"[:12] + f"Z {text}")
 
 
-def check(
-    value: Any, operator: AssertionOperator | None, expected: Any, what: str, message: str | None = None
-) -> Any:
+def check(value: Any, operator: AssertionOperator | None, expected: Any, what: str, message: str | None = None) -> Any:
     """Return `value`, asserted when an operator is given. `what` names the value in the failure."""
     return verify_assertion(value, operator, expected, what, message)
 
@@ -73,4 +72,7 @@ class Count:
             return str(value)
 
 
-CONVERTERS = {Duration: Duration.convert, Count: Count.convert}
+CONVERTERS: dict[type, Callable[[Any], Any] | Callable[[Any, Any], Any]] = {
+    Duration: Duration.convert,
+    Count: Count.convert,
+}

@@ -49,11 +49,11 @@ class DeploymentKeywords(Component):
         wrong, and nothing is left running.
 
         | *Argument* | *Meaning* |
-        | ``graph`` | A YAML file (``nvidia.com/v1alpha1`` or ``v1beta1``): a path, a file beside the suite, or a shipped graph |
+        | ``graph`` | A YAML file (``v1alpha1`` or ``v1beta1``): a path, one beside the suite, or a shipped graph |
         | ``replicas`` | Number of worker replicas, for all worker services or by service name |
         | ``model`` | Put in place of the workers' ``--model-path`` or ``--model`` |
         | ``image`` | Container image of all services (platform ``kubernetes``) |
-        | ``interpreter`` | Python that runs Dynamo (platform ``local``; default ``$DYNAMO_PYTHON``, else the one that runs robot) |
+        | ``interpreter`` | Python that runs Dynamo (``local``); default ``$DYNAMO_PYTHON``, else robot's own |
         | ``env`` | Environment variables for all services |
         | ``args`` | Command line options for the workers; an empty value makes a flag |
         | ``frontend_args`` | Command line options for the frontend |
@@ -111,7 +111,7 @@ class DeploymentKeywords(Component):
 
     @keyword(tags=["Deployment"])
     def delete_graph(self) -> None:
-        """Deletes the last deployed graph: its processes are killed, its ports and directories freed, and that is verified.
+        """Deletes the last deployed graph: its processes are killed, its ports and directories freed, all verified.
 
         Faults on it are closed, since their target is gone. Requests and loads in flight end with connection errors.
         Does nothing when no graph is deployed.
@@ -165,5 +165,3 @@ def _set_replicas(graph: Graph, replicas: dict[str, int] | int | None) -> None:
             raise GraphError(f"graph '{graph.name}' has no worker service ({graph.source})")
         for service in graph.workers:
             service.replicas = replicas
-
-

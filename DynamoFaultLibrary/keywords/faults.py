@@ -3,7 +3,6 @@
 import signal
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import cast
 
 from robot.api.deco import keyword
 
@@ -20,7 +19,7 @@ from DynamoFaultLibrary.faults.target import RANDOM, Chooser, matching_processes
 from DynamoFaultLibrary.keywords.component import Component
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
-from DynamoFaultLibrary.platforms.base import Replacing, Replica, Signalling, require
+from DynamoFaultLibrary.platforms.base import Replica, require
 from DynamoFaultLibrary.processes import signal_number
 from DynamoFaultLibrary.reports.timeline import EventKind
 
@@ -192,8 +191,7 @@ class FaultKeywords(Component):
         return chosen
 
     def _process_platform(self) -> ProcessPlatform:
-        require(self.context.platform, Replacing)
-        return cast("ProcessPlatform", require(self.context.platform, Signalling))
+        return require(self.context.platform, ProcessPlatform)  # type: ignore[type-abstract]  # a protocol is meant
 
     def _inject(self, fault: Fault, ttl: timedelta | None) -> str:
         active = self.context.injector.inject(fault, ttl or self.context.options.fault_ttl)
@@ -219,5 +217,3 @@ def _signal(name: str) -> int:
         return signal_number(name)
     except ValueError as error:
         raise FaultError(str(error)) from None
-
-

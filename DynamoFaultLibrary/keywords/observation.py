@@ -92,7 +92,5 @@ _FAILED = re.compile(r"Cannot recreate stream")
 def read_migrations(context: Context) -> Migrations:
     """Read metric and log."""
     text = service_text(context, context.deployment.graph.frontend.name)
-    attempted = counter_growth(
-        context, "dynamo_frontend_model_migration_total", migration_type="ongoing_request"
-    )
+    attempted = counter_growth(context, "dynamo_frontend_model_migration_total", migration_type="ongoing_request")
     return Migrations(attempted, len(_RECREATED.findall(text)), len(_FAILED.findall(text)))

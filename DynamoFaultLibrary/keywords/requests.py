@@ -37,7 +37,7 @@ class RequestKeywords(Component):
         | ${record} = | `Send Completion` | max_tokens=100 |
         | Should Be Equal | ${record.outcome} | ok |
         """
-        request = self.start_request(
+        request: Request = self.start_request(
             Endpoint.COMPLETION,
             prompt=prompt,
             input_tokens=input_tokens,
@@ -46,7 +46,8 @@ class RequestKeywords(Component):
             seed=seed,
             timeout=timeout,
         )
-        return self.wait_for_request(request, timeout)
+        record: Record = self.wait_for_request(request, timeout)
+        return record
 
     @keyword(tags=["Request"])
     def send_chat_completion(
@@ -59,8 +60,8 @@ class RequestKeywords(Component):
         seed: int | None = None,
         timeout: timedelta = timedelta(seconds=240),
     ) -> Record:
-        """Sends a request to ``/v1/chat/completions``, waits for its end and returns its record. See `Start Request`."""
-        request = self.start_request(
+        """Sends a request to ``/v1/chat/completions``, waits for its end, returns its record. See `Start Request`."""
+        request: Request = self.start_request(
             Endpoint.CHAT,
             prompt=prompt,
             input_tokens=input_tokens,
@@ -69,7 +70,8 @@ class RequestKeywords(Component):
             seed=seed,
             timeout=timeout,
         )
-        return self.wait_for_request(request, timeout)
+        record: Record = self.wait_for_request(request, timeout)
+        return record
 
     @keyword(tags=["Request"])
     def start_request(

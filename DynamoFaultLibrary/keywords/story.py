@@ -55,7 +55,7 @@ def _records(context: Context) -> list[Record]:
 def _fault(fault: ActiveFault) -> str:
     state = fault.entry.state.value
     lines = "".join(f"<li>{escape(line)}</li>" for line in fault.entry.evidence)
-    detail = f" – {escape(fault.entry.detail)}" if fault.entry.detail else ""
+    detail = f": {escape(fault.entry.detail)}" if fault.entry.detail else ""
     return f"<b>{escape(str(fault))}</b> ({state}{detail}), evidence:<ul style='margin:2px'>{lines}</ul>"
 
 
@@ -72,5 +72,3 @@ def _links(context: Context, test: str) -> str:
 
 def _label(path: Path) -> str:
     return f"{path.parent.name}/{path.name}" if path.suffix == ".jsonl" and path.name != "timeline.jsonl" else path.name
-
-

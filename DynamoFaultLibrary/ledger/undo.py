@@ -2,9 +2,9 @@
 
 | action | needs | does |
 |---|---|---|
-| ``continue`` | ``processes``: list of pid + start time | SIGCONT to each that still is the same process; verified: none is stopped |
-| ``end`` | ``group``, ``leader``: pid + start time, ``mark`` | SIGKILL to the process group; verified: nobody is left in it |
-| ``remove`` | ``path`` | deletes a directory tree; verified: it is gone |
+| ``continue`` | ``processes``: pids and start times | SIGCONT to each that is the same still; none is stopped then |
+| ``end`` | ``leader``: pid and start time, ``mark`` | SIGKILL to its process group; nobody is left in it then |
+| ``remove`` | ``path`` | deletes a directory tree; it is gone then |
 | ``respawn`` | ``name`` | starts a replica again; only the supervisor of its deployment can |
 """
 

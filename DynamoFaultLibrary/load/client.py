@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -92,10 +93,8 @@ class SenderProcess:
     def close(self, timeout: float = 5.0) -> None:
         """Cancel what is in flight, let it be recorded, and end the process."""
         if self._process.stdin is not None and not self._process.stdin.closed:
-            try:
+            with suppress(BrokenPipeError):
                 self._process.stdin.close()
-            except BrokenPipeError:
-                pass
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:

@@ -71,5 +71,5 @@ class LoadPlan:
 
 def prompt_of(tokens: int) -> str:
     """A prompt of so many words; with the project's own model a word is a token."""
-    words = "Tell me a long long long story about yourself ?".split()
+    words = ["Tell", "me", "a", "long", "long", "long", "story", "about", "yourself", "?"]
     return " ".join(words[index] if index < len(words) else "long" for index in range(tokens))

@@ -72,7 +72,12 @@ class RequestSpec:
     @property
     def body(self) -> dict[str, Any]:
         """JSON body."""
-        body: dict[str, Any] = {"model": self.model, "max_tokens": self.max_tokens, "temperature": 0, "ignore_eos": True}
+        body: dict[str, Any] = {
+            "model": self.model,
+            "max_tokens": self.max_tokens,
+            "temperature": 0,
+            "ignore_eos": True,
+        }
         if self.endpoint is Endpoint.COMPLETION:
             body["prompt"] = self.prompt
         else:

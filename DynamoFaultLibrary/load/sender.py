@@ -5,13 +5,15 @@ Commands: ``{"do": "request", "spec": …}``, ``{"do": "watch", "id": …, "toke
 means that whoever started us is gone: everything in flight is cancelled and recorded.
 
 Events: ``response`` (a request's first chunk), ``tokens`` (a watched number was reached, or the request ended first),
-``done`` (with the record); ``first`` (a load's first good response), ``finished`` (its end). Records go to the file named on the command line, as they end.
+``done`` (with the record); ``first`` (a load's first good response), ``finished`` (its end). Records go to the file
+named on the command line, as they end.
 """
 
 import asyncio
 import itertools
 import json
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -170,10 +172,8 @@ class Sender:
         began = monotonic()
         for number in itertools.count():
             due = began + number / (plan.request_rate or 1)
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self.stopping.wait(), max(0.0, due - monotonic()))
-            except TimeoutError:
-                pass
             await free.acquire()
             task = next_request(number % plan.concurrency, due)
             if task is None:

@@ -49,7 +49,9 @@ def token_gaps(records: Sequence[Record]) -> list[float]:
     return [gap for record in records for gap in record.gaps_s]
 
 
-def recovery_time(records: Sequence[Record], fault_active_s: float, consecutive: int = CONSECUTIVE_GOOD) -> float | None:
+def recovery_time(
+    records: Sequence[Record], fault_active_s: float, consecutive: int = CONSECUTIVE_GOOD
+) -> float | None:
     """Seconds from a fault's proof to the first of `consecutive` good responses in a row; None if there are none.
 
     Responses count by when they ended. `fault_active_s` is on the monotonic clock, as the records are.

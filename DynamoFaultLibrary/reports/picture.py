@@ -79,7 +79,8 @@ class _Canvas:
         on_left = x > WIDTH / 2
         text = event.text if len(event.text) <= 96 else event.text[:95] + "…"
         self.parts.append(
-            f'<line x1="{x:.1f}" y1="{y}" x2="{x:.1f}" y2="{self.height - 40}" stroke="{colour}" stroke-opacity="0.45"/>'
+            f'<line x1="{x:.1f}" y1="{y}" x2="{x:.1f}" y2="{self.height - 40}" stroke="{colour}" '
+            f'stroke-opacity="0.45"/>'
             f'<circle cx="{x:.1f}" cy="{y}" r="4" fill="{colour}"><title>{escape(event.text)}</title></circle>'
             f'<text x="{x + (-8 if on_left else 8):.1f}" y="{y + 4}" fill="{colour}" '
             f'text-anchor="{"end" if on_left else "start"}">{escape(text)}</text>'

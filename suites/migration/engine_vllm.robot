@@ -1,21 +1,22 @@
 *** Settings ***
-Documentation       Workers of engine type vllm end while they serve; migration is on.
-...                 The engine is Dynamo's mocker, which simulates the scheduler and KV cache of vllm. Its shutdown has no grace
-...                 period here (as in upstream's tests), so it stops taking requests at once and finishes those that it has.
-...                 Covers upstream's test_request_migration_vllm_aggregated.
+Documentation    Workers of engine type vllm end while they serve; migration is on.
+...
+...              The engine is Dynamo's mocker, which simulates the scheduler and KV cache of vllm. Its shutdown
+...              has no grace period here (as in upstream's tests), so it stops taking requests at once and
+...              finishes those that it has. Covers upstream's test_request_migration_vllm_aggregated.
 
-Resource            ../../resources/migration.resource
+Resource         ../../resources/migration.resource
 
-Test Setup          A Graph Is Deployed    mocker-vllm-agg.yaml    migration_limit=3    env=${GRACE}
-Test Teardown       Everything Is As Before
-Test Timeout        1 minute
+Test Setup       A Graph Is Deployed    mocker-vllm-agg.yaml    migration_limit=3    env=${GRACE}
+Test Teardown    Everything Is As Before
+Test Timeout     1 minute
 
-Test Tags           migration    backend:vllm    plane:tcp    migration:on    seed:2:migration
+Test Tags        migration    backend:vllm    plane:tcp    migration:on    seed:2:migration
 
 
 *** Variables ***
-${WORKER}       VllmWorker
-&{GRACE}        DYN_GRACEFUL_SHUTDOWN_GRACE_PERIOD_SECS=0
+${WORKER}    VllmWorker
+&{GRACE}     DYN_GRACEFUL_SHUTDOWN_GRACE_PERIOD_SECS=0
 
 
 *** Test Cases ***

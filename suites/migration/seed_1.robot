@@ -1,17 +1,17 @@
 *** Settings ***
-Documentation       Upstream's first fault tolerance test, step by step (seed 1, `test_request_migration_vllm`).
+Documentation     Upstream's first fault tolerance test, step by step (seed 1, `test_request_migration_vllm`).
 ...
-...                 Two things are done better: which worker serves the long request is read from the logs instead of
-...                 guessed from round-robin, and the kill waits for tokens instead of 0.5 s. The mocker runs ten times
-...                 as fast as its model of a GPU, so that 8,000 tokens take seconds.
+...               Two things are done better: which worker serves the long request is read from the logs instead of
+...               guessed from round-robin, and the kill waits for tokens instead of 0.5 s. The mocker runs ten times
+...               as fast as its model of a GPU, so that 8,000 tokens take seconds.
 
-Resource            ../../resources/migration.resource
+Resource          ../../resources/migration.resource
 
-Suite Setup         A Graph Is Deployed    mocker-vllm-agg.yaml    migration_limit=3    args=${FASTER}
-Suite Teardown      Everything Is As Before
-Test Timeout        2 minutes
+Suite Setup       A Graph Is Deployed    mocker-vllm-agg.yaml    migration_limit=3    args=${FASTER}
+Suite Teardown    Everything Is As Before
+Test Timeout      2 minutes
 
-Test Tags           migration    backend:vllm    plane:tcp    end:killed    migration:on    seed:1:worker-failure
+Test Tags         migration    backend:vllm    plane:tcp    end:killed    migration:on    seed:1:worker-failure
 
 
 *** Variables ***
@@ -23,7 +23,7 @@ ${KILL AT}          ${500}
 
 *** Test Cases ***
 A Long Completion Survives The Death Of The Primary Worker
-    Given Both Workers Answer "Who are you?"
+    Given Both Workers Answer Who Are You
     And A Request Is Being Served    completion    streaming
     When The Worker That Serves It Is Killed
     Then The Answer Is Complete
@@ -39,10 +39,10 @@ A Long Prompt Survives Too
 
 
 *** Keywords ***
-Both Workers Answer "Who are you?"
+Both Workers Answer Who Are You
     [Documentation]    Round-robin: two requests of 100 tokens reach both workers.
-    FOR    ${number}    IN RANGE    2
-        ${record} =    Send Completion    Who are you?    max_tokens=100
+    FOR    ${_}    IN RANGE    2
+        ${record}    Send Completion    Who are you?    max_tokens=100
         Should Be Equal As Strings    ${record.outcome}    ok
     END
     Service Log Should Contain    ${WORKER}    request received    whole=True

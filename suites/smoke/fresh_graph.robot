@@ -1,14 +1,14 @@
 *** Settings ***
-Documentation       A fresh graph answers at its REST endpoints as a load balancer, a client and Prometheus expect.
+Documentation     A fresh graph answers at its REST endpoints as a load balancer, a client and Prometheus expect.
 
-Library             RequestsLibrary
-Resource            ../../resources/graph.resource
+Library           RequestsLibrary
+Resource          ../../resources/graph.resource
 
-Suite Setup         A Graph And A Session
-Suite Teardown      Everything Is As Before
-Test Timeout        1 minute
+Suite Setup       A Graph And A Session
+Suite Teardown    Everything Is As Before
+Test Timeout      1 minute
 
-Test Tags           smoke    backend:position    plane:tcp    tier:smoke
+Test Tags         smoke    backend:position    plane:tcp    tier:smoke
 
 
 *** Test Cases ***

@@ -64,7 +64,7 @@ class SupervisorClient:
         try:
             self._connection.shutdown(socket.SHUT_WR)
             self._connection.settimeout(_REPLY_TIMEOUT)
-            while self._lines.read1(65536):  # type: ignore[attr-defined]  # a BufferedReader has it
+            while self._lines.read1(65536):
                 pass
         except OSError:
             pass
@@ -123,7 +123,7 @@ class SupervisorClient:
         except OSError as error:
             when = datetime.now().isoformat(timespec="seconds")
             raise DeploymentError(
-                f"the supervisor did not answer '{call}' at {when}: {error}; all that it had started is gone, see {self.log}"
+                f"the supervisor did not answer '{call}' at {when}: {error}; what it started is gone, see {self.log}"
             ) from error
         if "error" in reply:
             raise DeploymentError(str(reply["error"]))

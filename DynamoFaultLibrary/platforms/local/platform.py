@@ -1,7 +1,6 @@
 """Platform `local`: a graph's replicas as process groups on this machine, under a supervisor."""
 
 import itertools
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -124,9 +123,7 @@ class LocalPlatform:
         ]
         expected = Expectation(urls, max(deployment.settings.ready_responses, len(urls)), timeout)
         watched = {status.name for status in self._running(deployment)}
-        deployment.model = wait_until_ready(
-            deployment.url, expected, lambda: self._check_alive(deployment, watched)
-        )
+        deployment.model = wait_until_ready(deployment.url, expected, lambda: self._check_alive(deployment, watched))
 
     def _take_port(self, local: _Local) -> int:
         port = self._ports.take()

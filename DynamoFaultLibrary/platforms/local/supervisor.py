@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -124,10 +125,8 @@ class Supervisor:
     async def wait_exit(self, name: str, timeout: float) -> dict[str, Any]:
         """Return the state of a process group as soon as its leader has ended, or after `timeout` seconds."""
         child = self._child(name)
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(child.exited.wait(), timeout)
-        except TimeoutError:
-            pass
         return child.to_json()
 
     async def end(self, names: list[str]) -> None:
