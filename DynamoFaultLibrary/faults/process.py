@@ -61,7 +61,7 @@ class ProcessFault(Fault):
         """See `Fault.prove`."""
 
     def _name(self, process: ProcessId) -> str:
-        return f"pid {process.pid} ({self._commands[process]})"
+        return f"pid {process.pid} ({_short(self._commands[process])})"
 
 
 @dataclass
@@ -145,6 +145,14 @@ class StallProcesses(ProcessFault):
 
     def recover(self) -> str:
         return undo(self.recipe)
+
+
+def _short(command: str) -> str:
+    """What tells a process from others: the module that Python runs, else the program."""
+    words = command.split()
+    if "-m" in words[:-1]:
+        return words[words.index("-m") + 1]
+    return words[0].rpartition("/")[2] if words else "?"
 
 
 def check_ending_signal(number: int) -> None:

@@ -1,8 +1,9 @@
 """The ledger file: append-only JSON lines, on disk before anything happens.
 
-One file a run, ``$DYNAMO_FAULT_STATE/runs/<run>.jsonl``; the default state directory is ``$XDG_STATE_HOME/dynamo-fault``,
-which is ``~/.local/state/dynamo-fault`` unless set. Several processes append to it: each line is one write under a lock,
-followed by an fsync. A line that a crash has torn is skipped when reading, and never glued to the next one.
+One file a run, ``$DYNAMO_FAULT_STATE/runs/<run>.jsonl``; the default state directory is
+``$XDG_STATE_HOME/dynamo-fault``, which is ``~/.local/state/dynamo-fault`` unless set. Several processes append to it:
+each line is one write under a lock, followed by an fsync. A line that a crash has torn is skipped when reading, and
+never glued to the next one.
 """
 
 import fcntl

@@ -16,6 +16,8 @@ _EVENT_ROW, _BAR_ROW = 18, 14
 _PAUSE = 0.025
 """Pauses of a stream longer than this many seconds are drawn."""
 _MOST_BARS = 24
+_LETTER = 5.6
+"""Width of a letter at font size 11, on average."""
 
 _COLOURS = {
     EventKind.DEPLOY: "#5b6b7b",
@@ -76,8 +78,9 @@ class _Canvas:
     def event(self, row: int, event: Event) -> None:
         x, y = self.x(event.monotonic_s), 24 + row * _EVENT_ROW
         colour = _COLOURS[event.kind]
-        on_left = x > WIDTH / 2
-        text = event.text if len(event.text) <= 96 else event.text[:95] + "…"
+        on_left = x > (_LEFT + WIDTH) / 2
+        room = int((x - _LEFT if on_left else WIDTH - x) / _LETTER)
+        text = event.text if len(event.text) <= room else event.text[: room - 1] + "…"
         self.parts.append(
             f'<line x1="{x:.1f}" y1="{y}" x2="{x:.1f}" y2="{self.height - 40}" stroke="{colour}" '
             f'stroke-opacity="0.45"/>'

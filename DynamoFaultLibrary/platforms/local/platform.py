@@ -53,7 +53,7 @@ class LocalPlatform:
     name = "local"
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
         self._supervisor: SupervisorClient | None = None
         self._ports = PortLeases()
         self._deployments: dict[str, _Local] = {}
@@ -63,7 +63,7 @@ class LocalPlatform:
     def supervisor(self) -> SupervisorClient:
         """The supervisor, started when it is first asked for."""
         if self._supervisor is None:
-            self._supervisor = SupervisorClient(self._ledger)
+            self._supervisor = SupervisorClient(self.ledger)
         return self._supervisor
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class LocalPlatform:
         """Start planes, workers and frontend, and wait until they answer well."""
         interpreter = commands.choose_interpreter(settings.interpreter)
         commands.check_requirements(graph, interpreter)
-        name = f"{graph.name}-{self._ledger.owner.process.pid}-{next(self._numbers)}"
+        name = f"{graph.name}-{self.ledger.owner.process.pid}-{next(self._numbers)}"
         local = self._deployments[name] = _Local(state_directory() / "work" / name)
         deployment = Deployment(name, graph, settings, results, url="")
         try:

@@ -1,0 +1,60 @@
+"""Bad input gets one clear sentence, and nothing is left running."""
+
+import pytest
+from child import DATA, Run, Sandbox
+
+EXPECTED = {
+    "Graph File Is Missing": ("no graph file 'no-such-graph.yaml'", "shipped are", "position-agg.yaml"),
+    "Graph File Is Not Yaml": ("not_yaml.yaml' is not YAML",),
+    "Graph File Holds No Graph": ("must hold one DynamoGraphDeployment", "['Pod']"),
+    "Service Is Unknown": ("has no service 'VllmWorker'", "['Frontend', 'PositionWorker']"),
+    "Replicas Are Zero": ("service 'PositionWorker' needs 1 replica or more, not 0",),
+    "Replicas Are Negative": ("service 'PositionWorker' needs 1 replica or more, not -1",),
+    "Port Is Taken": ("is taken by another process",),
+    "Worker Dies At Start": ("'PositionWorker-", "exit status 2", "unrecognized arguments: --no-such-option"),
+    "Interpreter Is Missing": ("interpreter '/no/such/python' for Dynamo does not exist",),
+    "Timeout Is Reached": ("was not ready within 0.05 s; last seen:",),
+    "Etcd Members Are Two": ("etcd needs 1, 3 or 5 members, not 2",),
+    "No Graph Is Deployed": ("no graph is deployed; call 'Deploy Graph' first",),
+    "Process Name Matches Nothing": ("no process of PositionWorker-0 matches 'VLLM::EngineCore'", "running are"),
+    "Replica Is Unknown": ("service 'PositionWorker' has no running replica '7'; running are [0, 1]",),
+    "Fault Service Is Unknown": ("has no service 'NoSuchService'", "PositionWorker"),
+    "Signal Is Unknown": ("'SIGFOO' is not a signal",),
+    "Signal Does Not End A Process": ("SIGSTOP does not end a process; use 'Stall Process'",),
+    "Nothing Is Stalled": ("no process of service 'PositionWorker' is stalled",),
+    "Load Is Unknown": ("no load 'none' was started",),
+    "Load Has Two Ends": ("exactly one of request_count, requests_per_client and duration",),
+    "Log Is Of No Service": ("has no service 'NoSuchService'",),
+    "Log Is Empty": ("Frontend-0.log' is empty",),
+}
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Sandbox(tmp_path_factory.mktemp("bad")).robot(DATA / "bad_input.robot")
+
+
+@pytest.mark.parametrize("test", EXPECTED)
+def test_the_message_says_what_was_wrong(bad: Run, test: str) -> None:
+    outcome = bad.tests[test]
+    assert outcome.status == "FAIL"
+    missing = [part for part in EXPECTED[test] if part not in outcome.message]
+    assert missing == [], outcome.message
+    assert "Traceback" not in outcome.message
+
+
+def test_every_bad_input_is_judged(bad: Run) -> None:
+    assert set(bad.tests) == set(EXPECTED)
+
+
+def test_nothing_is_left_running(bad: Run) -> None:
+    assert bad.sandbox.leftovers() == []
+
+
+def test_gpu_suites_are_skipped_with_the_reason(sandbox: Sandbox) -> None:
+    run = sandbox.robot(DATA / "needs_gpu.robot")
+    outcome = run.tests["Needs Two GPUs"]
+    if outcome.status == "PASS":
+        pytest.skip("this machine has two GPUs and vllm")
+    assert outcome.status == "SKIP"
+    assert "needs 2 NVIDIA GPUs, this machine has" in outcome.message
