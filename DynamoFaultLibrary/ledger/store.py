@@ -2,8 +2,8 @@
 
 One file a run, ``$DYNAMO_FAULT_STATE/runs/<run>.jsonl``; the default state directory is
 ``$XDG_STATE_HOME/dynamo-fault``, which is ``~/.local/state/dynamo-fault`` unless set. Several processes append to it:
-each line is one write under a lock, followed by an fsync. A line that a crash has torn is skipped when reading, and
-never glued to the next one.
+each line is one write under a lock. Lines of faults are followed by an fsync; those of processes and directories need
+to outlive us, not the machine. A line that a crash has torn is skipped when reading, and never glued to the next one.
 """
 
 import fcntl
@@ -59,7 +59,7 @@ class Ledger:
             LedgerError: the line is not on disk.
         """
         entry = Entry.new(kind, target, undo, self.owner, is_fault, expires_at)
-        self._append(entry.to_json())
+        self._append(entry.to_json(), durable=is_fault)
         return entry
 
     def mark(self, entry: Entry, state: State, detail: str = "", evidence: list[str] | None = None) -> Entry:
@@ -71,15 +71,15 @@ class Ledger:
         entry.state = state
         entry.detail = detail
         entry.evidence += evidence or []
-        self._append({"id": entry.id, **entry.change()})
+        self._append({"id": entry.id, **entry.change()}, durable=entry.is_fault)
         return entry
 
     def renew(self, entry: Entry, expires_at: datetime) -> None:
         """Move the expiry of `entry`."""
         entry.expires_at = expires_at
-        self._append({"id": entry.id, "expires_at": expires_at.isoformat(), **entry.change()})
+        self._append({"id": entry.id, "expires_at": expires_at.isoformat(), **entry.change()}, durable=True)
 
-    def _append(self, data: dict[str, Any]) -> None:
+    def _append(self, data: dict[str, Any], durable: bool) -> None:
         line = json.dumps({"at": utc_text(), **data}, separators=(",", ":"))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,8 @@ class Ledger:
                 if written != len(data_bytes):
                     os.ftruncate(descriptor, size)
                     raise LedgerError(f"cannot write ledger '{self.path}': the disk took {written} bytes of a line")
-                os.fsync(descriptor)
+                if durable:
+                    os.fsync(descriptor)
         except OSError as error:
             raise LedgerError(
                 f"cannot write ledger '{self.path}': {error.strerror}; without a ledger no fault is injected"

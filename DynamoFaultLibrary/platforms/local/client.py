@@ -41,7 +41,7 @@ class SupervisorClient:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         owner = ledger.owner.process
         with theirs, self.log.open("ab") as log:
-            launcher = subprocess.run(
+            self._launcher = subprocess.Popen(
                 [
                     sys.executable,
                     *("-m", _MODULE, str(theirs.fileno()), ledger.run),
@@ -54,10 +54,7 @@ class SupervisorClient:
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                check=False,
             )
-        if launcher.returncode != 0:
-            raise DeploymentError(f"the supervisor did not start; see {self.log}")
 
     def close(self) -> None:
         """Hang up; the supervisor undoes what is left and ends. Returns when it has."""
@@ -113,6 +110,7 @@ class SupervisorClient:
         request = {"id": identity, "call": call, "arguments": arguments}
         try:
             self._connection.settimeout(reply_timeout)
+            self._launcher.wait(reply_timeout)  # at the first call only: the supervisor itself is not our child
             self._connection.sendall(json.dumps(request).encode() + b"\n")
             while line := self._lines.readline():
                 reply = json.loads(line)

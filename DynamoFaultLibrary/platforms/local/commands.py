@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from DynamoFaultLibrary.engines.model import TINY_MODEL
@@ -63,6 +64,8 @@ def check_requirements(graph: Graph, interpreter: str) -> None:
 
 @cache
 def _missing_modules(interpreter: str, modules: tuple[str, ...]) -> list[str]:
+    if interpreter == sys.executable:
+        return [module for module in modules if not _is_there(module)]
     script = (
         "import importlib.util as u, sys\n"
         "def there(m):\n"
@@ -76,6 +79,13 @@ def _missing_modules(interpreter: str, modules: tuple[str, ...]) -> list[str]:
     if answer.returncode != 0:
         raise DeploymentError(f"interpreter '{interpreter}' does not work: {answer.stderr.strip()[-300:]}")
     return answer.stdout.split()
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ImportError:
+        return False
 
 
 def _module(service: Service) -> str | None:

@@ -81,11 +81,12 @@ class LocalPlatform:
         """Start planes, workers and frontend, and wait until they answer well."""
         interpreter = commands.choose_interpreter(settings.interpreter)
         commands.check_requirements(graph, interpreter)
+        supervisor = self.supervisor  # starts in the background while we plan
         name = f"{graph.name}-{self.ledger.owner.process.pid}-{next(self._numbers)}"
         local = self._deployments[name] = _Local(state_directory() / "work" / name)
         deployment = Deployment(name, graph, settings, results, url="")
         try:
-            self.supervisor.own_directory(local.work)
+            supervisor.own_directory(local.work)
             results.mkdir(parents=True, exist_ok=True)
             (results / "graph.yaml").write_text(graph.to_yaml(), encoding="utf-8")
             planes = plan_planes(settings, local.work, lambda: self._take_port(local))
