@@ -34,7 +34,8 @@ def test_xunit_has_every_test(story: Run) -> None:
 
 def test_the_log_shows_the_evidence_of_the_kill(story: Run) -> None:
     text = "\n".join(story.messages(FIRST))
-    assert re.search(r"pid \d+ \(DynamoFaultLibrary.engines.position\): killed by SIGKILL, [\d.]+ ms after SIGKILL", text)
+    death = r"pid \d+ \(DynamoFaultLibrary.engines.position\): killed by SIGKILL, [\d.]+ ms after SIGKILL"
+    assert re.search(death, text)
     assert "nobody is left in its process group" in text
 
 
@@ -110,9 +111,9 @@ def test_pabot_gives_the_same_and_two_suites_run_apart(sandbox: Sandbox, tmp_pat
     console, _ = child.communicate(timeout=180)
     assert child.returncode == 0, console
     suite = ElementTree.parse(sandbox.results / "xunit.xml").getroot()
-    assert (suite.get("tests"), suite.get("failures")) == ("10", "0")
+    assert (suite.get("tests"), suite.get("failures")) == ("12", "0")
     merged = ExecutionResult(sandbox.results / "output.xml")
-    assert [test.status for test in merged.suite.all_tests] == ["PASS"] * 10
+    assert [test.status for test in merged.suite.all_tests] == ["PASS"] * 12
     runs = [path for path in sandbox.results.iterdir() if path.is_dir() and path.name != "pabot_results"]
     assert len(runs) == 1
     assert len(list(runs[0].iterdir())) == 2

@@ -63,8 +63,11 @@ def bench_deploy(work: Path, rounds: int) -> dict[str, float]:
     """Deploy Graph to ready against a shell script that starts the same processes and polls for a good response."""
     ours, shell = [], []
     for number in range(rounds):
-        pair: list[tuple[list[float], Callable[[], float]]] = [(ours, deploy_by_library), (shell, lambda: by_shell(work))]
-        for figures, measure in pair if number % 2 else reversed(pair):
+        measures: list[tuple[list[float], Callable[[], float]]] = [
+            (ours, deploy_by_library),
+            (shell, lambda: deploy_by_shell(work)),
+        ]
+        for figures, measure in measures if number % 2 else reversed(measures):
             figures.append(measure())
     return summary("Deploy Graph (s)", ours, "shell script (s)", shell, limit=1.2)
 
@@ -79,7 +82,7 @@ def deploy_by_library() -> float:
         library.close()
 
 
-def by_shell(work: Path) -> float:
+def deploy_by_shell(work: Path) -> float:
     leases = PortLeases()
     ports = [leases.take() for _ in range(3)]
     place = work / "shell"

@@ -135,10 +135,10 @@ class Loopback(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Loopback
 
-    def do_GET(self) -> None:  # noqa: N802  # the base class names it so
+    def do_GET(self) -> None:  # the base class names it so
         self.reply(None)
 
-    def do_POST(self) -> None:  # noqa: N802  # the base class names it so
+    def do_POST(self) -> None:  # the base class names it so
         self.reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
     def reply(self, body: Any) -> None:

@@ -114,9 +114,7 @@ def test_a_service_shows_its_name_and_replicas() -> None:
 
 
 @given(ARGS, OPTIONS, VALUES, SHAPES)
-def test_an_argument_that_was_set_is_read_back(
-    args: list[str], option: str, value: str, shape: type[Service]
-) -> None:
+def test_an_argument_that_was_set_is_read_back(args: list[str], option: str, value: str, shape: type[Service]) -> None:
     made = service(list(args), shape)
     made.set_argument(option, value)
     assert made.argument(option) == value

@@ -353,7 +353,9 @@ def test_a_date_that_does_not_exist_is_an_error_of_the_file(tmp_path: Path) -> N
 def test_a_file_must_hold_exactly_one_graph(text: str, kinds: str, tmp_path: Path) -> None:
     path = tmp_path / "graph.yaml"
     path.write_text(text)
-    with pytest.raises(GraphError, match=rf"must hold one DynamoGraphDeployment, but its documents are of kind {kinds}"):
+    with pytest.raises(
+        GraphError, match=rf"must hold one DynamoGraphDeployment, but its documents are of kind {kinds}"
+    ):
         Graph.load(path)
 
 

@@ -93,4 +93,3 @@ Log Is Empty
     Empty The Logs Of    Frontend
     Service Log Should Not Contain    Frontend    panic
     [Teardown]    Delete Graph
-

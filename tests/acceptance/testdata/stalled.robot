@@ -1,8 +1,8 @@
 *** Settings ***
 Documentation    Stalls a worker, says so, and waits to be ended from outside.
 
-Library          DynamoFaultLibrary
 Library          OperatingSystem
+Library          DynamoFaultLibrary
 
 
 *** Test Cases ***

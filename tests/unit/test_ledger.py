@@ -1,0 +1,392 @@
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from DynamoFaultLibrary.errors import LedgerError
+from DynamoFaultLibrary.ledger import Entry, Ledger, Owner, State, read_ledger, state_directory
+from DynamoFaultLibrary.processes import ProcessId
+
+ROOT = Path(__file__).parents[2]
+OWNER = Owner(ProcessId(4711, 12345), "host-a")
+UNDO = {"action": "remove", "path": "/nowhere"}
+
+
+def run_python(script: str, *args: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *args],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_ledger_lies_below_the_state_directory_under_its_run(tmp_path: Path) -> None:
+    assert Ledger("run-1", OWNER, tmp_path).path == tmp_path / "runs" / "run-1.jsonl"
+
+
+def test_the_state_directory_is_the_one_that_the_variable_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DYNAMO_FAULT_STATE", "/srv/state")
+    assert state_directory() == Path("/srv/state")
+    assert Ledger("r", OWNER).path == Path("/srv/state/runs/r.jsonl")
+
+
+def test_a_relative_state_directory_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DYNAMO_FAULT_STATE", "state")
+    assert state_directory() == tmp_path / "state"
+
+
+def test_the_state_directory_follows_xdg_and_then_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DYNAMO_FAULT_STATE", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", "/xdg")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert state_directory() == Path("/xdg/dynamo-fault")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    assert state_directory() == Path("/home/somebody/.local/state/dynamo-fault")
+
+
+@pytest.mark.parametrize("run", ["", "..", ".hidden", "-x", "a/b", "../a", "a b", "a\n", "ä", "a\0"])
+def test_a_run_id_that_is_no_plain_file_name_is_refused(run: str, tmp_path: Path) -> None:
+    with pytest.raises(LedgerError) as raised:
+        Ledger(run, OWNER, tmp_path)
+    assert str(raised.value) == f"run id {run!r} must be letters, digits, '_', '.' or '-'"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_written_before_the_first_intent(ledger: Ledger) -> None:
+    assert not ledger.path.exists()
+
+
+def test_an_intent_is_on_disk_for_another_reader_when_it_has_returned(ledger: Ledger) -> None:
+    expires = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+    entry = ledger.intend("Stall Process", {"replica": "W-0"}, UNDO, expires_at=expires)
+    seen = read_ledger(ledger.path).entries[entry.id]
+    assert seen == entry
+    assert (seen.kind, seen.target, seen.undo, seen.owner) == ("Stall Process", {"replica": "W-0"}, UNDO, ledger.owner)
+    assert (seen.state, seen.is_fault, seen.expires_at, seen.evidence) == (State.INTENT, True, expires, [])
+
+
+def test_each_line_is_flushed_to_the_disk_whole(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        sizes.append(os.fstat(descriptor).st_size)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    ledger.mark(ledger.intend("a", {}, UNDO), State.ACTIVE)
+    lines = ledger.path.read_bytes().splitlines(keepends=True)
+    assert sizes == [len(lines[0]), len(lines[0]) + len(lines[1])]
+
+
+def test_an_entry_has_an_id_made_of_its_kind(ledger: Ledger) -> None:
+    first, second = (ledger.intend("Stall Process", {}, UNDO).id for _ in range(2))
+    assert first.startswith("stall-process-")
+    assert len(first) == len("stall-process-") + 8
+    assert first != second
+
+
+def test_only_its_owner_may_read_the_ledger_file(ledger: Ledger) -> None:
+    ledger.intend("a", {}, UNDO)
+    assert ledger.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_marks_are_read_back_with_their_evidence(ledger: Ledger) -> None:
+    entry = ledger.intend("a", {}, UNDO)
+    ledger.mark(entry, State.ACTIVE, evidence=["first"])
+    ledger.mark(entry, State.RECOVERED, "all well", ["second"])
+    seen = read_ledger(ledger.path).entries[entry.id]
+    assert (seen.state, seen.detail, seen.evidence) == (State.RECOVERED, "all well", ["first", "second"])
+
+
+def test_a_renewed_expiry_is_read_back(ledger: Ledger) -> None:
+    entry = ledger.intend("a", {}, UNDO, expires_at=datetime(2030, 1, 1, tzinfo=UTC))
+    ledger.renew(entry, datetime(2031, 1, 1, tzinfo=UTC))
+    ledger.mark(entry, State.ACTIVE)
+    seen = read_ledger(ledger.path).entries[entry.id]
+    assert seen.expires_at == datetime(2031, 1, 1, tzinfo=UTC)
+    assert seen.state is State.ACTIVE
+
+
+def test_open_entries_are_those_left_to_undo_the_last_one_first(ledger: Ledger) -> None:
+    entries = [ledger.intend(kind, {}, UNDO) for kind in "abcd"]
+    ledger.mark(entries[0], State.ACTIVE)
+    ledger.mark(entries[1], State.RECOVERED)
+    ledger.mark(entries[2], State.IRREVERSIBLE)
+    assert [entry.kind for entry in read_ledger(ledger.path).open_entries] == ["d", "a"]
+
+
+def test_only_intent_and_active_are_open() -> None:
+    assert [state.value for state in State if state.is_open] == ["intent", "active"]
+
+
+def test_each_line_tells_when_it_was_written(ledger: Ledger) -> None:
+    ledger.intend("a", {}, UNDO)
+    at = json.loads(ledger.path.read_text())["at"]
+    assert at.endswith("Z")
+    assert abs(datetime.fromisoformat(at) - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_a_torn_last_line_is_skipped(ledger: Ledger) -> None:
+    kept = ledger.intend("kept", {}, UNDO)
+    ledger.intend("torn", {}, UNDO)
+    data = ledger.path.read_bytes()
+    ledger.path.write_bytes(data[:-40])
+    view = read_ledger(ledger.path)
+    assert list(view.entries) == [kept.id]
+    assert len(view.corrupt) == 1
+    assert view.corrupt[0].startswith(f"{ledger.path}:2: JSONDecodeError: ")
+
+
+def test_the_next_line_is_not_glued_to_a_torn_one(ledger: Ledger) -> None:
+    kept = ledger.intend("kept", {}, UNDO)
+    ledger.intend("torn", {}, UNDO)
+    ledger.path.write_bytes(ledger.path.read_bytes()[:-40])
+    after = ledger.intend("after", {}, UNDO)
+    last = ledger.intend("last", {}, UNDO)
+    view = read_ledger(ledger.path)
+    assert list(view.entries) == [kept.id, after.id, last.id]
+    assert len(view.corrupt) == 1
+    assert b"\n\n" not in ledger.path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        (b"{", "JSONDecodeError"),
+        (b"\x80abc", "UnicodeDecodeError"),
+        (b"null", "TypeError"),
+        (b"[1]", "TypeError"),
+        (b'["kind"]', ""),
+        (b"{}", "KeyError"),
+        (b'{"id":"stranger","state":"active"}', "KeyError"),
+        (b'{"id":"x","kind":"k"}', "KeyError"),
+        (b'{"id":["x"],"state":"active"}', "TypeError"),
+    ],
+)
+def test_a_corrupt_line_is_reported_with_its_place_and_skipped(ledger: Ledger, line: bytes, error: str) -> None:
+    first = ledger.intend("first", {}, UNDO)
+    with ledger.path.open("ab") as file:
+        file.write(line + b"\n")
+    second = ledger.intend("second", {}, UNDO)
+    view = read_ledger(ledger.path)
+    assert list(view.entries) == [first.id, second.id]
+    assert len(view.corrupt) == 1
+    assert view.corrupt[0].startswith(f"{ledger.path}:2: {error}")
+
+
+def test_a_mark_with_an_unknown_state_is_reported_and_changes_nothing(ledger: Ledger) -> None:
+    entry = ledger.intend("a", {}, UNDO)
+    ledger.mark(entry, State.ACTIVE, evidence=["seen"])
+    with ledger.path.open("a") as file:
+        file.write(json.dumps({"id": entry.id, "state": "lost"}) + "\n")
+    view = read_ledger(ledger.path)
+    assert view.entries[entry.id].state is State.ACTIVE
+    assert view.entries[entry.id].evidence == ["seen"]
+    assert "'lost' is not a valid State" in view.corrupt[0]
+
+
+def test_a_ledger_that_is_not_there_is_an_error_with_its_path(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError) as raised:
+        read_ledger(tmp_path / "none.jsonl")
+    assert str(raised.value) == f"cannot read ledger '{tmp_path}/none.jsonl': No such file or directory"
+
+
+def test_an_empty_ledger_has_no_entries(tmp_path: Path) -> None:
+    path = tmp_path / "empty.jsonl"
+    path.touch()
+    view = read_ledger(path)
+    assert (view.entries, view.corrupt, view.open_entries) == ({}, [], [])
+
+
+def test_an_unwritable_directory_is_an_error_that_says_what_follows(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.touch()
+    ledger = Ledger("r", OWNER, blocker)
+    with pytest.raises(LedgerError) as raised:
+        ledger.intend("a", {}, UNDO)
+    assert str(raised.value) == (
+        f"cannot write ledger '{blocker}/runs/r.jsonl': Not a directory; without a ledger no fault is injected"
+    )
+
+
+def test_a_ledger_that_a_directory_stands_in_for_cannot_be_written(ledger: Ledger) -> None:
+    ledger.path.mkdir(parents=True)
+    with pytest.raises(LedgerError, match="Is a directory; without a ledger no fault is injected"):
+        ledger.intend("a", {}, UNDO)
+
+
+FILL_UP = """
+import resource, sys
+from pathlib import Path
+from DynamoFaultLibrary.errors import LedgerError
+from DynamoFaultLibrary.ledger import Ledger, Owner
+from DynamoFaultLibrary.processes import ProcessId
+ledger = Ledger("full", Owner(ProcessId.current()), Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+written = 0
+try:
+    while True:
+        ledger.intend("a", {}, {"action": "remove", "path": "/nowhere"})
+        written += 1
+except LedgerError as error:
+    print(written, error)
+"""
+
+
+def test_a_line_that_the_disk_takes_only_a_part_of_is_an_error_and_taken_back(tmp_path: Path) -> None:
+    out, _ = run_python(FILL_UP, str(tmp_path)).communicate(timeout=20)
+    written, _, message = out.partition(" ")
+    path = tmp_path / "runs" / "full.jsonl"
+    assert message.startswith(f"cannot write ledger '{path}': ")
+    data = path.read_bytes()
+    assert data.endswith(b"\n")
+    assert int(written) >= 1
+    assert data.count(b"\n") == int(written) == len(read_ledger(path).entries)
+
+
+APPEND = """
+import sys
+from pathlib import Path
+from DynamoFaultLibrary.ledger import Ledger, Owner, State
+from DynamoFaultLibrary.processes import ProcessId
+ledger = Ledger("shared", Owner(ProcessId.current()), Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(25):
+    entry = ledger.intend("k", {"writer": sys.argv[2], "number": number, "fill": "x" * 500}, {"action": "remove"})
+    ledger.mark(entry, State.ACTIVE, evidence=["y" * 500])
+"""
+
+
+def test_lines_of_several_processes_at_once_are_all_readable(tmp_path: Path) -> None:
+    writers = [run_python(APPEND, str(tmp_path), str(number)) for number in range(3)]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    assert [(writer.communicate(timeout=20)[0], writer.returncode) for writer in writers] == [("", 0)] * 3
+    view = read_ledger(tmp_path / "runs" / "shared.jsonl")
+    assert view.corrupt == []
+    seen = [(entry.target["writer"], entry.target["number"]) for entry in view.entries.values()]
+    assert sorted(seen) == sorted((str(writer), number) for writer in range(3) for number in range(25))
+    assert {entry.state for entry in view.entries.values()} == {State.ACTIVE}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from DynamoFaultLibrary.ledger import Ledger, Owner
+from DynamoFaultLibrary.processes import ProcessId
+ledger = Ledger("killed", Owner(ProcessId.current()), Path(sys.argv[1]))
+ledger.intend("k", {}, {"action": "remove"})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_an_intent_survives_the_sudden_death_of_its_writer(tmp_path: Path) -> None:
+    writer = run_python(KILLED, str(tmp_path))
+    writer.communicate(timeout=20)
+    assert writer.returncode == -9
+    (entry,) = read_ledger(tmp_path / "runs" / "killed.jsonl").open_entries
+    assert entry.state is State.INTENT
+    assert entry.owner.process.pid == writer.pid
+    assert not entry.owner.is_alive
+
+
+def test_an_owner_lives_as_long_as_its_process(sleeper: Any) -> None:
+    owner = Owner(sleeper.identity)
+    assert owner.is_alive
+    sleeper.process.kill()
+    sleeper.process.wait(5)
+    assert not owner.is_alive
+
+
+def test_an_owner_whose_pid_is_another_process_now_is_dead(sleeper: Any) -> None:
+    assert not Owner(ProcessId(sleeper.pid, sleeper.identity.started - 1)).is_alive
+
+
+def test_an_owner_on_another_host_counts_as_alive() -> None:
+    assert Owner(ProcessId(1, 1), "a-host-that-is-not-this-one").is_alive
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+OBJECTS = st.dictionaries(st.text(max_size=6), JSON_VALUES, max_size=3)
+
+
+@given(
+    kind=st.text(min_size=1, max_size=12),
+    target=OBJECTS,
+    undo=OBJECTS,
+    is_fault=st.booleans(),
+    state=st.sampled_from(State),
+    evidence=st.lists(st.text(max_size=10), max_size=3),
+    detail=st.text(max_size=10),
+    expires=st.none() | st.datetimes(timezones=st.just(UTC)),
+)
+def test_an_entry_is_the_same_after_it_was_json(
+    kind: str,
+    target: dict[str, Any],
+    undo: dict[str, Any],
+    is_fault: bool,
+    state: State,
+    evidence: list[str],
+    detail: str,
+    expires: datetime | None,
+) -> None:
+    entry = Entry.new(kind, target, undo, OWNER, is_fault, expires)
+    entry.state, entry.evidence, entry.detail = state, evidence, detail
+    assert Entry.from_json(json.loads(json.dumps(entry.to_json()))) == entry
+
+
+@given(
+    names=st.lists(st.text(max_size=8), min_size=1, max_size=4),
+    marks=st.lists(st.tuples(st.integers(0, 3), st.sampled_from(State)), max_size=4),
+    cut=st.floats(0, 1),
+)
+def test_a_ledger_cut_anywhere_keeps_each_whole_line_and_takes_new_ones(
+    names: list[str], marks: list[tuple[int, State]], cut: float
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        ledger = Ledger("r", OWNER, Path(directory))
+        entries = [ledger.intend("k", {"name": name}, UNDO) for name in names]
+        for index, state in marks:
+            ledger.mark(entries[index % len(entries)], state)
+        lines = ledger.path.read_bytes().splitlines()
+        data = ledger.path.read_bytes()
+        length = round(cut * len(data))
+        ledger.path.write_bytes(data[:length])
+        expected: dict[str, tuple[str, str]] = {}
+        end = 0
+        for line in lines:
+            end += len(line)
+            if end <= length:
+                content = json.loads(line)
+                name = content["target"]["name"] if "target" in content else expected[content["id"]][0]
+                expected[content["id"]] = (name, content["state"])
+            end += 1
+        after = ledger.intend("k", {"name": "after"}, UNDO)
+        view = read_ledger(ledger.path)
+        seen = {entry.id: (entry.target["name"], entry.state.value) for entry in view.entries.values()}
+        assert seen == {**expected, after.id: ("after", "intent")}
+        assert len(view.corrupt) <= 1

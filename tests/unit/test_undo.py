@@ -1,0 +1,160 @@
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from DynamoFaultLibrary.errors import RecoveryError
+from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE, undo
+from DynamoFaultLibrary.processes import STOPPED, ProcessId, group_members, read_command
+
+Eventually = Callable[[Callable[[], bool]], None]
+MARK = "deployment-of-a-unit-test"
+OURS = {DEPLOYMENT_VARIABLE: MARK}
+FAMILY = "/bin/sleep 60 & echo $!; read end"
+"""Prints its child's pid, and leaves that child behind when its input ends."""
+
+
+def continuing(*processes: ProcessId) -> dict[str, Any]:
+    return {"action": "continue", "processes": [process.to_json() for process in processes]}
+
+
+def ending(leader: ProcessId, mark: str = MARK) -> dict[str, Any]:
+    return {"action": "end", "leader": leader.to_json(), "mark": mark}
+
+
+def test_a_stopped_process_runs_again(sleeper: Any, eventually: Eventually) -> None:
+    sleeper.identity.send(signal.SIGSTOP)
+    eventually(lambda: sleeper.identity.state == STOPPED)
+    assert undo(continuing(sleeper.identity)) == "1 of 1 processes continued, the others are gone"
+    assert sleeper.identity.state in ("R", "S")
+
+
+def test_continuing_twice_does_no_harm(sleeper: Any, eventually: Eventually) -> None:
+    sleeper.identity.send(signal.SIGSTOP)
+    eventually(lambda: sleeper.identity.state == STOPPED)
+    assert undo(continuing(sleeper.identity)) == undo(continuing(sleeper.identity))
+    assert sleeper.identity.is_running
+
+
+def test_a_process_with_another_start_time_is_not_continued(sleeper: Any, eventually: Eventually) -> None:
+    sleeper.identity.send(signal.SIGSTOP)
+    eventually(lambda: sleeper.identity.state == STOPPED)
+    stranger = ProcessId(sleeper.pid, sleeper.identity.started + 1)
+    assert undo(continuing(stranger)) == "0 of 1 processes continued, the others are gone"
+    assert sleeper.identity.state == STOPPED
+
+
+def test_processes_that_are_gone_are_passed_over(start: Callable[..., Any], eventually: Eventually) -> None:
+    gone, stopped = start("/bin/true"), start("/bin/sleep", "60")
+    gone.process.wait(5)
+    stopped.identity.send(signal.SIGSTOP)
+    eventually(lambda: stopped.identity.state == STOPPED)
+    assert undo(continuing(gone.identity, stopped.identity)) == "1 of 2 processes continued, the others are gone"
+    assert stopped.identity.state in ("R", "S")
+
+
+def test_ending_kills_the_whole_group(start: Callable[..., Any]) -> None:
+    leader = start("/bin/sh", "-c", "/bin/sh -c '/bin/sleep 60 & echo $!; wait' & wait", env=OURS)
+    grandchild = ProcessId.of(int(leader.line()))
+    assert grandchild is not None
+    members = group_members(leader.pid)
+    assert {leader.identity, grandchild} < set(members)
+    assert len(members) == 3
+    assert undo(ending(leader.identity)) == "3 processes ended"
+    assert not grandchild.is_running
+    assert group_members(leader.pid) == []
+    assert leader.process.wait(5) == -signal.SIGKILL
+
+
+def test_ending_reaches_stopped_processes(sleeper: Any, eventually: Eventually) -> None:
+    sleeper.identity.send(signal.SIGSTOP)
+    eventually(lambda: sleeper.identity.state == STOPPED)
+    undo(ending(sleeper.identity))
+    assert not sleeper.identity.is_running
+
+
+def test_ending_twice_does_no_harm(start: Callable[..., Any]) -> None:
+    leader = start("/bin/sleep", "60", env=OURS)
+    assert undo(ending(leader.identity)) == "1 processes ended"
+    assert undo(ending(leader.identity)) == "0 processes ended"
+    leader.process.wait(5)
+    assert undo(ending(leader.identity)) == "0 processes ended"
+
+
+def test_members_are_ended_after_their_leader_has_died(start: Callable[..., Any]) -> None:
+    leader = start("/bin/sh", "-c", FAMILY, env=OURS)
+    left = ProcessId.of(int(leader.line()))
+    assert left is not None
+    leader.release()
+    assert ProcessId.of(leader.pid) is None
+    assert left.is_running
+    assert undo(ending(leader.identity)) == "1 processes ended"
+    assert not left.is_running
+
+
+def test_members_of_another_deployment_are_not_ended_after_their_leader_has_died(start: Callable[..., Any]) -> None:
+    leader = start("/bin/sh", "-c", FAMILY, env={DEPLOYMENT_VARIABLE: "another"})
+    left = ProcessId.of(int(leader.line()))
+    assert left is not None
+    leader.release()
+    assert undo(ending(leader.identity)) == "0 processes ended"
+    assert left.is_running
+
+
+def test_a_group_whose_leader_has_another_start_time_is_not_ended(start: Callable[..., Any]) -> None:
+    leader = start("/bin/sh", "-c", FAMILY, env=OURS)
+    child = ProcessId.of(int(leader.line()))
+    assert child is not None
+    stranger = ProcessId(leader.pid, leader.identity.started + 1)
+    assert undo(ending(stranger)) == "0 processes ended"
+    assert leader.identity.is_running
+    assert child.is_running
+
+
+def test_a_member_that_has_cleared_its_environment_is_ended_with_its_living_leader(
+    start: Callable[..., Any], eventually: Eventually
+) -> None:
+    leader = start("/bin/sh", "-c", "/usr/bin/env -i /bin/sleep 60 & echo $!; wait", env=OURS)
+    member = ProcessId.of(int(leader.line()))
+    assert member is not None
+    eventually(lambda: read_command(member.pid) == "/bin/sleep 60")
+    undo(ending(leader.identity))
+    assert not member.is_running
+
+
+def test_a_directory_is_removed_with_all_in_it(tmp_path: Path) -> None:
+    tree = tmp_path / "work"
+    (tree / "deep" / "er").mkdir(parents=True)
+    (tree / "deep" / "file").write_text("x")
+    recipe = {"action": "remove", "path": str(tree)}
+    assert undo(recipe) == "removed"
+    assert not tree.exists()
+    assert tmp_path.exists()
+
+
+def test_removing_twice_does_no_harm(tmp_path: Path) -> None:
+    recipe = {"action": "remove", "path": str(tmp_path / "work")}
+    assert undo(recipe) == "was gone"
+    assert undo(recipe) == "was gone"
+
+
+def test_a_directory_that_cannot_be_removed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("DynamoFaultLibrary.ledger.undo.TIMEOUT", 0.05)
+    with pytest.raises(RecoveryError, match="directory '/proc/self/fdinfo' cannot be removed"):
+        undo({"action": "remove", "path": "/proc/self/fdinfo"})
+
+
+def test_a_replica_is_started_again_by_its_supervisor_only() -> None:
+    with pytest.raises(RecoveryError, match="only the supervisor of its deployment can start 'agg/Worker-0' again"):
+        undo({"action": "respawn", "name": "agg/Worker-0"})
+
+
+@pytest.mark.parametrize("recipe", [{"action": "explode"}, {"action": None}, {}])
+def test_an_unknown_action_is_an_error_with_the_known_ones(recipe: dict[str, Any]) -> None:
+    with pytest.raises(RecoveryError) as raised:
+        undo(recipe)
+    assert str(raised.value) == (
+        f"unknown undo action {recipe.get('action')!r}; known are ['continue', 'end', 'remove', 'respawn']"
+    )
