@@ -64,7 +64,8 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     = Results =
 
-    Below the output directory, ``<run>/<suite>/`` holds ``timeline.jsonl``, the logs of all replicas
+    ``results/<run>/<suite>/`` in the output directory (or in the output directory itself, if that is called
+    ``results``) holds ``timeline.jsonl``, the logs of all replicas
     (``<Service>/<Service>-<index>.log``), the graph as deployed, and the records of loads and requests
     (``load/<name>/requests.jsonl``). log.html links them.
 

@@ -137,10 +137,10 @@ class Context:
         return proven[-1]
 
     def results_directory(self) -> Path:
-        """``<output directory>/<run>/<suite>/``, the timeline of which is started with it."""
+        """``<results>/<run>/<suite>/``, the timeline of which is started with it."""
         suite = robot_context.suite_name()
         if suite not in self._directories:
-            path = robot_context.output_root() / self.ledger.run / safe_name(suite)
+            path = robot_context.results_root() / self.ledger.run / safe_name(suite)
             self._directories[suite] = path
             self.timeline.write_to(path / "timeline.jsonl")
         return self._directories[suite]

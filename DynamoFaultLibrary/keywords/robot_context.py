@@ -32,3 +32,9 @@ def output_root() -> Path:
         if parent.name == "pabot_results":
             return parent.parent
     return output
+
+
+def results_root() -> Path:
+    """The output directory if it is called ``results``, else a directory of that name in it."""
+    root = output_root()
+    return root if root.name == "results" else root / "results"

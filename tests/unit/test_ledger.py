@@ -326,22 +326,23 @@ def test_an_owner_on_another_host_counts_as_alive() -> None:
     assert Owner(ProcessId(1, 1), "a-host-that-is-not-this-one").is_alive
 
 
+TEXTS = st.text('az09 "\\\\\n{}[]:,äЖ✓\U0001f600', max_size=10)  # a fixed alphabet: the whole of Unicode is slow to set up
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=6),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=5,
 )
-OBJECTS = st.dictionaries(st.text(max_size=6), JSON_VALUES, max_size=3)
+OBJECTS = st.dictionaries(TEXTS, JSON_VALUES, max_size=3)
 
 
 @given(
-    kind=st.text(min_size=1, max_size=12),
+    kind=TEXTS,
     target=OBJECTS,
     undo=OBJECTS,
     is_fault=st.booleans(),
     state=st.sampled_from(State),
-    evidence=st.lists(st.text(max_size=10), max_size=3),
-    detail=st.text(max_size=10),
+    evidence=st.lists(TEXTS, max_size=3),
+    detail=TEXTS,
     expires=st.none() | st.datetimes(timezones=st.just(UTC)),
 )
 def test_an_entry_is_the_same_after_it_was_json(
@@ -360,7 +361,7 @@ def test_an_entry_is_the_same_after_it_was_json(
 
 
 @given(
-    names=st.lists(st.text(max_size=8), min_size=1, max_size=4),
+    names=st.lists(TEXTS, min_size=1, max_size=4),
     marks=st.lists(st.tuples(st.integers(0, 3), st.sampled_from(State)), max_size=4),
     cut=st.floats(0, 1),
 )
