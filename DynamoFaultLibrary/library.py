@@ -12,6 +12,7 @@ from robotlibcore import DynamicCore
 
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import Unsupported
+from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL
 from DynamoFaultLibrary.keywords.checks import CheckKeywords
 from DynamoFaultLibrary.keywords.component import CONVERTERS
@@ -21,6 +22,7 @@ from DynamoFaultLibrary.keywords.faults import FaultKeywords
 from DynamoFaultLibrary.keywords.loads import LoadKeywords
 from DynamoFaultLibrary.keywords.requests import RequestKeywords
 from DynamoFaultLibrary.keywords.story import tell_test
+from DynamoFaultLibrary.runner import end_with_pabot
 
 VERSION = "0.1.0"
 
@@ -84,6 +86,10 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         *,
         seed: int | None = None,
         fault_ttl: timedelta = DEFAULT_TTL,
+        allowed_services: list[str] | None = None,
+        allowed_namespaces: list[str] | None = None,
+        allowed_nodes: list[str] | None = None,
+        max_faults: int | None = None,
     ) -> None:
         """Arguments of the import.
 
@@ -91,8 +97,13 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         | ``platform`` | Where graphs run: ``local`` |
         | ``seed`` | Makes random choices repeatable; default: a new one, which is logged when it is used |
         | ``fault_ttl`` | Time after which a fault comes off by itself, unless its keyword says otherwise |
+        | ``allowed_services``, ``allowed_namespaces``, ``allowed_nodes`` | What faults may touch; default: all |
+        | ``max_faults`` | How many faults may be active at once; default: any number |
+
+        A fault beyond these limits is refused, and the message says why.
         """
-        self.context = Context(Options(platform, secrets.randbelow(2**31) if seed is None else seed, fault_ttl))
+        radius = BlastRadius(allowed_services, allowed_namespaces, allowed_nodes, max_faults)
+        self.context = Context(Options(platform, secrets.randbelow(2**31) if seed is None else seed, fault_ttl, radius))
         self._test_began_s = 0.0
         logging.getLogger("httpx").setLevel(logging.WARNING)  # Robot would log a line for each poll
         components = [DeploymentKeywords, RequestKeywords, LoadKeywords, FaultKeywords, CheckKeywords]
@@ -106,6 +117,10 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             raise SkipExecution(str(reason)) from reason
 
     # Listener
+
+    def start_suite(self, data: running.TestSuite, outcome: result.TestSuite) -> None:
+        """Never outlive pabot."""
+        end_with_pabot()
 
     def start_test(self, data: running.TestCase, outcome: result.TestCase) -> None:
         """A new test: it sees only what happens from now on."""

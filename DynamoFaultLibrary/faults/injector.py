@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from DynamoFaultLibrary.clock import monotonic, utc_now
 from DynamoFaultLibrary.errors import FaultError, RecoveryError
-from DynamoFaultLibrary.ledger import Entry, Ledger, State
+from DynamoFaultLibrary.faults.blast_radius import BlastRadius
+from DynamoFaultLibrary.ledger import Entry, Ledger, State, read_ledger
 from DynamoFaultLibrary.platforms.base import Guarding
 
 DEFAULT_TTL = timedelta(minutes=10)
@@ -70,12 +71,14 @@ class Injector:
 
     ledger: Ledger
     guard: Guarding
+    radius: BlastRadius = field(default_factory=BlastRadius)
     faults: list[ActiveFault] = field(default_factory=list)
     on_recovered: Callable[[ActiveFault], None] = lambda fault: None
 
     @property
     def active(self) -> list[ActiveFault]:
-        """Faults that are in effect, the last one first."""
+        """Faults that are in effect, the last one first. Those that came off by themselves are not among them."""
+        self._learn_what_came_off()
         return [fault for fault in reversed(self.faults) if fault.entry.state.is_open]
 
     def inject(self, fault: Fault, ttl: timedelta = DEFAULT_TTL) -> ActiveFault:
@@ -87,6 +90,7 @@ class Injector:
         """
         if ttl <= timedelta(0):
             raise FaultError(f"the time to live of a fault must be above 0, not {ttl}")
+        self.radius.check(fault.kind, fault.target, [active.entry.id for active in self.active])
         entry = self.ledger.intend(fault.kind, fault.target, fault.recipe, expires_at=utc_now() + ttl)
         active = ActiveFault(fault, entry, injected_s=monotonic(), active_s=0.0)
         self.guard.guard(entry)
@@ -105,6 +109,17 @@ class Injector:
         else:
             self.ledger.mark(entry, State.ACTIVE, evidence=evidence)
         return active
+
+    def renew(self, active: ActiveFault, ttl: timedelta) -> None:
+        """Let a fault stay for `ttl` from now.
+
+        Raises:
+            FaultError: it is not in effect any more.
+        """
+        if active not in self.active:
+            raise FaultError(f"{active} has come off already: {active.entry.detail}")
+        self.ledger.renew(active.entry, utc_now() + ttl)
+        self.guard.guard(active.entry)
 
     def recover(self, active: ActiveFault) -> None:
         """Undo a fault and verify the undo; a fault that is recovered already is left alone.
@@ -132,6 +147,19 @@ class Injector:
         for active in self.active:
             if belongs(active):
                 self._close(active, why)
+
+    def _learn_what_came_off(self) -> None:
+        """The supervisor undoes a fault at its expiry; the ledger tells."""
+        waiting = [active for active in self.faults if active.entry.state.is_open]
+        if not waiting:
+            return
+        written = read_ledger(self.ledger.path).entries
+        for active in waiting:
+            entry = written.get(active.entry.id)
+            if entry is not None and not entry.state.is_open:
+                active.entry.state, active.entry.detail = entry.state, entry.detail
+                active.recovered_s = monotonic()
+                self.on_recovered(active)
 
     def _close(self, active: ActiveFault, detail: str) -> None:
         self.guard.release(active.entry)

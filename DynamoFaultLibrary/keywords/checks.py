@@ -216,7 +216,7 @@ class CheckKeywords(Component):
         check(value, assertion_operator, assertion_expected, "Longest pause between tokens", message)
         return value
 
-    @keyword(tags=["Getter", "Load", "Fault"])
+    @keyword(tags=["Getter", "Load"])
     def get_recovery_time(
         self,
         assertion_operator: Operator = None,

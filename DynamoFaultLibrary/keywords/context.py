@@ -5,13 +5,13 @@ import random
 import re
 import secrets
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 
-from DynamoFaultLibrary.clock import utc_now
 from DynamoFaultLibrary.errors import DeploymentError, FaultError, LoadError, Unsupported
+from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import ActiveFault, Injector
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.ledger import Ledger, Owner
@@ -20,6 +20,7 @@ from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.processes import ProcessId
 from DynamoFaultLibrary.reports.timeline import EventKind, Timeline
+from DynamoFaultLibrary.runner import pabot_above
 
 RUN_VARIABLE = "DYNAMO_FAULT_RUN"
 
@@ -31,6 +32,7 @@ class Options:
     platform: str
     seed: int
     fault_ttl: timedelta
+    radius: BlastRadius
 
 
 @dataclass
@@ -80,7 +82,7 @@ class Context:
     def injector(self) -> Injector:
         """Leads faults through their life."""
         if self._injector is None:
-            self._injector = Injector(self.ledger, self.platform, on_recovered=self._note_recovery)
+            self._injector = Injector(self.ledger, self.platform, self.options.radius, on_recovered=self._note_recovery)
         return self._injector
 
     @property
@@ -189,15 +191,8 @@ def _run_id() -> str:
     given = os.environ.get(RUN_VARIABLE)
     if given:
         return given
-    process = psutil.Process()
-    pabot = next((parent for parent in process.parents() if _is_pabot(parent)), None)
-    started = utc_now().fromtimestamp((pabot or process).create_time())
-    suffix = str(pabot.pid) if pabot else f"{process.pid}-{secrets.token_hex(2)}"
+    pabot = pabot_above()
+    process = pabot or psutil.Process()
+    started = datetime.fromtimestamp(process.create_time(), UTC)
+    suffix = str(process.pid) if pabot else f"{process.pid}-{secrets.token_hex(2)}"
     return f"{started:%Y%m%d-%H%M%S}-{suffix}"
-
-
-def _is_pabot(process: psutil.Process) -> bool:
-    try:
-        return any(Path(part).name in ("pabot", "pabot.py") or part == "pabot.pabot" for part in process.cmdline())
-    except psutil.Error:
-        return False

@@ -134,7 +134,7 @@ class FaultKeywords(Component):
         processes = matching_processes(platform, chosen, process_name)
         return self._inject(StallProcesses(platform, self.context.deployment, chosen, processes), duration)
 
-    @keyword(tags=["Fault", "Recovery"])
+    @keyword(tags=["Recovery"])
     def resume_process(self, service: str) -> None:
         """Lets all stalled processes of a service go on, and verifies that none is stopped.
 
@@ -150,7 +150,16 @@ class FaultKeywords(Component):
         for active in stalled:
             self.context.injector.recover(active)
 
-    @keyword(tags=["Fault", "Recovery"])
+    @keyword(tags=["Recovery"])
+    def renew_fault(self, fault_id: str, ttl: timedelta) -> None:
+        """Lets a fault stay in effect for ``ttl`` from now, instead of the time it was given before.
+
+        Example:
+        | `Renew Fault` | ${fault} | 20 min |
+        """
+        self.context.injector.renew(self._fault(fault_id), ttl)
+
+    @keyword(tags=["Recovery"])
     def recover_fault(self, fault_id: str) -> None:
         """Undoes one fault and verifies that. A fault that has come off already is left alone.
 
@@ -160,19 +169,19 @@ class FaultKeywords(Component):
         """
         self.context.injector.recover(self._fault(fault_id))
 
-    @keyword(tags=["Fault", "Recovery"])
+    @keyword(tags=["Recovery"])
     def recover_all_faults(self) -> None:
         """Undoes all active faults, the last one first, goes on after failures, and fails if one is left."""
         problems = self.context.injector.recover_all()
         if problems:
             raise RecoveryError("; ".join(problems))
 
-    @keyword(tags=["Fault", "Getter"])
+    @keyword(tags=["Getter"])
     def list_active_faults(self) -> list[str]:
         """Returns the ids of the faults that are in effect, the last one first."""
         return [active.entry.id for active in self.context.injector.active]
 
-    @keyword(tags=["Fault", "Check"])
+    @keyword(tags=["Check"])
     def no_fault_should_be_active(self) -> None:
         """Fails when a fault is in effect, and names it."""
         if self.context.injector.active:

@@ -95,12 +95,10 @@ class Entry:
             "owner": self.owner.to_json(),
             "created_at": self.created_at.isoformat(),
             "expires_at": self.expires_at.isoformat() if self.expires_at else None,
-            **self.change(),
+            "state": self.state.value,
+            "evidence": self.evidence,
+            "detail": self.detail,
         }
-
-    def change(self) -> dict[str, Any]:
-        """What changes over an entry's life: the later lines that the ledger holds of it."""
-        return {"state": self.state.value, "evidence": self.evidence, "detail": self.detail}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Entry":
@@ -118,9 +116,9 @@ class Entry:
         ).changed(data)
 
     def changed(self, data: dict[str, Any]) -> "Entry":
-        """Apply one line's `change` and return self."""
+        """Apply one line of the ledger and return self. Evidence adds up, since several processes write lines."""
         self.state = State(data["state"])
-        self.evidence = list(data.get("evidence") or [])
+        self.evidence = [*self.evidence, *(data.get("evidence") or [])]
         self.detail = str(data.get("detail") or "")
         if data.get("expires_at"):
             self.expires_at = datetime.fromisoformat(data["expires_at"])

@@ -68,16 +68,15 @@ class Ledger:
         Raises:
             LedgerError: the line is not on disk.
         """
-        entry.state = state
-        entry.detail = detail
-        entry.evidence += evidence or []
-        self._append({"id": entry.id, **entry.change()}, durable=entry.is_fault)
-        return entry
+        line = {"id": entry.id, "state": state.value, "detail": detail, "evidence": evidence or []}
+        self._append(line, durable=entry.is_fault)
+        return entry.changed(line)
 
     def renew(self, entry: Entry, expires_at: datetime) -> None:
         """Move the expiry of `entry`."""
-        entry.expires_at = expires_at
-        self._append({"id": entry.id, "expires_at": expires_at.isoformat(), **entry.change()}, durable=True)
+        line = {"id": entry.id, "state": entry.state.value, "expires_at": expires_at.isoformat()}
+        self._append(line, durable=True)
+        entry.changed(line)
 
     def _append(self, data: dict[str, Any], durable: bool) -> None:
         line = json.dumps({"at": utc_text(), **data}, separators=(",", ":"))

@@ -326,7 +326,9 @@ def test_an_owner_on_another_host_counts_as_alive() -> None:
     assert Owner(ProcessId(1, 1), "a-host-that-is-not-this-one").is_alive
 
 
-TEXTS = st.text('az09 "\\\\\n{}[]:,äЖ✓\U0001f600', max_size=10)  # a fixed alphabet: the whole of Unicode is slow to set up
+TEXTS = st.text(
+    'az09 "\\\\\n{}[]:,äЖ✓\U0001f600', max_size=10
+)  # a fixed alphabet: the whole of Unicode is slow to set up
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),

@@ -13,7 +13,9 @@ from typing import Any
 from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.ledger import Entry, Ledger
 from DynamoFaultLibrary.platforms.local.child import Exit, ProcessSpec
+from DynamoFaultLibrary.platforms.local.job import Job
 from DynamoFaultLibrary.processes import ProcessId
+from DynamoFaultLibrary.runner import pabot_above, pabot_helpers
 
 _MODULE = "DynamoFaultLibrary.platforms.local.supervisor"
 _REPLY_TIMEOUT = 10.0
@@ -39,14 +41,10 @@ class SupervisorClient:
         self._lines = self._connection.makefile("rb")
         self.log = ledger.path.with_suffix(f".{os.getpid()}.log")
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        owner = ledger.owner.process
+        job = Job(theirs.fileno(), ledger.run, ledger.owner.process, *_runner_processes())
         with theirs, self.log.open("ab") as log:
             self._launcher = subprocess.Popen(
-                [
-                    sys.executable,
-                    *("-m", _MODULE, str(theirs.fileno()), ledger.run),
-                    *(str(owner.pid), str(owner.started)),
-                ],
+                [sys.executable, "-m", _MODULE, job.to_text()],
                 pass_fds=[theirs.fileno()],
                 env=_environment(),
                 start_new_session=True,
@@ -126,6 +124,11 @@ class SupervisorClient:
         if "error" in reply:
             raise DeploymentError(str(reply["error"]))
         return reply["result"]
+
+
+def _runner_processes() -> tuple[ProcessId | None, list[ProcessId]]:
+    pabot = pabot_above()
+    return (ProcessId.of(pabot.pid), pabot_helpers(pabot)) if pabot else (None, [])
 
 
 def _environment() -> dict[str, str]:

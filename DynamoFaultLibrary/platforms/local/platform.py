@@ -12,9 +12,10 @@ import httpx
 
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.engines.model import TINY_MODEL, write_tiny_model
-from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError
+from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, RecoveryError
 from DynamoFaultLibrary.graph import Graph, Service
 from DynamoFaultLibrary.ledger import Entry, Ledger
+from DynamoFaultLibrary.ledger.recovery import problems, recover, recover_dead_runs
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.local import commands
@@ -63,6 +64,7 @@ class LocalPlatform:
     def supervisor(self) -> SupervisorClient:
         """The supervisor, started when it is first asked for."""
         if self._supervisor is None:
+            recover_dead_runs(self.ledger.path)
             self._supervisor = SupervisorClient(self.ledger)
         return self._supervisor
 
@@ -74,6 +76,15 @@ class LocalPlatform:
         if self._supervisor is not None:
             self._supervisor.close()
             self._supervisor = None
+            self._recover_by_ledger()
+
+    def _recover_by_ledger(self) -> None:
+        """Nothing is left to do, unless the supervisor was killed and its sentinel could not do all."""
+        if self.ledger.path.exists():
+            owner = self.ledger.owner
+            left = recover(self.ledger.path, force=True, concerns=lambda entry: entry.owner == owner)
+            if not left.is_clean:
+                raise RecoveryError("; ".join(problems([left])))
 
     # Deploying
 

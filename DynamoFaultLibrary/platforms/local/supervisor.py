@@ -2,7 +2,8 @@
 
 It is no descendant of robot (pabot kills those first) and talks with robot over one socket, in lines of JSON. End of
 file on that socket means that robot is gone, in whatever way: then each guarded fault is undone, each process group
-is ended, each directory removed, and the supervisor ends. Its children die with it (PR_SET_PDEATHSIG).
+is ended, each directory removed, and the supervisor ends. Its children die with it (PR_SET_PDEATHSIG), and should it be
+killed itself, its sentinel takes off what is left.
 
 Started by `DynamoFaultLibrary.platforms.local.client`.
 """
@@ -16,7 +17,6 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,25 @@ from DynamoFaultLibrary.errors import FaultLibraryError, LedgerError
 from DynamoFaultLibrary.ledger import Entry, Ledger, Owner, State
 from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE, undo
 from DynamoFaultLibrary.platforms.local.child import Child, ProcessSpec, become_subreaper
+from DynamoFaultLibrary.platforms.local.job import Job
+from DynamoFaultLibrary.platforms.local.sentinel import Sentinel
 from DynamoFaultLibrary.processes import ProcessId, group_members
 
 logger = logging.getLogger("supervisor")
+GRACE = 3.0
+"""Seconds that robot gets to tear down after pabot was killed."""
+
 Handler = Callable[..., Awaitable[Any]]
 
 
 class Supervisor:
     """Serves one client until the end of its life."""
 
-    def __init__(self, ledger: Ledger, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, ledger: Ledger, sentinel: Sentinel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.ledger = ledger
+        self.sentinel = sentinel
         self.reader = reader
         self.writer = writer
         self.children: dict[str, Child] = {}
@@ -90,6 +98,9 @@ class Supervisor:
                 return
             if pid in by_pid:
                 by_pid[pid].ended(status)
+            elif pid == self.sentinel.pid:
+                logger.warning("the sentinel was ended from outside; starting another")
+                self.sentinel.start()
 
     # Calls
 
@@ -217,25 +228,53 @@ class Supervisor:
         logger.info("all undone after %.3f s", monotonic() - began)
 
 
-async def _serve(connection: socket.socket, ledger: Ledger) -> None:
+async def _serve(connection: socket.socket, ledger: Ledger, sentinel: Sentinel, job: Job) -> None:
+    if job.pabot:
+        _watch_pabot(job.pabot, job.client, job.pabot_helpers)
     reader, writer = await asyncio.open_connection(sock=connection, limit=2**24)
-    await Supervisor(ledger, reader, writer).serve()
+    await Supervisor(ledger, sentinel, reader, writer).serve()
+    sentinel.dismiss()
 
 
-def main(argv: list[str]) -> None:
-    """``supervisor DESCRIPTOR RUN OWNER-PID OWNER-STARTED``: detach from the caller, then serve. Logs to stderr."""
-    descriptor, run, pid, started = argv
+def _watch_pabot(pabot: ProcessId, robot: ProcessId, helpers: list[ProcessId]) -> None:
+    """When pabot is gone, robot has been told by the kernel; end it if it does not listen, and pabot's own server."""
+    loop = asyncio.get_running_loop()
+
+    def gone() -> None:
+        logger.info("pabot is gone; robot has %.1f s to tear down", GRACE)
+        for helper in helpers:
+            helper.send(signal.SIGTERM)
+        loop.call_later(GRACE, robot.send, signal.SIGKILL)
+
+    try:
+        descriptor = os.pidfd_open(pabot.pid)
+    except ProcessLookupError:
+        gone()
+        return
+
+    def seen() -> None:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        gone()
+
+    loop.add_reader(descriptor, seen)
+
+
+def main(job: Job) -> None:
+    """Detach from the caller, then serve. Logs to standard error."""
     if os.fork() > 0:
         os._exit(0)
-    connection = socket.socket(fileno=int(descriptor))
+    connection = socket.socket(fileno=job.descriptor)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     become_subreaper()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.info("supervisor %d of run %s, client %s, since %s", os.getpid(), run, pid, datetime.now().isoformat())
-    owner = Owner(ProcessId(int(pid), int(started)))
-    asyncio.run(_serve(connection, Ledger(run, owner)))
+    logger.info("supervisor %d of run %s, client %d", os.getpid(), job.run, job.client.pid)
+    ledger = Ledger(job.run, Owner(job.client))
+    sentinel = Sentinel(ledger.path, job.client, connection.fileno())
+    sentinel.start()
+    asyncio.run(_serve(connection, ledger, sentinel, job))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(Job.from_text(sys.argv[1]))

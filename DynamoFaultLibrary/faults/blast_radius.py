@@ -1,0 +1,36 @@
+"""How far faults may reach: a refusal is better than an apology."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from DynamoFaultLibrary.errors import FaultError
+
+
+@dataclass(frozen=True)
+class BlastRadius:
+    """Limits for all faults of a run; None means: no limit."""
+
+    services: Sequence[str] | None = None
+    namespaces: Sequence[str] | None = None
+    nodes: Sequence[str] | None = None
+    max_faults: int | None = None
+
+    def check(self, kind: str, target: dict[str, Any], active: Sequence[str]) -> None:
+        """See that a fault on `target` is allowed while `active` ones are in effect.
+
+        Raises:
+            FaultError: it is not; the message says which limit forbids it.
+        """
+        for what in ("service", "namespace", "node"):
+            allowed = getattr(self, f"{what}s")
+            wanted = target.get(what)
+            if allowed is not None and wanted is not None and wanted not in allowed:
+                raise FaultError(
+                    f"'{kind}' on {what} '{wanted}' is refused: the library's import allows the {what}s {list(allowed)}"
+                )
+        if self.max_faults is not None and len(active) >= self.max_faults:
+            raise FaultError(
+                f"'{kind}' is refused: {len(active)} faults are active ({', '.join(active)}), and the library allows "
+                f"{self.max_faults} at once"
+            )

@@ -1,0 +1,116 @@
+"""Take off all that a ledger still holds, knowing nothing but the file: for runs whose own undoing is gone too."""
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from DynamoFaultLibrary.errors import FaultLibraryError, LedgerError
+from DynamoFaultLibrary.ledger.entry import Entry, Owner, State
+from DynamoFaultLibrary.ledger.store import Ledger, read_ledger, state_directory
+from DynamoFaultLibrary.ledger.undo import undo
+from DynamoFaultLibrary.processes import ProcessId
+
+GONE_WITH_DEPLOYMENT = "its deployment is gone"
+
+
+@dataclass
+class Recovery:
+    """What became of one ledger's open entries. It is clean when `failed` and `alive` are empty."""
+
+    path: Path
+    recovered: list[Entry] = field(default_factory=list)
+    failed: list[tuple[Entry, str]] = field(default_factory=list)
+    alive: list[Entry] = field(default_factory=list)
+    """Left alone, since the run that owns them lives."""
+    corrupt: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is left."""
+        return not self.failed and not self.alive
+
+
+def ledgers(directory: Path | None = None) -> list[Path]:
+    """All ledger files of a state directory, the oldest first."""
+    runs = (directory or state_directory()) / "runs"
+    return sorted(runs.glob("*.jsonl"), key=lambda path: path.stat().st_mtime) if runs.is_dir() else []
+
+
+def recover(
+    path: Path,
+    *,
+    force: bool = False,
+    dry_run: bool = False,
+    concerns: Callable[[Entry], bool] = lambda entry: True,
+) -> Recovery:
+    """Undo the open entries of a ledger that `concerns` picks: faults first, then processes, then directories.
+
+    Entries of a living owner are left alone unless `force` is given. A replica that was killed is not started again:
+    its deployment ends with its run, so there is nothing to start it for. With `dry_run` nothing is done, and
+    `recovered` holds what would be.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    view = read_ledger(path)
+    found = Recovery(path, corrupt=view.corrupt)
+    ledger = Ledger(path.stem, Owner(ProcessId.current()), path.parents[1])
+    for entry in sorted(filter(concerns, view.open_entries), key=_rank):
+        if entry.owner.is_alive and not force:
+            found.alive.append(entry)
+        elif dry_run:
+            found.recovered.append(entry)
+        else:
+            _recover_entry(ledger, entry, found)
+    return found
+
+
+def _recover_entry(ledger: Ledger, entry: Entry, found: Recovery) -> None:
+    try:
+        done = GONE_WITH_DEPLOYMENT if _rank(entry) == _REPLACED else undo(entry.undo)
+    except FaultLibraryError as error:
+        found.failed.append((entry, str(error)))
+        return
+    found.recovered.append(entry)
+    try:
+        ledger.mark(entry, State.RECOVERED, done)
+    except LedgerError as error:
+        found.failed.append((entry, f"undone ({done}), but {error}"))
+
+
+_ORDER = {"continue": 0, "end": 1, "remove": 2, "respawn": 3}
+_REPLACED = _ORDER["respawn"]
+
+
+def _rank(entry: Entry) -> int:
+    return _ORDER.get(str(entry.undo.get("action")), 0)
+
+
+def recover_dead_runs(current: Path) -> None:
+    """Recover what dead runs have left, but for the `current` ledger's, and put closed ledgers aside into ``done/``.
+
+    Best effort, at the start of a run: what cannot be recovered stays open, and `dynamo-fault recover` names it.
+    """
+    for path in ledgers(current.parents[1]):
+        if path == current:
+            continue
+        try:
+            recover(path, concerns=lambda entry: not entry.owner.is_alive)
+            view = read_ledger(path)
+        except LedgerError:
+            continue
+        if not view.open_entries and not any(entry.owner.is_alive for entry in view.entries.values()):
+            _put_aside(path)
+
+
+def _put_aside(path: Path) -> None:
+    done = path.parent / "done"
+    with suppress(FileNotFoundError):  # another run was faster
+        done.mkdir(exist_ok=True)
+        path.rename(done / f"{path.stem}.{path.stat().st_mtime_ns}.jsonl")
+
+
+def problems(recoveries: Iterable[Recovery]) -> list[str]:
+    """What is left, one sentence each."""
+    return [f"{entry.id} is not undone: {why}" for recovery in recoveries for entry, why in recovery.failed]

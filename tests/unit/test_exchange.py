@@ -1,0 +1,386 @@
+import asyncio
+import json
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import httpx
+import pytest
+from httpx_aiohttp import AiohttpTransport
+
+from DynamoFaultLibrary.clock import monotonic
+from DynamoFaultLibrary.engines.sequence import token_at
+from DynamoFaultLibrary.load.exchange import exchange
+from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record, RequestSpec
+
+COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
+DONE = b"data: [DONE]\n\n"
+PROMPT = "Tell me a story"
+WORDS = [f"{token_at(4 + index)}" for index in range(8)]
+
+
+def event(data: Any) -> bytes:
+    return b"data: " + json.dumps(data).encode() + b"\n\n"
+
+
+def text(word: str, finish: str | None = None, chat: bool = False) -> bytes:
+    content = {"delta": {"content": word}} if chat else {"text": word}
+    return event({"id": "answer-1", "choices": [{"index": 0, **content, "finish_reason": finish}]})
+
+
+def usage(prompt: int, tokens: int) -> bytes:
+    numbers = {"prompt_tokens": prompt, "completion_tokens": tokens}
+    return event({"id": "answer-1", "choices": [], "usage": numbers})
+
+
+def spec_of(url: str, **changes: Any) -> RequestSpec:
+    fields: dict[str, Any] = {
+        "id": "request-1",
+        "url": url,
+        "endpoint": Endpoint.COMPLETION,
+        "model": "m",
+        "prompt": PROMPT,
+        "max_tokens": 3,
+        "streaming": True,
+        "timeout_s": 5.0,
+    }
+    return RequestSpec(**{**fields, **changes})
+
+
+def blank(spec: RequestSpec) -> Record:
+    return Record(spec.id, "", 0, spec.endpoint, spec.streaming, spec.max_tokens, "", 0.0)
+
+
+def send(spec: RequestSpec, on_chunk: Callable[[], None] = lambda: None) -> tuple[Record, list[int]]:
+    record = blank(spec)
+    counts: list[int] = []
+
+    def note(seen: Record) -> None:
+        counts.append(seen.output_tokens)
+        on_chunk()
+
+    async def run() -> None:
+        async with httpx.AsyncClient(transport=AiohttpTransport(), trust_env=False) as client:
+            await exchange(client, spec, record, note)
+
+    asyncio.run(run())
+    return record, counts
+
+
+def test_a_whole_stream_is_ok(loopback: Any) -> None:
+    loopback.stream(COMPLETIONS, text("a "), text("b "), text("c", "length"), usage(4, 3), DONE)
+    record, counts = send(spec_of(loopback.url))
+    assert (record.outcome, record.error, record.status) == (Outcome.OK, "", 200)
+    assert (record.text, record.output_tokens, record.prompt_tokens) == ("a b c", 3, 4)
+    assert (record.finish_reason, record.response_id) == ("length", "answer-1")
+    assert counts == [1, 2, 3]
+
+
+def test_a_stream_is_measured_on_the_monotonic_clock(loopback: Any) -> None:
+    loopback.stream(COMPLETIONS, text("a "), text("b "), text("c", "length"), DONE)
+    before = monotonic()
+    record, _ = send(spec_of(loopback.url))
+    assert before <= record.started_monotonic_s <= record.ended_monotonic_s <= monotonic()
+    assert record.ttft_s is not None
+    assert len(record.gaps_s) == 2
+    assert 0 < record.ttft_s + sum(record.gaps_s) <= record.latency_s
+    assert record.started_at.endswith("Z")
+
+
+def test_a_pause_in_a_stream_is_a_gap(loopback: Any) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(text("a "))
+        loopback.ended.wait(0.1)
+        handler.wfile.write(text("b ") + text("c", "length"))
+
+    loopback.routes[COMPLETIONS] = answer
+    record, _ = send(spec_of(loopback.url))
+    assert record.is_ok
+    assert record.longest_gap_s is not None
+    assert 0.09 < record.longest_gap_s < 2
+    assert record.gaps_s[1] < record.gaps_s[0]
+
+
+def test_a_chat_stream_is_read_from_its_deltas(loopback: Any) -> None:
+    first = event({"id": "answer-1", "choices": [{"delta": {"role": "assistant", "content": None}}]})
+    loopback.stream(CHAT, first, text("a ", chat=True), text("b ", chat=True), text("c", "length", chat=True), DONE)
+    record, counts = send(spec_of(loopback.url, endpoint=Endpoint.CHAT))
+    assert (record.outcome, record.text, record.output_tokens) == (Outcome.OK, "a b c", 3)
+    assert counts == [1, 2, 3]
+
+
+def test_our_id_and_body_are_sent(loopback: Any) -> None:
+    loopback.stream(COMPLETIONS, text("a b c", "length"), usage(4, 3), DONE)
+    spec = spec_of(loopback.url)
+    send(spec)
+    ((path, headers, body),) = loopback.seen
+    assert (path, headers["x-request-id"], body) == (COMPLETIONS, "request-1", spec.body)
+
+
+def test_an_event_split_over_reads_is_put_together(loopback: Any) -> None:
+    whole = text("a ä ✓", "length") + usage(4, 3)
+    loopback.stream(COMPLETIONS, *(whole[index : index + 1] for index in range(len(whole))))
+    record, _ = send(spec_of(loopback.url))
+    assert (record.outcome, record.text) == (Outcome.OK, "a ä ✓")
+
+
+def test_comments_events_and_carriage_returns_are_read_over(loopback: Any) -> None:
+    loopback.stream(COMPLETIONS, b": ping\r\n\r\nevent: x\r\n", text("a", "length").replace(b"\n", b"\r\n"), DONE)
+    record, _ = send(spec_of(loopback.url, max_tokens=1))
+    assert (record.outcome, record.text) == (Outcome.OK, "a")
+
+
+def test_the_server_count_of_tokens_wins_over_the_number_of_chunks(loopback: Any) -> None:
+    loopback.stream(COMPLETIONS, text("a b", None), text(" c", "length"), usage(4, 3), DONE)
+    record, _ = send(spec_of(loopback.url))
+    assert (record.outcome, record.output_tokens) == (Outcome.OK, 3)
+
+
+def test_a_unary_completion_is_ok(loopback: Any) -> None:
+    body = {
+        "id": "answer-1",
+        "choices": [{"text": "a b c", "finish_reason": "length"}],
+        "usage": {"prompt_tokens": 4, "completion_tokens": 3},
+    }
+    loopback.answer(COMPLETIONS, body)
+    record, counts = send(spec_of(loopback.url, streaming=False))
+    assert (record.outcome, record.text, record.output_tokens) == (Outcome.OK, "a b c", 3)
+    assert (record.response_id, record.finish_reason, record.prompt_tokens) == ("answer-1", "length", 4)
+    assert (counts, record.ttft_s, record.gaps_s) == ([], None, [])
+
+
+def test_a_unary_chat_is_read_from_its_message(loopback: Any) -> None:
+    body = {
+        "id": "answer-1",
+        "choices": [{"message": {"content": "a b c"}, "finish_reason": "length"}],
+        "usage": {"prompt_tokens": 4, "completion_tokens": 3},
+    }
+    loopback.answer(CHAT, body)
+    record, _ = send(spec_of(loopback.url, streaming=False, endpoint=Endpoint.CHAT))
+    assert (record.outcome, record.text) == (Outcome.OK, "a b c")
+
+
+def test_fewer_tokens_than_asked_for_are_truncated(loopback: Any) -> None:
+    loopback.stream(COMPLETIONS, text("a "), text("b", "stop"), usage(4, 2), DONE)
+    record, _ = send(spec_of(loopback.url))
+    assert (record.outcome, record.error) == (Outcome.TRUNCATED, "2 of 3 tokens")
+    assert record.finish_reason == "stop"
+
+
+def test_an_error_object_in_a_stream_is_a_stream_error_with_its_text(loopback: Any) -> None:
+    loopback.stream(COMPLETIONS, text("a "), event({"message": "worker is gone", "code": 500}), DONE)
+    record, _ = send(spec_of(loopback.url))
+    assert record.outcome is Outcome.STREAM_ERROR
+    assert json.loads(record.error) == {"message": "worker is gone", "code": 500}
+    assert (record.status, record.text, record.output_tokens) == (200, "a ", 1)
+
+
+def test_a_stream_error_stays_one_whatever_follows(loopback: Any) -> None:
+    loopback.stream(COMPLETIONS, event({"error": {"message": "x"}}), text("a b c", "length"), usage(4, 3), DONE)
+    record, _ = send(spec_of(loopback.url))
+    assert record.outcome is Outcome.STREAM_ERROR
+
+
+def test_a_status_other_than_200_is_an_http_error_with_its_body(loopback: Any) -> None:
+    loopback.answer(COMPLETIONS, b"no instances " + b"x" * 1000, status=500)
+    record, _ = send(spec_of(loopback.url))
+    assert (record.outcome, record.status) == (Outcome.HTTP_ERROR, 500)
+    assert record.error.startswith("no instances ")
+    assert len(record.error) == 500
+
+
+@pytest.mark.parametrize("status", [201, 404, 429, 503])
+def test_each_status_but_200_is_an_http_error_of_unary_requests_too(loopback: Any, status: int) -> None:
+    loopback.answer(COMPLETIONS, {"error": "busy"}, status=status)
+    record, _ = send(spec_of(loopback.url, streaming=False))
+    assert (record.outcome, record.status, record.error) == (Outcome.HTTP_ERROR, status, '{"error": "busy"}')
+
+
+def test_a_refused_connection_is_recorded() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        record, _ = send(spec_of(f"http://127.0.0.1:{port}"))
+    assert (record.outcome, record.status) == (Outcome.CONNECTION, None)
+    assert str(port) in record.error
+    assert record.ended_monotonic_s >= record.started_monotonic_s > 0
+
+
+def test_a_stream_that_ends_without_a_finish_reason_is_incomplete(loopback: Any) -> None:
+    loopback.stream(COMPLETIONS, text("a "), text("b "), text("c "))
+    record, _ = send(spec_of(loopback.url))
+    assert (record.outcome, record.status, record.output_tokens) == (Outcome.INCOMPLETE, 200, 3)
+
+
+def test_a_stream_that_is_done_without_a_finish_reason_is_incomplete(loopback: Any) -> None:
+    loopback.stream(COMPLETIONS, text("a b c"), usage(4, 3), DONE)
+    record, _ = send(spec_of(loopback.url))
+    assert record.outcome is Outcome.INCOMPLETE
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_an_answer_that_breaks_off_is_a_broken_connection(loopback: Any, streaming: bool) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100000")
+        handler.end_headers()
+        handler.wfile.write(text("a "))
+
+    loopback.routes[COMPLETIONS] = answer
+    record, _ = send(spec_of(loopback.url, streaming=streaming))
+    assert (record.outcome, record.status) == (Outcome.CONNECTION, 200)
+    assert record.error
+
+
+def test_a_server_that_hangs_up_without_an_answer_is_a_broken_connection(loopback: Any) -> None:
+    loopback.routes[COMPLETIONS] = lambda handler: None
+    record, _ = send(spec_of(loopback.url))
+    assert (record.outcome, record.status) == (Outcome.CONNECTION, None)
+    assert "Server disconnected" in record.error
+
+
+def test_an_answer_that_is_no_http_is_a_broken_connection(loopback: Any) -> None:
+    loopback.routes[COMPLETIONS] = lambda handler: handler.wfile.write(b"good morning\r\n\r\n")
+    record, _ = send(spec_of(loopback.url))
+    assert (record.outcome, record.status) == (Outcome.CONNECTION, None)
+    assert record.error
+
+
+def test_a_connection_that_is_reset_in_a_stream_is_a_broken_connection(loopback: Any) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.protocol_version = "HTTP/1.1"
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        chunk = text("a ")
+        handler.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+        received.wait(5)
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(handler.connection.detach())
+
+    received = threading.Event()
+    loopback.routes[COMPLETIONS] = answer
+    record, _ = send(spec_of(loopback.url), received.set)
+    assert (record.outcome, record.status, record.text) == (Outcome.CONNECTION, 200, "a ")
+    assert record.error
+
+
+@pytest.mark.parametrize("headers", [True, False], ids=["in the body", "before the head"])
+def test_a_server_that_does_not_go_on_is_a_timeout(loopback: Any, headers: bool) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if headers:
+            handler.send_response(200)
+            handler.end_headers()
+            handler.wfile.write(text("a "))
+        loopback.ended.wait(5)
+
+    loopback.routes[COMPLETIONS] = answer
+    record, _ = send(spec_of(loopback.url, timeout_s=0.15))
+    assert record.outcome is Outcome.TIMEOUT
+    assert record.error.startswith("ReadTimeout")
+    assert 0.1 < record.latency_s < 3
+    assert record.status == (200 if headers else None)
+
+
+def test_a_cancelled_request_is_recorded_and_the_cancel_goes_on(loopback: Any) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(text("a "))
+        loopback.ended.wait(5)
+
+    loopback.routes[COMPLETIONS] = answer
+    spec = spec_of(loopback.url)
+    record = blank(spec)
+
+    async def run() -> None:
+        async with httpx.AsyncClient(transport=AiohttpTransport(), trust_env=False) as client:
+            first = asyncio.Event()
+            task = asyncio.ensure_future(exchange(client, spec, record, lambda _: first.set()))
+            await asyncio.wait_for(first.wait(), 5)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(run())
+    assert (record.outcome, record.text) == (Outcome.CANCELLED, "a ")
+    assert record.ended_monotonic_s > record.started_monotonic_s
+
+
+@pytest.mark.parametrize("events", [[b"data: {broken\n\n"], [b"data:\n\n"]], ids=["broken json", "no json"])
+def test_a_chunk_that_is_no_json_is_an_error(loopback: Any, events: list[bytes]) -> None:
+    loopback.stream(COMPLETIONS, text("a "), *events, text("b c", "length"), DONE)
+    record, _ = send(spec_of(loopback.url))
+    assert not record.is_ok
+    assert record.error.startswith("JSONDecodeError: ")
+
+
+@pytest.mark.parametrize("chunk", [None, 5, [], {"choices": None}, {"choices": [None]}], ids=json.dumps)
+def test_a_chunk_of_an_unknown_shape_is_recorded_as_an_error(loopback: Any, chunk: Any) -> None:
+    loopback.stream(COMPLETIONS, text("a "), event(chunk), DONE)
+    record, _ = send(spec_of(loopback.url))
+    assert record.outcome not in (Outcome.OK, Outcome.CANCELLED)
+    assert record.error
+
+
+@pytest.mark.parametrize("body", [None, [], {"choices": [None]}], ids=json.dumps)
+def test_an_answer_of_an_unknown_shape_is_recorded_as_an_error(loopback: Any, body: Any) -> None:
+    loopback.answer(COMPLETIONS, body)
+    record, _ = send(spec_of(loopback.url, streaming=False))
+    assert record.outcome not in (Outcome.OK, Outcome.CANCELLED)
+    assert record.error
+
+
+def test_a_unary_answer_that_is_no_json_is_an_error(loopback: Any) -> None:
+    loopback.answer(COMPLETIONS, b"<html>")
+    record, _ = send(spec_of(loopback.url, streaming=False))
+    assert not record.is_ok
+    assert record.error.startswith("JSONDecodeError: ")
+
+
+def sequence(loopback: Any, words: list[str], prompt_tokens: int = 4, counted: int | None = None) -> Record:
+    chunks = [text(f"{word} ") for word in words[:-1]] + [text(words[-1], "length")]
+    loopback.stream(COMPLETIONS, *chunks, usage(prompt_tokens, len(words) if counted is None else counted), DONE)
+    record, _ = send(spec_of(loopback.url, max_tokens=8, check_sequence=True))
+    return record
+
+
+def test_an_answer_in_sequence_is_ok(loopback: Any) -> None:
+    assert sequence(loopback, WORDS).outcome is Outcome.OK
+
+
+def test_a_sequence_counts_from_the_prompt_that_was_sent_and_not_from_usage(loopback: Any) -> None:
+    assert sequence(loopback, WORDS, prompt_tokens=7).outcome is Outcome.OK
+
+
+def test_a_wrong_token_is_a_wrong_sequence_with_its_place(loopback: Any) -> None:
+    record = sequence(loopback, [*WORDS[:5], "999", *WORDS[6:]])
+    assert (record.outcome, record.error) == (Outcome.WRONG_SEQUENCE, "token 5 is '999', expected '19'")
+
+
+def test_a_lost_token_is_a_wrong_sequence_even_where_the_answer_is_too_short(loopback: Any) -> None:
+    record = sequence(loopback, WORDS[:3] + WORDS[4:])
+    assert (record.outcome, record.error) == (Outcome.WRONG_SEQUENCE, "token 3 is '18', expected '17'")
+
+
+def test_a_count_that_differs_from_the_text_is_a_wrong_sequence(loopback: Any) -> None:
+    record = sequence(loopback, WORDS, counted=9)
+    assert record.outcome is Outcome.WRONG_SEQUENCE
+    assert record.error == "the text has 8 tokens, the server counts 9"
+
+
+def test_a_short_answer_in_sequence_is_truncated(loopback: Any) -> None:
+    record = sequence(loopback, WORDS[:6])
+    assert (record.outcome, record.error) == (Outcome.TRUNCATED, "6 of 8 tokens")
+
+
+def test_the_sequence_is_not_checked_where_nobody_asks_for_it(loopback: Any) -> None:
+    loopback.stream(COMPLETIONS, text("not a sequence", "length"), usage(4, 3), DONE)
+    record, _ = send(spec_of(loopback.url))
+    assert record.is_ok

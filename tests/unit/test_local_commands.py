@@ -1,0 +1,273 @@
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from DynamoFaultLibrary.engines.model import TINY_MODEL
+from DynamoFaultLibrary.errors import DeploymentError, Unsupported
+from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.platforms.local.commands import (
+    base_environment,
+    check_requirements,
+    choose_interpreter,
+    command_line,
+    place_tiny_model,
+    service_environment,
+    uses_tiny_model,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def graph_of(command: list[str], args: list[str], *, gpus: int = 0, **service: Any) -> Graph:
+    worker = {
+        "componentType": "worker",
+        "resources": {"limits": {"gpu": str(gpus)}},
+        "extraPodSpec": {"mainContainer": {"command": command, "args": args}},
+        **service,
+    }
+    frontend = {"componentType": "frontend"}
+    document = {
+        "apiVersion": "nvidia.com/v1alpha1",
+        "kind": "DynamoGraphDeployment",
+        "metadata": {"name": "agg"},
+        "spec": {"envs": [{"name": "SHARED", "value": "graph"}], "services": {"Frontend": frontend, "Worker": worker}},
+    }
+    return Graph(document, "graph.yaml")
+
+
+def line(command: list[str], args: list[str], **environment: str) -> list[str]:
+    return command_line(graph_of(command, args).service("Worker"), "/opt/python", environment)
+
+
+def script(path: Path, text: str) -> str:
+    path.write_text(text)
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["python", "python3", "python3.12"])
+def test_python_is_replaced_by_the_interpreter(name: str) -> None:
+    assert line([name, "-m", "dynamo.frontend"], ["--x"]) == ["/opt/python", "-m", "dynamo.frontend", "--x"]
+
+
+@pytest.mark.parametrize("name", ["/usr/bin/python3", "python2", "python3-dbg", "sh"])
+def test_another_program_stays_as_it_is(name: str) -> None:
+    assert line([name, "-c"], ["python3"]) == [name, "-c", "python3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expanded"),
+    [
+        ("$(PORT)", "5600"),
+        ("--port=$(PORT)", "--port=5600"),
+        ("$(HOST):$(PORT)", "here:5600"),
+        ("$$(PORT)", "$(PORT)"),
+        ("$$$(PORT)", "$5600"),
+        ("$$$$(PORT)", "$$(PORT)"),
+        ("a$$b", "a$b"),
+        ("$(UNKNOWN)", "$(UNKNOWN)"),
+        ("$PORT", "$PORT"),
+        ("${PORT}", "${PORT}"),
+        ("$(PORT", "$(PORT"),
+        ("$()", "$()"),
+        ("$(EMPTY)", ""),
+        ("$(NESTED)", "$(PORT)"),
+    ],
+)
+def test_references_are_put_in_as_kubernetes_does(text: str, expanded: str) -> None:
+    environment = {"PORT": "5600", "HOST": "here", "EMPTY": "", "NESTED": "$(PORT)"}
+    assert line(["serve"], [text], **environment) == ["serve", expanded]
+
+
+def test_references_in_the_command_are_put_in_too() -> None:
+    assert line(["$(HOME)/bin/serve"], [], HOME="/home/x") == ["/home/x/bin/serve"]
+
+
+def test_a_service_without_a_command_cannot_be_started() -> None:
+    with pytest.raises(DeploymentError) as raised:
+        line([], [])
+    assert str(raised.value) == "service 'Worker' has neither command nor args, so there is nothing to start"
+
+
+def test_expansion_does_not_change_the_graph() -> None:
+    graph = graph_of(["python3"], ["$(PORT)"])
+    command_line(graph.service("Worker"), "/opt/python", {"PORT": "1"})
+    assert graph.service("Worker").command == ["python3", "$(PORT)"]
+
+
+def test_each_variable_that_ends_in_port_gets_a_port_of_its_own() -> None:
+    envs = [
+        {"name": "BOOTSTRAP_PORT", "value": "12345"},
+        {"name": "SIDE_CHANNEL_PORT", "value": "5600"},
+        {"name": "PORT_RANGE", "value": "1-2"},
+        {"name": "SUPPORT", "value": "yes"},
+    ]
+    graph = graph_of(["x"], [], envs=envs)
+    ports = iter([20001, 20002])
+    assert service_environment(graph, graph.service("Worker"), lambda: next(ports)) == {
+        "SHARED": "graph",
+        "BOOTSTRAP_PORT": "20001",
+        "SIDE_CHANNEL_PORT": "20002",
+        "PORT_RANGE": "1-2",
+        "SUPPORT": "yes",
+    }
+
+
+def test_a_service_variable_wins_over_that_of_the_graph() -> None:
+    graph = graph_of(["x"], [], envs=[{"name": "SHARED", "value": "service"}])
+    assert service_environment(graph, graph.service("Worker"), lambda: 1) == {"SHARED": "service"}
+    assert service_environment(graph, graph.frontend, lambda: 1) == {"SHARED": "graph"}
+
+
+def test_dynamo_variables_are_not_inherited_but_its_log_settings_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DYN_NAMESPACE", "DYN_HTTP_PORT", "ETCD_ENDPOINTS", "NATS_SERVER", "DYN_LOG", "DYN_LOGGING_JSONL"):
+        monkeypatch.setenv(name, "inherited")
+    monkeypatch.setenv("OTHER", "inherited")
+    environment = base_environment(Path("/work/agg-1"), "agg-1")
+    inherited = {name for name, value in environment.items() if value == "inherited"}
+    assert inherited == {"DYN_LOG", "DYN_LOGGING_JSONL", "OTHER"}
+
+
+def test_the_environment_belongs_to_its_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.delenv("HF_HOME", raising=False)
+    environment = base_environment(Path("/work/agg-1"), "agg-1")
+    assert environment["HOME"] == "/work/agg-1/home"
+    assert environment["HF_HOME"] == "/home/somebody/.cache/huggingface"
+    assert environment["DYNAMO_FAULT_DEPLOYMENT"] == "agg-1"
+    assert environment["PATH"] == os.environ["PATH"]
+
+
+def test_all_that_listens_does_so_on_loopback() -> None:
+    environment = base_environment(Path("/work/agg-1"), "agg-1")
+    hosts = {name: environment[name] for name in ("DYN_HTTP_HOST", "DYN_SYSTEM_HOST", "DYN_TCP_RPC_HOST")}
+    assert set(hosts.values()) == {"127.0.0.1"}
+
+
+def test_a_given_hugging_face_cache_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", "/data/hf")
+    assert base_environment(Path("/work/agg-1"), "agg-1")["HF_HOME"] == "/data/hf"
+
+
+def test_this_package_can_be_imported_from_a_source_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/mine")
+    assert base_environment(Path("/w"), "d")["PYTHONPATH"] == f"{ROOT}{os.pathsep}/mine"
+    monkeypatch.delenv("PYTHONPATH")
+    assert base_environment(Path("/w"), "d")["PYTHONPATH"] == str(ROOT)
+
+
+def test_the_interpreter_is_the_wanted_one_else_that_of_the_variable_else_our_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DYNAMO_PYTHON", "/bin/sh")
+    assert choose_interpreter(sys.executable) == sys.executable
+    assert choose_interpreter(None) == "/bin/sh"
+    monkeypatch.delenv("DYNAMO_PYTHON")
+    assert choose_interpreter(None) == sys.executable
+
+
+def test_an_interpreter_is_found_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = script(tmp_path / "python-of-dynamo", "#!/bin/sh\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert choose_interpreter("python-of-dynamo") == program
+
+
+def test_an_interpreter_that_is_not_there_is_an_error_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(DeploymentError) as raised:
+        choose_interpreter(f"{tmp_path}/python")
+    assert str(raised.value) == f"interpreter '{tmp_path}/python' for Dynamo does not exist or cannot be executed"
+
+
+def test_an_interpreter_that_cannot_be_executed_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "python").touch(mode=0o644)
+    with pytest.raises(DeploymentError, match="does not exist or cannot be executed"):
+        choose_interpreter(f"{tmp_path}/python")
+
+
+def bare_python(directory: Path, *modules: str) -> str:
+    """An interpreter that has only `modules` beside the standard library."""
+    for module in modules:
+        path = directory.joinpath("lib", *module.split("."))
+        path.mkdir(parents=True)
+        for package in [path, *path.parents]:
+            if package == directory / "lib":
+                break
+            (package / "__init__.py").touch()
+    directory.mkdir(exist_ok=True)
+    return script(directory / "python", f'#!/bin/sh\nPYTHONPATH={directory}/lib exec {sys.executable} -S "$@"\n')
+
+
+POSITION = ["python3", "-m", "DynamoFaultLibrary.engines.position"]
+
+
+def test_a_machine_with_all_that_is_needed_is_fine(tmp_path: Path) -> None:
+    check_requirements(graph_of(POSITION, []), bare_python(tmp_path, "dynamo._core"))
+    check_requirements(
+        graph_of(["python3", "-m", "dynamo.vllm"], []), bare_python(tmp_path / "engine", "dynamo._core", "vllm")
+    )
+
+
+def test_missing_dynamo_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    python = bare_python(tmp_path)
+    with pytest.raises(DeploymentError) as raised:
+        check_requirements(graph_of(POSITION, []), python)
+    assert str(raised.value) == (
+        f"Dynamo is not installed for '{python}': pip install '.[local]', or let DYNAMO_PYTHON "
+        "name a Python that has ai-dynamo"
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "package"),
+    [("dynamo.vllm", "vllm"), ("dynamo.sglang", "sglang"), ("dynamo.trtllm", "tensorrt_llm")],
+)
+def test_a_missing_engine_is_unsupported_here(module: str, package: str, tmp_path: Path) -> None:
+    python = bare_python(tmp_path, "dynamo._core")
+    with pytest.raises(Unsupported) as raised:
+        check_requirements(graph_of(["python3", "-m", module], []), python)
+    assert str(raised.value) == f"graph 'agg' needs the Python packages ['{package}'], '{python}' has them not"
+
+
+def test_too_few_gpus_are_unsupported_here(tmp_path: Path) -> None:
+    present = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    graph = graph_of(POSITION, [], gpus=500, replicas=2)
+    with pytest.raises(Unsupported) as raised:
+        check_requirements(graph, bare_python(tmp_path, "dynamo._core"))
+    assert str(raised.value) == f"graph 'agg' needs 1000 NVIDIA GPUs, this machine has {present}"
+
+
+def test_an_interpreter_that_does_not_work_is_an_error_with_what_it_said(tmp_path: Path) -> None:
+    broken = script(tmp_path / "python", "#!/bin/sh\necho no such library >&2\nexit 127\n")
+    with pytest.raises(DeploymentError) as raised:
+        check_requirements(graph_of(POSITION, []), broken)
+    assert str(raised.value) == f"interpreter '{broken}' does not work: no such library"
+
+
+@pytest.mark.parametrize(
+    ("args", "uses"),
+    [
+        (["--model-path", TINY_MODEL], True),
+        ([f"--model={TINY_MODEL}"], True),
+        (["--model-path", "Qwen/Qwen3-0.6B"], False),
+        (["--model-name", TINY_MODEL], False),
+        ([], False),
+    ],
+)
+def test_a_graph_uses_the_tiny_model_where_a_worker_names_it(args: list[str], uses: bool) -> None:
+    assert uses_tiny_model(graph_of(POSITION, args)) is uses
+
+
+def test_the_tiny_model_is_replaced_by_its_directory_and_keeps_its_name() -> None:
+    graph = graph_of(POSITION, ["--model-path", TINY_MODEL, "--model-name", TINY_MODEL])
+    place_tiny_model(graph, Path("/state/models/tiny-model"))
+    assert graph.service("Worker").args == ["--model-path", "/state/models/tiny-model", "--model-name", TINY_MODEL]
+    assert not uses_tiny_model(graph)
+
+
+def test_another_model_is_left_alone() -> None:
+    graph = graph_of(POSITION, ["--model", "Qwen/Qwen3-0.6B"])
+    place_tiny_model(graph, Path("/state/models/tiny-model"))
+    assert graph.service("Worker").args == ["--model", "Qwen/Qwen3-0.6B"]
