@@ -15,14 +15,13 @@ from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import ActiveFault, Injector
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.ledger import Ledger, Owner
+from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
 from DynamoFaultLibrary.load.client import Load, Request, SenderProcess
 from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.processes import ProcessId
 from DynamoFaultLibrary.reports.timeline import EventKind, Timeline
 from DynamoFaultLibrary.runner import pabot_above
-
-RUN_VARIABLE = "DYNAMO_FAULT_RUN"
 
 
 @dataclass

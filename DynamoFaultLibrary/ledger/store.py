@@ -22,6 +22,9 @@ from DynamoFaultLibrary.errors import LedgerError
 from DynamoFaultLibrary.ledger.entry import Entry, Owner, State
 
 STATE_VARIABLE = "DYNAMO_FAULT_STATE"
+RUN_VARIABLE = "DYNAMO_FAULT_RUN"
+"""Names the run for all robots that are started with it in their environment."""
+
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 

@@ -48,22 +48,32 @@ def check_requirements(graph: Graph, interpreter: str) -> None:
     """
     modules = [module for service in graph.services.values() if (module := _module(service))]
     needed = ["dynamo._core", *(ENGINES[module] for module in modules if module in ENGINES)]
-    missing = _missing_modules(interpreter, tuple(needed))
+    missing = missing_modules(interpreter, tuple(needed))
     if "dynamo._core" in missing:
         raise DeploymentError(
             f"Dynamo is not installed for '{interpreter}': pip install '.[local]', or let {INTERPRETER_VARIABLE} "
             "name a Python that has ai-dynamo"
         )
     gpus = sum(service.gpus * service.replicas for service in graph.services.values())
-    present = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    present = gpu_count()
     if gpus > present:
         raise Unsupported(f"graph '{graph.name}' needs {gpus} NVIDIA GPUs, this machine has {present}")
     if missing:
         raise Unsupported(f"graph '{graph.name}' needs the Python packages {missing}, '{interpreter}' has them not")
 
 
+def gpu_count() -> int:
+    """Number of NVIDIA GPUs that the driver of this machine knows."""
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
 @cache
-def _missing_modules(interpreter: str, modules: tuple[str, ...]) -> list[str]:
+def missing_modules(interpreter: str, modules: tuple[str, ...]) -> list[str]:
+    """Which of these modules an interpreter cannot find.
+
+    Raises:
+        DeploymentError: the interpreter does not work.
+    """
     if interpreter == sys.executable:
         return [module for module in modules if not _is_there(module)]
     script = (

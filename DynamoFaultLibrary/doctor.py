@@ -1,0 +1,79 @@
+"""What this machine can and cannot do, and which keywords skip or fail for it."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from DynamoFaultLibrary.errors import FaultLibraryError
+from DynamoFaultLibrary.ledger.store import state_directory
+from DynamoFaultLibrary.platforms.local.commands import ENGINES, choose_interpreter, gpu_count, missing_modules
+from DynamoFaultLibrary.platforms.local.planes import etcd_binary, nats_binary
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `consequence` says what a missing thing means."""
+
+    what: str
+    is_there: bool
+    detail: str
+    consequence: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything."""
+    return [
+        *(_package(name) for name in ("robotframework", "robotframework-pabot", "kubernetes")),
+        _dynamo(),
+        _program("etcd", etcd_binary, "Deploy Graph with discovery=etcd fails"),
+        _program("nats-server", nats_binary, "Deploy Graph with request_plane=nats or event_plane=nats fails"),
+        _gpus(),
+        *(_engine(module, package) for module, package in ENGINES.items()),
+        _state(),
+    ]
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(name, True, version(name))
+    except PackageNotFoundError:
+        return Finding(name, False, "not installed", "pip install .")
+
+
+def _dynamo() -> Finding:
+    consequence = "Deploy Graph on platform 'local' fails"
+    try:
+        interpreter = choose_interpreter(None)
+        if missing_modules(interpreter, ("dynamo._core",)):
+            return Finding("Dynamo", False, f"not installed for {interpreter}", consequence)
+        return Finding("Dynamo", True, f"for {interpreter}")
+    except FaultLibraryError as error:
+        return Finding("Dynamo", False, str(error), consequence)
+
+
+def _program(name: str, find: Callable[[], str], consequence: str) -> Finding:
+    try:
+        return Finding(name, True, find())
+    except FaultLibraryError as error:
+        return Finding(name, False, str(error), consequence)
+
+
+def _gpus() -> Finding:
+    count = gpu_count()
+    return Finding("NVIDIA GPUs", count > 0, str(count), "Deploy Graph skips tests whose graph asks for GPUs")
+
+
+def _engine(module: str, package: str) -> Finding:
+    try:
+        there = not missing_modules(choose_interpreter(None), (package,))
+    except FaultLibraryError:
+        there = False
+    return Finding(module, there, f"package {package}", f"Deploy Graph skips tests whose graph runs {module}")
+
+
+def _state() -> Finding:
+    place = state_directory()
+    existing = next(path for path in (place, *place.parents) if path.exists())
+    writable = os.access(existing, os.W_OK) and existing.is_dir()
+    return Finding("state directory", writable, str(place), "no fault is injected: the ledger cannot be written")

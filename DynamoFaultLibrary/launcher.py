@@ -1,0 +1,167 @@
+"""``dynamo-fault run``: pabot with the right options, ended cleanly whatever happens, no suite missing in the results."""
+
+import ctypes
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from robot.api import ExecutionResult, ResultWriter
+from robot.result import Result, TestSuite
+from robot.result.executionresult import CombinedResult
+
+from DynamoFaultLibrary.clock import utc_now, wait_until
+from DynamoFaultLibrary.ledger.recovery import problems, recover
+from DynamoFaultLibrary.ledger.store import RUN_VARIABLE, state_directory
+from DynamoFaultLibrary.processes import ProcessId, all_pids, read_command, read_variable
+
+REPORTS = ("log.html", "report.html", "xunit.xml", "output.xml")
+PLAN = ".pabotsuitenames"
+_PATIENCE = 20.0
+"""Seconds that pabot gets to end its robots after a signal; it gives each of them about 5 s."""
+_AFTERMATH = 5.0
+"""Seconds within which supervisors must have undone everything after the last robot."""
+_SUPERVISOR = "DynamoFaultLibrary.platforms.local.supervisor"
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass
+class Launcher:
+    """One run of pabot. `run` is the id that all its robots share."""
+
+    outputdir: Path
+    processes: int
+    arguments: Sequence[str]
+    run: str = field(default_factory=lambda: f"{utc_now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}")
+    _signalled: int = 0
+
+    def launch(self) -> int:
+        """Run to the end; returns pabot's exit status, or 1 where that is 0 and something is wrong all the same."""
+        (self.outputdir / "output.xml").unlink(missing_ok=True)
+        had_plan = Path(PLAN).exists()
+        pabot = subprocess.Popen(
+            self._command(),
+            env={**os.environ, RUN_VARIABLE: self.run},
+            start_new_session=True,
+            preexec_fn=_die_with_launcher,  # noqa: PLW1509  # this process has one thread
+        )
+        status = self._wait(pabot)
+        troubles = self._clean_up()
+        missing = self._complete_results()
+        if not had_plan:
+            Path(PLAN).unlink(missing_ok=True)
+        troubles += [f"suite '{name}' has no result: its robot was killed" for name in missing]
+        for trouble in troubles:
+            print(trouble, file=sys.stderr)
+        return status or (1 if troubles else 0)
+
+    def _command(self) -> list[str]:
+        robot = [sys.executable, "-m", "robot"]
+        return [
+            *(sys.executable, "-m", "pabot.pabot", "--command", *robot, "--end-command"),
+            *("--processes", str(self.processes), "--pabotlibport", "0"),
+            *("--outputdir", str(self.outputdir), "--xunit", "xunit.xml", *self.arguments),
+        ]
+
+    def _wait(self, pabot: subprocess.Popen[bytes]) -> int:
+        def forward(number: int, frame: FrameType | None) -> None:
+            """Pabot understands SIGINT alone; a second signal means: at once."""
+            self._signalled += 1
+            pabot.send_signal(signal.SIGINT if self._signalled == 1 else signal.SIGKILL)
+            signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+
+        def out_of_patience(number: int, frame: FrameType | None) -> None:
+            pabot.kill()
+
+        before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, out_of_patience)
+        try:
+            return pabot.wait()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _clean_up(self) -> list[str]:
+        """End robots that pabot left, let their supervisors finish, then take off what the ledger still holds."""
+        for process in self._left():
+            if _SUPERVISOR not in read_command(process.pid) and read_variable(process.pid, RUN_VARIABLE) == self.run:
+                process.send(signal.SIGKILL)
+        if not wait_until(lambda: not self._left(), _AFTERMATH, 0.02):
+            for process in self._left():
+                process.send(signal.SIGKILL)
+        path = state_directory() / "runs" / f"{self.run}.jsonl"
+        if not path.exists():
+            return []
+        found = recover(path, force=True)
+        return [*problems([found]), *found.corrupt]
+
+    def _left(self) -> list[ProcessId]:
+        """Processes of this run: they carry its id in their environment."""
+        marked = (pid for pid in all_pids() if pid != os.getpid() and read_variable(pid, RUN_VARIABLE) == self.run)
+        found = (ProcessId.of(pid) for pid in marked)
+        return [process for process in found if process is not None and process.is_running]
+
+    def _complete_results(self) -> list[str]:
+        """Put a failed test into the results for each planned suite without one; returns their names."""
+        output = self.outputdir / "output.xml"
+        result = ExecutionResult(output) if output.exists() else self._merge_what_there_is()
+        seen = set(_names(result.suite)) if result else set()
+        missing = [name for name in planned_suites(Path(PLAN)) if name not in seen]
+        if result is None or (not missing and output.exists()):
+            return missing
+        for name in missing:
+            _add_failed_suite(result.suite, name)
+        result.save(output)
+        ResultWriter(result).write_results(
+            log=str(self.outputdir / "log.html"),
+            report=str(self.outputdir / "report.html"),
+            xunit=str(self.outputdir / "xunit.xml"),
+        )
+        return missing
+
+    def _merge_what_there_is(self) -> Result | None:
+        outputs = [path for path in self.outputdir.glob("pabot_results/*/output.xml") if path.stat().st_size]
+        readable = []
+        for path in outputs:
+            try:
+                readable.append(ExecutionResult(path))
+            except Exception as error:
+                print(f"'{path}' is torn and left out: {error}", file=sys.stderr)
+        if not readable:
+            result = Result(suite=TestSuite(name="Suites"))
+            return result if planned_suites(Path(PLAN)) else None
+        combined: Result = CombinedResult(readable)
+        return combined
+
+
+def planned_suites(plan: Path) -> list[str]:
+    """Full names of the suites that pabot has planned to run."""
+    if not plan.exists():
+        return []
+    lines = plan.read_text(encoding="utf-8").splitlines()
+    return [line.removeprefix("--suite ").strip() for line in lines if line.startswith("--suite ")]
+
+
+def _names(suite: TestSuite) -> list[str]:
+    own = [suite.full_name] if suite.tests else []
+    return own + [name for child in suite.suites for name in _names(child)]
+
+
+def _add_failed_suite(root: TestSuite, name: str) -> None:
+    *parents, last = name.removeprefix(f"{root.name}.").split(".")
+    place = root
+    for part in parents:
+        place = next((child for child in place.suites if child.name == part), None) or place.suites.create(name=part)
+    test = place.suites.create(name=last).tests.create(name="This Suite Has No Result")
+    test.status = "FAIL"
+    test.message = f"The robot process that ran suite '{name}' was killed, so nothing is known of its tests."
+
+
+def _die_with_launcher() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -1,0 +1,291 @@
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from DynamoFaultLibrary.clock import monotonic
+from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, FaultError, LedgerError, RecoveryError
+from DynamoFaultLibrary.faults.injector import DEFAULT_TTL, ActiveFault, Fault, Injector
+from DynamoFaultLibrary.ledger import Entry, Ledger, Owner, State, read_ledger
+from DynamoFaultLibrary.processes import ProcessId
+
+
+@dataclass
+class Guard:
+    """Holds what a supervisor would undo."""
+
+    guarded: list[str] = field(default_factory=list)
+    is_gone: bool = False
+
+    def guard(self, entry: Entry) -> None:
+        if self.is_gone:
+            raise DeploymentError("the supervisor did not answer 'guard'")
+        self.guarded.append(entry.id)
+
+    def release(self, entry: Entry) -> None:
+        self.guarded.remove(entry.id)
+
+
+@dataclass
+class Flag(Fault):
+    """A fault that can be seen: a directory that is there while it is in effect."""
+
+    path: Path
+    on_inject: Callable[[], None] = lambda: None
+    on_prove: Callable[[], None] = lambda: None
+    on_recover: Callable[[], None] = lambda: None
+    recoveries: int = 0
+
+    kind: ClassVar[str] = "Raise Flag"
+
+    @property
+    def target(self) -> dict[str, Any]:
+        return {"replica": self.path.name}
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        return {"action": "remove", "path": str(self.path)}
+
+    def inject(self) -> None:
+        self.on_inject()
+        self.path.mkdir()
+
+    def prove(self) -> list[str]:
+        self.on_prove()
+        return [f"{self.path.name} is up"]
+
+    def recover(self) -> str:
+        self.recoveries += 1
+        self.on_recover()
+        if self.path.exists():
+            self.path.rmdir()
+        return f"{self.path.name} is down"
+
+
+def failing(error: BaseException) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+@pytest.fixture
+def guard() -> Guard:
+    return Guard()
+
+
+@pytest.fixture
+def injector(ledger: Ledger, guard: Guard) -> Injector:
+    return Injector(ledger, guard)
+
+
+def states(injector: Injector) -> list[str]:
+    return [entry.state.value for entry in read_ledger(injector.ledger.path).entries.values()]
+
+
+def test_a_fault_leads_from_intent_to_active_with_its_evidence(injector: Injector, tmp_path: Path) -> None:
+    before = monotonic()
+    active = injector.inject(Flag(tmp_path / "flag"))
+    assert (tmp_path / "flag").exists()
+    (entry,) = read_ledger(injector.ledger.path).entries.values()
+    assert entry == active.entry
+    assert (entry.state, entry.kind, entry.evidence) == (State.ACTIVE, "Raise Flag", ["flag is up"])
+    assert entry.target == {"replica": "flag"}
+    assert entry.undo == {"action": "remove", "path": str(tmp_path / "flag")}
+    assert entry.is_fault
+    assert before <= active.injected_s <= active.active_s <= monotonic()
+    assert active.recovered_s is None
+
+
+def test_the_intent_is_on_disk_before_anything_happens(injector: Injector, guard: Guard, tmp_path: Path) -> None:
+    seen: list[Any] = []
+    fault = Flag(tmp_path / "flag", on_inject=lambda: seen.append((states(injector), list(guard.guarded))))
+    active = injector.inject(fault)
+    assert seen == [(["intent"], [active.entry.id])]
+
+
+def test_without_a_ledger_nothing_is_injected(tmp_path: Path, guard: Guard) -> None:
+    blocker = tmp_path / "file"
+    blocker.touch()
+    injector = Injector(Ledger("r", Owner(ProcessId.current()), blocker), guard)
+    fault = Flag(tmp_path / "flag", on_inject=failing(AssertionError("it was injected")))
+    with pytest.raises(LedgerError, match="without a ledger no fault is injected"):
+        injector.inject(fault)
+    assert not (tmp_path / "flag").exists()
+    assert fault.recoveries == 0
+    assert (injector.faults, guard.guarded) == ([], [])
+
+
+def test_without_a_guard_nothing_is_injected(injector: Injector, guard: Guard, tmp_path: Path) -> None:
+    guard.is_gone = True
+    with pytest.raises(DeploymentError, match="did not answer 'guard'"):
+        injector.inject(Flag(tmp_path / "flag"))
+    assert not (tmp_path / "flag").exists()
+    assert injector.active == []
+
+
+@pytest.mark.parametrize("ttl", [timedelta(0), timedelta(seconds=-1)])
+def test_a_fault_needs_time_to_live(injector: Injector, tmp_path: Path, ttl: timedelta) -> None:
+    with pytest.raises(FaultError, match=f"the time to live of a fault must be above 0, not {ttl}"):
+        injector.inject(Flag(tmp_path / "flag"), ttl)
+    assert not injector.ledger.path.exists()
+    assert not (tmp_path / "flag").exists()
+
+
+@pytest.mark.parametrize("ttl", [None, timedelta(seconds=30)])
+def test_the_expiry_of_a_fault_is_in_the_ledger(injector: Injector, tmp_path: Path, ttl: timedelta | None) -> None:
+    fault = Flag(tmp_path / "flag")
+    active = injector.inject(fault) if ttl is None else injector.inject(fault, ttl)
+    expires = read_ledger(injector.ledger.path).entries[active.entry.id].expires_at
+    assert expires is not None
+    assert abs(expires - datetime.now(UTC) - (ttl or DEFAULT_TTL)) < timedelta(seconds=5)
+
+
+def test_an_unproven_fault_is_undone_and_its_error_raised(injector: Injector, guard: Guard, tmp_path: Path) -> None:
+    fault = Flag(tmp_path / "flag", on_prove=failing(EvidenceMissing("nobody saw it")))
+    with pytest.raises(EvidenceMissing, match="nobody saw it"):
+        injector.inject(fault)
+    assert not (tmp_path / "flag").exists()
+    assert states(injector) == ["recovered"]
+    assert (injector.active, guard.guarded) == ([], [])
+
+
+@pytest.mark.parametrize("error", [OSError("no permission"), KeyboardInterrupt(), SystemExit(1)])
+def test_a_fault_that_fails_on_its_way_is_undone(injector: Injector, tmp_path: Path, error: BaseException) -> None:
+    fault = Flag(tmp_path / "flag", on_prove=failing(error))
+    with pytest.raises(type(error)) as raised:
+        injector.inject(fault)
+    assert raised.value is error
+    assert not (tmp_path / "flag").exists()
+    assert states(injector) == ["recovered"]
+
+
+def test_a_fault_that_cannot_be_injected_is_undone_too(injector: Injector, tmp_path: Path) -> None:
+    fault = Flag(tmp_path / "flag", on_inject=failing(OSError("no permission")))
+    with pytest.raises(OSError, match="no permission"):
+        injector.inject(fault)
+    assert fault.recoveries == 1
+    assert states(injector) == ["recovered"]
+
+
+def test_an_unproven_fault_that_stays_is_an_error_with_both_reasons(injector: Injector, tmp_path: Path) -> None:
+    fault = Flag(
+        tmp_path / "flag",
+        on_prove=failing(EvidenceMissing("nobody saw it")),
+        on_recover=failing(RecoveryError("it is stuck")),
+    )
+    with pytest.raises(RecoveryError) as raised:
+        injector.inject(fault)
+    assert str(raised.value) == "nobody saw it; and it could not be undone: it is stuck"
+    assert isinstance(raised.value.__cause__, EvidenceMissing)
+    assert states(injector) == ["intent"]
+    assert [active.fault for active in injector.active] == [fault]
+
+
+def test_a_fault_whose_proof_cannot_be_recorded_is_undone(injector: Injector, tmp_path: Path) -> None:
+    def lose_ledger() -> None:
+        injector.ledger.path.unlink()
+        injector.ledger.path.mkdir()
+
+    with pytest.raises((LedgerError, RecoveryError), match="cannot write ledger"):
+        injector.inject(Flag(tmp_path / "flag", on_prove=lose_ledger))
+    assert not (tmp_path / "flag").exists()
+
+
+def test_a_recovered_fault_is_undone_and_recorded(injector: Injector, guard: Guard, tmp_path: Path) -> None:
+    active = injector.inject(Flag(tmp_path / "flag"))
+    assert guard.guarded == [active.entry.id]
+    injector.recover(active)
+    assert not (tmp_path / "flag").exists()
+    (entry,) = read_ledger(injector.ledger.path).entries.values()
+    assert (entry.state, entry.detail, entry.evidence) == (State.RECOVERED, "flag is down", ["flag is up"])
+    assert active.recovered_s is not None
+    assert active.recovered_s >= active.active_s
+    assert (guard.guarded, injector.active, injector.faults) == ([], [], [active])
+
+
+def test_recovering_twice_undoes_once(injector: Injector, tmp_path: Path) -> None:
+    fault = Flag(tmp_path / "flag")
+    active = injector.inject(fault)
+    injector.recover(active)
+    when, lines = active.recovered_s, injector.ledger.path.read_bytes()
+    injector.recover(active)
+    assert fault.recoveries == 1
+    assert (active.recovered_s, injector.ledger.path.read_bytes()) == (when, lines)
+
+
+def test_a_fault_that_cannot_be_recovered_stays_active(injector: Injector, guard: Guard, tmp_path: Path) -> None:
+    active = injector.inject(Flag(tmp_path / "flag", on_recover=failing(RecoveryError("it is stuck"))))
+    with pytest.raises(RecoveryError, match="it is stuck"):
+        injector.recover(active)
+    assert injector.active == [active]
+    assert guard.guarded == [active.entry.id]
+    assert states(injector) == ["active"]
+    assert active.recovered_s is None
+
+
+def test_whoever_wants_to_know_hears_of_each_recovery(ledger: Ledger, guard: Guard, tmp_path: Path) -> None:
+    heard: list[ActiveFault] = []
+    injector = Injector(ledger, guard, on_recovered=heard.append)
+    active = injector.inject(Flag(tmp_path / "flag"))
+    assert heard == []
+    injector.recover(active)
+    injector.recover(active)
+    assert heard == [active]
+
+
+def test_all_faults_are_recovered_the_last_one_first(injector: Injector, tmp_path: Path) -> None:
+    order: list[str] = []
+    for name in ("a", "b", "c"):
+        injector.inject(Flag(tmp_path / name, on_recover=lambda name=name: order.append(name)))
+    assert [str(active.fault.target["replica"]) for active in injector.active] == ["c", "b", "a"]
+    assert injector.recover_all() == []
+    assert order == ["c", "b", "a"]
+    assert injector.active == []
+
+
+def test_recovering_all_goes_on_after_a_failure_and_tells_of_it(injector: Injector, tmp_path: Path) -> None:
+    first = injector.inject(Flag(tmp_path / "a"))
+    stuck = injector.inject(Flag(tmp_path / "b", on_recover=failing(RecoveryError("it is stuck"))))
+    last = injector.inject(Flag(tmp_path / "c"))
+    assert injector.recover_all() == [f"Raise Flag {stuck.entry.id} on b is not undone: it is stuck"]
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "c").exists()
+    assert [active.entry.state.value for active in (first, stuck, last)] == ["recovered", "active", "recovered"]
+
+
+def test_recovering_all_of_nothing_is_no_problem(injector: Injector) -> None:
+    assert injector.recover_all() == []
+
+
+def test_a_fault_that_was_made_good_is_irreversible(injector: Injector, guard: Guard, tmp_path: Path) -> None:
+    fault = Flag(tmp_path / "flag")
+    fault.on_prove = lambda: setattr(fault, "compensation", "another flag was raised")
+    active = injector.inject(fault)
+    (entry,) = read_ledger(injector.ledger.path).entries.values()
+    assert (entry.state, entry.detail) == (State.IRREVERSIBLE, "another flag was raised")
+    assert entry.evidence == ["flag is up"]
+    assert (injector.active, guard.guarded) == ([], [])
+    injector.recover(active)
+    assert injector.recover_all() == []
+    assert fault.recoveries == 0
+
+
+def test_faults_whose_target_is_gone_are_closed_without_an_undo(injector: Injector, tmp_path: Path) -> None:
+    gone, other = Flag(tmp_path / "gone"), Flag(tmp_path / "other")
+    active = [injector.inject(gone), injector.inject(other)]
+    injector.forget(lambda candidate: candidate.fault is gone, "its deployment was deleted")
+    assert (gone.recoveries, other.recoveries) == (0, 0)
+    assert injector.active == [active[1]]
+    entries = read_ledger(injector.ledger.path).entries
+    assert entries[active[0].entry.id].state is State.RECOVERED
+    assert entries[active[0].entry.id].detail == "its deployment was deleted"
+
+
+def test_a_fault_is_named_by_kind_id_and_replica(injector: Injector, tmp_path: Path) -> None:
+    active = injector.inject(Flag(tmp_path / "flag"))
+    assert str(active) == f"Raise Flag {active.entry.id} on flag"
+    assert active.entry.id.startswith("raise-flag-")
