@@ -1,4 +1,4 @@
-"""``dynamo-fault run``: pabot with the right options, ended cleanly whatever happens, no suite missing in the results."""
+"""``dynamo-fault run``: pabot with the right options, ended cleanly, and with no suite missing in the results."""
 
 import ctypes
 import os

@@ -99,15 +99,15 @@ class Injector:
             active.injected_s = monotonic()
             fault.inject()
             evidence = fault.prove()
+            active.active_s = monotonic()
+            if fault.compensation:
+                self.ledger.mark(entry, State.IRREVERSIBLE, fault.compensation, evidence)
+                self.guard.release(entry)
+            else:
+                self.ledger.mark(entry, State.ACTIVE, evidence=evidence)
         except BaseException as error:
             self._undo_unproven(active, error)
             raise
-        active.active_s = monotonic()
-        if fault.compensation:
-            self.guard.release(entry)
-            self.ledger.mark(entry, State.IRREVERSIBLE, fault.compensation, evidence)
-        else:
-            self.ledger.mark(entry, State.ACTIVE, evidence=evidence)
         return active
 
     def renew(self, active: ActiveFault, ttl: timedelta) -> None:

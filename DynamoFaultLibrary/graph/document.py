@@ -33,7 +33,7 @@ class Graph:
             documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
         except OSError as error:
             raise GraphError(f"cannot read graph file '{path}': {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise GraphError(f"graph file '{path}' is not YAML: {' '.join(str(error).split())}") from error
         graphs = [item for item in documents if isinstance(item, dict) and item.get("kind") == KIND]
         if len(graphs) != 1:
@@ -116,12 +116,16 @@ def _services(document: dict[str, Any], source: str) -> Iterator[Service]:
     spec = document.get("spec")
     found = spec.get(field) if isinstance(spec, dict) else None
     if field == "services" and isinstance(found, dict) and found:
-        entries = [(str(name), entry if entry is not None else {}) for name, entry in found.items()]
+        found.update({name: {} for name, entry in found.items() if entry is None})
+        entries = [(str(name), entry) for name, entry in found.items()]
     elif field == "components" and isinstance(found, list) and found:
         entries = [(str(entry.get("name", "")) if isinstance(entry, dict) else "", entry) for entry in found]
     else:
         shape = "a map of services" if field == "services" else "a list of components"
         raise GraphError(f"spec.{field} of graph '{source}' must be {shape} with an entry or more, not {found!r}")
+    names = [name for name, _ in entries]
+    if len(set(names)) < len(names):
+        raise GraphError(f"spec.{field} of graph '{source}' names a service twice: {names}")
     view = AlphaService if field == "services" else BetaService
     for name, entry in entries:
         if not name or not isinstance(entry, dict):

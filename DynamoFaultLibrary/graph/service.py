@@ -33,9 +33,18 @@ class Service(ABC):
         """`frontend`, `worker`, `prefill`, `decode` or another role that the CRD knows."""
 
     @property
-    @abstractmethod
     def container(self) -> Document:
-        """The main container: `image`, `command`, `args`, `env`."""
+        """The main container as it is: `image`, `command`, `args`, `env`. Edit `editable_container` instead."""
+        return self._find_container(make=False)
+
+    @property
+    def editable_container(self) -> Document:
+        """The main container; it is put into the document where it is missing."""
+        return self._find_container(make=True)
+
+    @abstractmethod
+    def _find_container(self, make: bool) -> Document:
+        """The main container; an empty one where it is missing, put into the document if `make`."""
 
     @property
     @abstractmethod
@@ -68,7 +77,7 @@ class Service(ABC):
 
     @image.setter
     def image(self, value: str) -> None:
-        self.container["image"] = value
+        self.editable_container["image"] = value
 
     @property
     def command(self) -> list[str]:
@@ -109,7 +118,7 @@ class Service(ABC):
                 index += 1
         place = len(kept) if place is None else place
         kept[place:place] = [option] if value is None else [option, value]
-        self.container["args"] = kept
+        self.editable_container["args"] = kept
 
     @property
     @abstractmethod
@@ -137,10 +146,9 @@ class AlphaService(Service):
     def is_frontend(self) -> bool:
         return self.document.get("componentType") == FRONTEND
 
-    @property
-    def container(self) -> Document:
-        spec = self.document.setdefault("extraPodSpec", {})
-        return cast("Document", spec.setdefault("mainContainer", {}))
+    def _find_container(self, make: bool) -> Document:
+        pod = _child(self.document, "extraPodSpec", make)
+        return _child(pod, "mainContainer", make)
 
     @property
     def gpus(self) -> int:
@@ -155,7 +163,7 @@ class AlphaService(Service):
     def set_variable(self, name: str, value: str) -> None:
         # The main container's own entries win over the service's, so a variable is set where it already is.
         in_container = any(entry.get("name") == name for entry in self.container.get("env") or [])
-        _set_entry((self.container, "env") if in_container else (self.document, "envs"), name, value)
+        _set_entry((self.editable_container, "env") if in_container else (self.document, "envs"), name, value)
 
 
 class BetaService(Service):
@@ -165,15 +173,16 @@ class BetaService(Service):
     def role(self) -> str:
         return str(self.document.get("type") or "worker")
 
-    @property
-    def container(self) -> Document:
-        pod = self.document.setdefault("podTemplate", {}).setdefault("spec", {})
-        containers = pod.setdefault("containers", [])
+    def _find_container(self, make: bool) -> Document:
+        pod = _child(_child(self.document, "podTemplate", make), "spec", make)
+        containers = pod.get("containers") or []
         for container in containers:
             if container.get("name") == "main":
                 return cast("Document", container)
-        containers.append({"name": "main"})
-        return cast("Document", containers[-1])
+        main: Document = {"name": "main"}
+        if make:
+            pod["containers"] = [*containers, main]
+        return main
 
     @property
     def gpus(self) -> int:
@@ -186,7 +195,16 @@ class BetaService(Service):
         return _plain(self.container.get("env") or [])
 
     def set_variable(self, name: str, value: str) -> None:
-        _set_entry((self.container, "env"), name, value)
+        _set_entry((self.editable_container, "env"), name, value)
+
+
+def _child(parent: Document, key: str, make: bool) -> Document:
+    found = parent.get(key)
+    if found is None:
+        found = {}
+        if make:
+            parent[key] = found
+    return cast("Document", found)
 
 
 def _plain(entries: list[Document]) -> dict[str, str]:

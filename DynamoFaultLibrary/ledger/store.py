@@ -145,6 +145,6 @@ def read_ledger(path: Path) -> LedgerView:
                 view.entries[data["id"]] = Entry.from_json(data)
             else:
                 view.entries[data["id"]].changed(data)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             view.corrupt.append(f"{path}:{number}: {type(error).__name__}: {error}")
     return view

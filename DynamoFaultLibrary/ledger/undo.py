@@ -52,15 +52,17 @@ def _end(recipe: Recipe) -> str:
     leader = ProcessId.from_json(recipe["leader"])
     mark = str(recipe["mark"])
 
+    known: set[ProcessId] = set()
+
     def ours() -> list[ProcessId]:
         found = ProcessId.of(leader.pid)
         if found is not None and found != leader:
             return []  # the pid has been given to a stranger, so the whole group was gone before
-        return [
-            member
-            for member in group_members(leader.pid)
-            if member == leader or read_variable(member.pid, DEPLOYMENT_VARIABLE) == mark
-        ]
+        members = group_members(leader.pid)
+        if found is None:  # after the leader's death a member proves by its environment that the group is still ours
+            return [m for m in members if m in known or read_variable(m.pid, DEPLOYMENT_VARIABLE) == mark]
+        known.update(members)
+        return members
 
     before = ours()
     for member in before:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 import httpx
 
 from DynamoFaultLibrary.clock import monotonic, utc_text
@@ -32,10 +33,13 @@ async def exchange(client: httpx.AsyncClient, spec: RequestSpec, record: Record,
                 await _read_stream(answer, record, on_chunk)
             else:
                 _read_body(json.loads(await answer.aread()), record)
-    except httpx.TimeoutException as error:
-        record.outcome, record.error = Outcome.TIMEOUT, _describe(error)
-    except (httpx.HTTPError, ValueError) as error:
-        record.outcome, record.error = Outcome.CONNECTION, _describe(error)
+    except (httpx.HTTPError, aiohttp.ClientError) as error:
+        # The transport calls a refused connection a timeout; its cause knows better.
+        timed_out = isinstance(error.__cause__, TimeoutError)
+        record.outcome = Outcome.TIMEOUT if timed_out else Outcome.CONNECTION
+        record.error = _describe(error)
+    except Exception as error:
+        record.outcome, record.error = Outcome.MALFORMED, _describe(error)
     except BaseException:
         record.outcome = Outcome.CANCELLED
         raise

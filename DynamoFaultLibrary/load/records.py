@@ -38,6 +38,8 @@ class Outcome(StrEnum):
     """Status 200, then an error object in the stream."""
     INCOMPLETE = "incomplete"
     """Status 200, then the stream ended without a finish reason."""
+    MALFORMED = "malformed"
+    """Status 200, then something that is no answer of this API."""
     CONNECTION = "connection"
     """No connection, or it broke."""
     TIMEOUT = "timeout"

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from fractions import Fraction
 
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load.records import Outcome, Record
@@ -21,7 +22,8 @@ def percentile(values: Sequence[float], percent: float) -> float:
         raise LoadError(f"a percentile is above 0 and at most 100, not {percent:g}")
     if not values:
         raise LoadError("no percentile of nothing: no request delivered this figure")
-    return sorted(values)[math.ceil(len(values) * percent / 100) - 1]
+    rank = math.ceil(len(values) * Fraction(str(percent)) / 100)
+    return sorted(values)[rank - 1]
 
 
 def outcomes(records: Sequence[Record]) -> Counter[Outcome]:

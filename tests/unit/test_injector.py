@@ -8,6 +8,7 @@ import pytest
 
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, FaultError, LedgerError, RecoveryError
+from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL, ActiveFault, Fault, Injector
 from DynamoFaultLibrary.ledger import Entry, Ledger, Owner, State, read_ledger
 from DynamoFaultLibrary.processes import ProcessId
@@ -15,18 +16,22 @@ from DynamoFaultLibrary.processes import ProcessId
 
 @dataclass
 class Guard:
-    """Holds what a supervisor would undo."""
+    """Holds what a supervisor would undo, and when."""
 
-    guarded: list[str] = field(default_factory=list)
+    expiries: dict[str, datetime | None] = field(default_factory=dict)
     is_gone: bool = False
 
     def guard(self, entry: Entry) -> None:
         if self.is_gone:
             raise DeploymentError("the supervisor did not answer 'guard'")
-        self.guarded.append(entry.id)
+        self.expiries[entry.id] = entry.expires_at
 
     def release(self, entry: Entry) -> None:
-        self.guarded.remove(entry.id)
+        del self.expiries[entry.id]
+
+    @property
+    def guarded(self) -> list[str]:
+        return list(self.expiries)
 
 
 @dataclass
@@ -102,7 +107,7 @@ def test_a_fault_leads_from_intent_to_active_with_its_evidence(injector: Injecto
 
 def test_the_intent_is_on_disk_before_anything_happens(injector: Injector, guard: Guard, tmp_path: Path) -> None:
     seen: list[Any] = []
-    fault = Flag(tmp_path / "flag", on_inject=lambda: seen.append((states(injector), list(guard.guarded))))
+    fault = Flag(tmp_path / "flag", on_inject=lambda: seen.append((states(injector), guard.guarded)))
     active = injector.inject(fault)
     assert seen == [(["intent"], [active.entry.id])]
 
@@ -283,6 +288,84 @@ def test_faults_whose_target_is_gone_are_closed_without_an_undo(injector: Inject
     entries = read_ledger(injector.ledger.path).entries
     assert entries[active[0].entry.id].state is State.RECOVERED
     assert entries[active[0].entry.id].detail == "its deployment was deleted"
+
+
+def came_off(injector: Injector, active: ActiveFault) -> None:
+    """What a supervisor does when a fault's time is over, in another process."""
+    active.fault.path.rmdir()  # type: ignore[attr-defined]
+    theirs = read_ledger(injector.ledger.path).entries[active.entry.id]
+    injector.ledger.mark(theirs, State.RECOVERED, "its time was over")
+
+
+def test_a_fault_that_came_off_by_itself_is_not_active(ledger: Ledger, guard: Guard, tmp_path: Path) -> None:
+    heard: list[ActiveFault] = []
+    injector = Injector(ledger, guard, on_recovered=heard.append)
+    expired, other = injector.inject(Flag(tmp_path / "a")), injector.inject(Flag(tmp_path / "b"))
+    came_off(injector, expired)
+    assert injector.active == [other]
+    assert (expired.entry.state, expired.entry.detail) == (State.RECOVERED, "its time was over")
+    assert expired.recovered_s is not None
+    assert injector.recover_all() == []
+    assert heard == [expired, other]
+
+
+def test_a_renewed_fault_stays_longer(injector: Injector, guard: Guard, tmp_path: Path) -> None:
+    active = injector.inject(Flag(tmp_path / "flag"), timedelta(seconds=1))
+    injector.renew(active, timedelta(hours=1))
+    expires = read_ledger(injector.ledger.path).entries[active.entry.id].expires_at
+    assert expires is not None
+    assert timedelta(minutes=59) < expires - datetime.now(UTC) <= timedelta(hours=1)
+    assert guard.expiries == {active.entry.id: expires}
+    assert states(injector) == ["active"]
+
+
+def test_a_fault_that_came_off_cannot_be_renewed(injector: Injector, tmp_path: Path) -> None:
+    active = injector.inject(Flag(tmp_path / "flag"))
+    came_off(injector, active)
+    with pytest.raises(FaultError) as raised:
+        injector.renew(active, timedelta(hours=1))
+    assert str(raised.value) == f"Raise Flag {active.entry.id} on flag has come off already: its time was over"
+
+
+def test_all_faults_are_recovered_though_the_ledger_cannot_be_read(injector: Injector, tmp_path: Path) -> None:
+    injector.inject(Flag(tmp_path / "a"))
+    injector.inject(Flag(tmp_path / "b"))
+    injector.ledger.path.unlink()
+    injector.recover_all()
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_fault_outside_of_the_blast_radius_is_refused(ledger: Ledger, guard: Guard, tmp_path: Path) -> None:
+    injector = Injector(ledger, guard, BlastRadius(max_faults=1))
+    first = injector.inject(Flag(tmp_path / "a"))
+    with pytest.raises(FaultError) as raised:
+        injector.inject(Flag(tmp_path / "b"))
+    assert str(raised.value) == (
+        f"'Raise Flag' is refused: 1 faults are active ({first.entry.id}), and the library allows 1 at once"
+    )
+    assert not (tmp_path / "b").exists()
+    assert list(read_ledger(ledger.path).entries) == [first.entry.id]
+    injector.recover(first)
+    injector.inject(Flag(tmp_path / "b"))
+    assert (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("what", ["service", "namespace", "node"])
+def test_a_target_that_is_not_among_the_allowed_ones_is_refused(what: str) -> None:
+    radius = BlastRadius(**{f"{what}s": ["a", "b"]})
+    radius.check("Kill Worker", {what: "a"}, [])
+    radius.check("Kill Worker", {"other": "c"}, ["x"] * 100)
+    with pytest.raises(FaultError) as raised:
+        radius.check("Kill Worker", {what: "c"}, [])
+    assert str(raised.value) == (
+        f"'Kill Worker' on {what} 'c' is refused: the library's import allows the {what}s ['a', 'b']"
+    )
+
+
+def test_an_empty_list_of_services_allows_none() -> None:
+    with pytest.raises(FaultError, match=r"allows the services \[\]"):
+        BlastRadius(services=[]).check("Kill Worker", {"service": "a"}, [])
 
 
 def test_a_fault_is_named_by_kind_id_and_replica(injector: Injector, tmp_path: Path) -> None:

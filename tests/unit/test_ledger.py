@@ -92,6 +92,15 @@ def test_each_line_is_flushed_to_the_disk_whole(ledger: Ledger, monkeypatch: pyt
     assert sizes == [len(lines[0]), len(lines[0]) + len(lines[1])]
 
 
+def test_what_need_not_outlive_the_machine_is_not_flushed(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    entry = ledger.intend("process", {}, UNDO, is_fault=False)
+    ledger.mark(entry, State.RECOVERED)
+    assert flushed == []
+    assert read_ledger(ledger.path).entries[entry.id].state is State.RECOVERED
+
+
 def test_an_entry_has_an_id_made_of_its_kind(ledger: Ledger) -> None:
     first, second = (ledger.intend("Stall Process", {}, UNDO).id for _ in range(2))
     assert first.startswith("stall-process-")
@@ -110,6 +119,35 @@ def test_marks_are_read_back_with_their_evidence(ledger: Ledger) -> None:
     ledger.mark(entry, State.RECOVERED, "all well", ["second"])
     seen = read_ledger(ledger.path).entries[entry.id]
     assert (seen.state, seen.detail, seen.evidence) == (State.RECOVERED, "all well", ["first", "second"])
+
+
+def test_evidence_of_several_writers_adds_up(ledger: Ledger) -> None:
+    entry = ledger.intend("a", {}, UNDO)
+    other = read_ledger(ledger.path).entries[entry.id]
+    ledger.mark(entry, State.ACTIVE, evidence=["seen by one"])
+    Ledger(ledger.run, ledger.owner, ledger.path.parents[1]).mark(other, State.RECOVERED, evidence=["seen by another"])
+    assert read_ledger(ledger.path).entries[entry.id].evidence == ["seen by one", "seen by another"]
+
+
+def test_a_mark_that_is_not_on_disk_does_not_change_the_entry(ledger: Ledger) -> None:
+    entry = ledger.intend("a", {}, UNDO, expires_at=datetime(2030, 1, 1, tzinfo=UTC))
+    ledger.path.unlink()
+    ledger.path.mkdir()
+    with pytest.raises(LedgerError):
+        ledger.mark(entry, State.ACTIVE, "detail", ["evidence"])
+    with pytest.raises(LedgerError):
+        ledger.renew(entry, datetime(2031, 1, 1, tzinfo=UTC))
+    assert (entry.state, entry.detail, entry.evidence) == (State.INTENT, "", [])
+    assert entry.expires_at == datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def test_a_renewal_keeps_state_and_evidence(ledger: Ledger) -> None:
+    entry = ledger.intend("a", {}, UNDO)
+    ledger.mark(entry, State.ACTIVE, evidence=["seen"])
+    ledger.renew(entry, datetime(2031, 1, 1, tzinfo=UTC))
+    for found in (entry, read_ledger(ledger.path).entries[entry.id]):
+        assert (found.state, found.evidence) == (State.ACTIVE, ["seen"])
+        assert found.expires_at == datetime(2031, 1, 1, tzinfo=UTC)
 
 
 def test_a_renewed_expiry_is_read_back(ledger: Ledger) -> None:
@@ -326,9 +364,8 @@ def test_an_owner_on_another_host_counts_as_alive() -> None:
     assert Owner(ProcessId(1, 1), "a-host-that-is-not-this-one").is_alive
 
 
-TEXTS = st.text(
-    'az09 "\\\\\n{}[]:,äЖ✓\U0001f600', max_size=10
-)  # a fixed alphabet: the whole of Unicode is slow to set up
+# A fixed alphabet: the whole of Unicode is slow to set up.
+TEXTS = st.text('az09 "\\\n{}[]:,äЖ✓\U0001f600', max_size=10)
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),

@@ -158,3 +158,9 @@ def test_an_unknown_action_is_an_error_with_the_known_ones(recipe: dict[str, Any
     assert str(raised.value) == (
         f"unknown undo action {recipe.get('action')!r}; known are ['continue', 'end', 'remove', 'respawn']"
     )
+
+
+@pytest.mark.parametrize("action", ["continue", "end", "remove"])
+def test_a_recipe_that_lacks_what_its_action_needs_is_an_error_with_the_recipe(action: str) -> None:
+    with pytest.raises(RecoveryError, match=action):
+        undo({"action": action})

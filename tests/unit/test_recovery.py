@@ -1,0 +1,187 @@
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from DynamoFaultLibrary.errors import LedgerError
+from DynamoFaultLibrary.ledger import Ledger, Owner, State, read_ledger
+from DynamoFaultLibrary.ledger.recovery import ledgers, problems, recover, recover_dead_runs
+from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
+from DynamoFaultLibrary.processes import STOPPED, ProcessId
+
+Eventually = Callable[[Callable[[], bool]], None]
+
+
+@pytest.fixture
+def nobody() -> Owner:
+    process = subprocess.Popen(["/bin/true"])
+    process.wait(5)
+    return Owner(ProcessId(process.pid, 1))
+
+
+@pytest.fixture
+def dead(tmp_path: Path, nobody: Owner) -> Ledger:
+    return Ledger("dead", nobody, tmp_path / "state")
+
+
+def leave_directory(ledger: Ledger, path: Path) -> Path:
+    path.mkdir(parents=True)
+    ledger.intend("directory", {"path": str(path)}, {"action": "remove", "path": str(path)}, is_fault=False)
+    return path
+
+
+def open_kinds(ledger: Ledger) -> list[str]:
+    return [entry.kind for entry in read_ledger(ledger.path).open_entries]
+
+
+def test_all_that_a_dead_run_left_is_undone(
+    dead: Ledger, tmp_path: Path, start: Callable[..., Any], eventually: Eventually
+) -> None:
+    work = leave_directory(dead, tmp_path / "work")
+    child = start("/bin/sleep", "60", env={DEPLOYMENT_VARIABLE: "d"})
+    identity = child.identity.to_json()
+    dead.intend("process", {}, {"action": "end", "leader": identity, "mark": "d"}, is_fault=False)
+    fault = dead.intend("Stall Process", {}, {"action": "continue", "processes": [identity]})
+    dead.mark(fault, State.ACTIVE)
+    child.identity.send(signal.SIGSTOP)
+    eventually(lambda: child.identity.state == STOPPED)
+    found = recover(dead.path)
+    assert found.is_clean
+    assert [entry.kind for entry in found.recovered] == ["Stall Process", "process", "directory"]
+    assert not work.exists()
+    assert child.process.wait(5) == -signal.SIGKILL
+    assert [entry.state for entry in read_ledger(dead.path).entries.values()] == [State.RECOVERED] * 3
+
+
+def test_recovering_twice_does_no_harm(dead: Ledger, tmp_path: Path) -> None:
+    leave_directory(dead, tmp_path / "work")
+    recover(dead.path)
+    before = dead.path.read_bytes()
+    again = recover(dead.path)
+    assert again.is_clean
+    assert again.recovered == []
+    assert dead.path.read_bytes() == before
+
+
+def test_what_a_living_run_holds_is_left_alone(ledger: Ledger, tmp_path: Path) -> None:
+    work = leave_directory(ledger, tmp_path / "work")
+    found = recover(ledger.path)
+    assert work.exists()
+    assert not found.is_clean
+    assert [entry.kind for entry in found.alive] == ["directory"]
+    assert open_kinds(ledger) == ["directory"]
+
+
+def test_force_takes_it_from_a_living_run_too(ledger: Ledger, tmp_path: Path) -> None:
+    work = leave_directory(ledger, tmp_path / "work")
+    assert recover(ledger.path, force=True).is_clean
+    assert not work.exists()
+
+
+def test_a_dry_run_tells_and_does_nothing(dead: Ledger, tmp_path: Path) -> None:
+    work = leave_directory(dead, tmp_path / "work")
+    before = dead.path.read_bytes()
+    assert [entry.kind for entry in recover(dead.path, dry_run=True).recovered] == ["directory"]
+    assert work.exists()
+    assert dead.path.read_bytes() == before
+
+
+def test_a_replica_of_a_dead_run_is_not_started_again(dead: Ledger) -> None:
+    dead.intend("Kill Worker", {}, {"action": "respawn", "name": "agg/Worker-0"})
+    assert recover(dead.path).is_clean
+    (entry,) = read_ledger(dead.path).entries.values()
+    assert (entry.state, entry.detail) == (State.RECOVERED, "its deployment is gone")
+
+
+@pytest.mark.parametrize("recipe", [{"action": "explode"}, {"action": "continue"}])
+def test_an_entry_that_cannot_be_undone_is_reported_and_the_others_are_undone(
+    dead: Ledger, tmp_path: Path, recipe: dict[str, Any]
+) -> None:
+    work = leave_directory(dead, tmp_path / "work")
+    bad = dead.intend("strange", {}, recipe)
+    found = recover(dead.path)
+    assert not work.exists()
+    assert not found.is_clean
+    assert [entry.id for entry, _ in found.failed] == [bad.id]
+    assert problems([found])[0].startswith(f"{bad.id} is not undone: ")
+    assert open_kinds(dead) == ["strange"]
+
+
+def test_only_what_is_of_concern_is_undone(dead: Ledger, tmp_path: Path) -> None:
+    works = [leave_directory(dead, tmp_path / name) for name in ("a", "b")]
+    recover(dead.path, concerns=lambda entry: entry.target["path"].endswith("a"))
+    assert [work.exists() for work in works] == [False, True]
+
+
+def test_corrupt_lines_are_reported_and_passed_over(dead: Ledger, tmp_path: Path) -> None:
+    work = leave_directory(dead, tmp_path / "work")
+    with dead.path.open("ab") as file:
+        file.write(b'{"id": "torn')
+    found = recover(dead.path)
+    assert not work.exists()
+    assert len(found.corrupt) == 1
+    assert open_kinds(dead) == []
+
+
+def test_a_ledger_that_is_not_there_cannot_be_recovered(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="No such file or directory"):
+        recover(tmp_path / "runs" / "none.jsonl")
+
+
+def test_ledgers_are_listed_the_oldest_first(tmp_path: Path, nobody: Owner) -> None:
+    assert ledgers(tmp_path) == []
+    made = [Ledger(run, nobody, tmp_path) for run in ("b", "a", "c")]
+    for age, ledger in enumerate(made):
+        ledger.intend("k", {}, {})
+        subprocess.run(["/usr/bin/touch", "-d", f"2026-01-0{age + 1}", ledger.path], check=True)
+    assert ledgers(tmp_path) == [ledger.path for ledger in made]
+
+
+def test_a_new_run_recovers_dead_ones_and_puts_their_ledgers_aside(
+    ledger: Ledger, dead: Ledger, tmp_path: Path
+) -> None:
+    own = leave_directory(ledger, tmp_path / "own")
+    theirs = leave_directory(dead, tmp_path / "theirs")
+    recover_dead_runs(ledger.path)
+    assert own.exists()
+    assert not theirs.exists()
+    assert ledgers(ledger.path.parents[1]) == [ledger.path]
+    (aside,) = (ledger.path.parent / "done").iterdir()
+    assert aside.name.startswith("dead.")
+    assert [entry.state for entry in read_ledger(aside).entries.values()] == [State.RECOVERED]
+
+
+def test_a_new_run_leaves_other_living_runs_alone(ledger: Ledger, tmp_path: Path, sleeper: Any) -> None:
+    other = Ledger("other", Owner(sleeper.identity), ledger.path.parents[1])
+    work = leave_directory(other, tmp_path / "work")
+    entry = other.intend("closed", {}, {"action": "remove", "path": str(tmp_path / "gone")})
+    other.mark(entry, State.RECOVERED)
+    recover_dead_runs(ledger.path)
+    assert work.exists()
+    assert other.path.exists()
+    assert open_kinds(other) == ["directory"]
+
+
+def test_a_ledger_that_could_not_be_recovered_stays_where_it_is(ledger: Ledger, dead: Ledger) -> None:
+    dead.intend("strange", {}, {"action": "explode"})
+    recover_dead_runs(ledger.path)
+    assert open_kinds(dead) == ["strange"]
+
+
+def test_a_ledger_that_cannot_be_read_does_not_stop_a_new_run(ledger: Ledger, dead: Ledger, tmp_path: Path) -> None:
+    work = leave_directory(dead, tmp_path / "work")
+    (dead.path.parent / "broken.jsonl").mkdir()
+    recover_dead_runs(ledger.path)
+    assert not work.exists()
+
+
+def test_a_ledger_that_another_run_puts_aside_meanwhile_is_passed_over(
+    ledger: Ledger, dead: Ledger, tmp_path: Path
+) -> None:
+    work = leave_directory(dead, tmp_path / "work")
+    (dead.path.parent / "gone.jsonl").symlink_to(tmp_path / "moved away")
+    recover_dead_runs(ledger.path)
+    assert not work.exists()
