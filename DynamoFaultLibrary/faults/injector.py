@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from DynamoFaultLibrary.clock import monotonic, utc_now
-from DynamoFaultLibrary.errors import FaultError, RecoveryError
+from DynamoFaultLibrary.errors import FaultError, LedgerError, RecoveryError
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.ledger import Entry, Ledger, State, read_ledger
 from DynamoFaultLibrary.platforms.base import Guarding
@@ -153,7 +153,10 @@ class Injector:
         waiting = [active for active in self.faults if active.entry.state.is_open]
         if not waiting:
             return
-        written = read_ledger(self.ledger.path).entries
+        try:
+            written = read_ledger(self.ledger.path).entries
+        except LedgerError:
+            return  # what cannot be read counts as in effect, so it is undone once more
         for active in waiting:
             entry = written.get(active.entry.id)
             if entry is not None and not entry.state.is_open:

@@ -34,7 +34,11 @@ class Recovery:
 def ledgers(directory: Path | None = None) -> list[Path]:
     """All ledger files of a state directory, the oldest first."""
     runs = (directory or state_directory()) / "runs"
-    return sorted(runs.glob("*.jsonl"), key=lambda path: path.stat().st_mtime) if runs.is_dir() else []
+    found: list[tuple[float, Path]] = []
+    for path in runs.glob("*.jsonl"):
+        with suppress(FileNotFoundError):  # another run has put it aside
+            found.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(found)]
 
 
 def recover(

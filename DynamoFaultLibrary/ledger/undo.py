@@ -36,7 +36,10 @@ def undo(recipe: Recipe) -> str:
     action = _ACTIONS.get(str(recipe.get("action")))
     if action is None:
         raise RecoveryError(f"unknown undo action {recipe.get('action')!r}; known are {list(_ACTIONS)}")
-    return action(recipe)
+    try:
+        return action(recipe)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecoveryError(f"undo recipe {recipe} lacks what its action needs: {error!r}") from error
 
 
 def _continue(recipe: Recipe) -> str:

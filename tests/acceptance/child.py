@@ -12,7 +12,7 @@ from robot.result import Message, Result, TestCase
 from DynamoFaultLibrary.ledger import read_ledger
 from DynamoFaultLibrary.ledger.store import LedgerView
 from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
-from DynamoFaultLibrary.processes import all_pids, read_command, read_variable
+from DynamoFaultLibrary.processes import all_pids, read_command, read_stat, read_variable
 
 DATA = Path(__file__).parent / "testdata"
 ROOT = Path(__file__).parents[2]
@@ -64,21 +64,26 @@ class Sandbox:
 
     def leftovers(self) -> list[str]:
         """What is left of this sandbox's runs: processes, work directories, open ledger entries, files at home."""
-        marked = [pid for pid in all_pids() if read_variable(pid, "DYNAMO_FAULT_STATE") == str(self.state)]
-        found = [f"process {pid}: {read_command(pid)}" for pid in marked if pid != os.getpid()]
+        found = [f"process {pid} ({state_of(pid)}): {read_command(pid)}" for pid in self.processes()]
         found += [f"directory {path}" for path in (self.state / "work").glob("*")]
         found += [f"file {path}" for path in (self.base / "home").rglob("*") if path.is_file()]
         for ledger in self.ledgers():
             found += [f"entry {entry.id} is {entry.state}" for entry in ledger.open_entries]
         return found
 
+    def processes(self) -> list[int]:
+        """All processes that run with this sandbox's state directory."""
+        marked = (pid for pid in all_pids() if read_variable(pid, "DYNAMO_FAULT_STATE") == str(self.state))
+        return [pid for pid in marked if pid != os.getpid()]
+
     def deployment_processes(self) -> list[int]:
         """Processes of deployments of this sandbox."""
-        return [
-            pid
-            for pid in all_pids()
-            if read_variable(pid, DEPLOYMENT_VARIABLE) and read_variable(pid, "DYNAMO_FAULT_STATE") == str(self.state)
-        ]
+        return [pid for pid in self.processes() if read_variable(pid, DEPLOYMENT_VARIABLE)]
+
+
+def state_of(pid: int) -> str:
+    stat = read_stat(pid)
+    return stat.state if stat else "gone"
 
 
 @dataclass

@@ -19,7 +19,7 @@ SHAPES = st.sampled_from([AlphaService, BetaService])
 
 def service(args: list[object], shape: type[Service] = AlphaService) -> Service:
     made = shape("Worker", {})
-    made.container["args"] = args
+    made.editable_container["args"] = args
     return made
 
 
@@ -105,7 +105,7 @@ def test_gpus_come_from_limits_else_from_requests() -> None:
     assert AlphaService("W", {}).gpus == 0
     beta = BetaService("W", {})
     assert beta.gpus == 0
-    beta.container["resources"] = {"limits": {"nvidia.com/gpu": "8"}}
+    beta.editable_container["resources"] = {"limits": {"nvidia.com/gpu": "8"}}
     assert beta.gpus == 8
 
 

@@ -154,6 +154,23 @@ def test_reading_a_service_without_a_container_does_not_change_the_document() ->
     assert document == before
 
 
+def test_reading_a_component_without_a_container_does_not_change_the_document() -> None:
+    document = {**minimal(components=[{"name": "Planner"}]), "apiVersion": "nvidia.com/v1beta1"}
+    before = copy.deepcopy(document)
+    planner = Graph(document, "graph.yaml").service("Planner")
+    assert (planner.command, planner.image, planner.environment, planner.gpus) == ([], None, {}, 0)
+    assert document == before
+
+
+@pytest.mark.parametrize("pod", [None, {"spec": None}, {"spec": {"containers": None}}, {"spec": {"containers": []}}])
+def test_an_empty_pod_of_a_component_gets_a_container_when_edited(pod: object) -> None:
+    document = {**minimal(components=[{"name": "W", "podTemplate": pod}]), "apiVersion": "nvidia.com/v1beta1"}
+    graph = Graph(document, "graph.yaml")
+    graph.service("W").set_argument("--x", "1")
+    written = yaml.safe_load(graph.to_yaml())["spec"]["components"][0]["podTemplate"]
+    assert written == {"spec": {"containers": [{"name": "main", "args": ["--x", "1"]}]}}
+
+
 @pytest.mark.parametrize("pod", [{"extraPodSpec": None}, {"extraPodSpec": {"mainContainer": None}}])
 def test_an_empty_container_reads_as_one_that_names_nothing(pod: dict[str, object]) -> None:
     service = Graph(minimal(services={"Worker": {"componentType": "worker", **pod}}), "graph.yaml").service("Worker")
@@ -404,8 +421,9 @@ def test_a_v1beta1_component_needs_a_name(component: object) -> None:
 def test_two_v1beta1_components_of_one_name_are_an_error() -> None:
     components = [{"name": "Worker", "replicas": 1}, {"name": "Worker", "replicas": 2}]
     document = {**minimal(components=components), "apiVersion": "nvidia.com/v1beta1"}
-    with pytest.raises(GraphError, match="Worker"):
+    with pytest.raises(GraphError) as raised:
         Graph(document, "here.yaml")
+    assert str(raised.value) == "spec.components of graph 'here.yaml' names a service twice: ['Worker', 'Worker']"
 
 
 @pytest.mark.parametrize("path", sorted(shipped_graphs().glob("*.yaml")), ids=lambda path: path.stem)

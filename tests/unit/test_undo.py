@@ -124,6 +124,16 @@ def test_a_member_that_has_cleared_its_environment_is_ended_with_its_living_lead
     assert not member.is_running
 
 
+def test_members_are_ended_with_a_leader_that_is_a_zombie(start: Callable[..., Any], eventually: Eventually) -> None:
+    leader = start("/bin/sh", "-c", "/usr/bin/env -i /bin/sleep 60 & echo $!; read end; exit 3", env=OURS)
+    member = ProcessId.of(int(leader.line()))
+    assert member is not None
+    leader.process.stdin.close()
+    eventually(lambda: leader.identity.state == "Z")
+    assert undo(ending(leader.identity)) == "1 processes ended"
+    assert not member.is_running
+
+
 def test_a_directory_is_removed_with_all_in_it(tmp_path: Path) -> None:
     tree = tmp_path / "work"
     (tree / "deep" / "er").mkdir(parents=True)

@@ -23,6 +23,7 @@ from typing import Any
 from DynamoFaultLibrary.clock import monotonic, utc_now
 from DynamoFaultLibrary.errors import FaultLibraryError, LedgerError
 from DynamoFaultLibrary.ledger import Entry, Ledger, Owner, State
+from DynamoFaultLibrary.ledger.recovery import problems, recover
 from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE, undo
 from DynamoFaultLibrary.platforms.local.child import Child, ProcessSpec, become_subreaper
 from DynamoFaultLibrary.platforms.local.job import Job
@@ -225,7 +226,16 @@ class Supervisor:
             self.ledger.mark(entry, State.RECOVERED, "the run ended, and its deployment with it")
         for path in list(self.directories):
             await asyncio.gather(self.remove_directory(path), return_exceptions=True)
+        await asyncio.to_thread(self._sweep)
         logger.info("all undone after %.3f s", monotonic() - began)
+
+
+    def _sweep(self) -> None:
+        """Undo what the ledger holds and we were never told of: the client died between writing and telling."""
+        if self.ledger.path.exists():
+            client = self.ledger.owner
+            for line in problems([recover(self.ledger.path, force=True, concerns=lambda e: e.owner == client)]):
+                logger.error("%s", line)
 
 
 async def _serve(connection: socket.socket, ledger: Ledger, sentinel: Sentinel, job: Job) -> None:

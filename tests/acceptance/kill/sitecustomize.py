@@ -1,0 +1,62 @@
+"""Loaded by each Python of a child run that is to be killed. At one step of a fault's life, robot stops and waits.
+
+``KILL_STEP`` is intent, inject, active or undo; the file ``KILL_MARK`` appears when that step is reached.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+step = os.environ.get("KILL_STEP")
+
+
+def halt() -> None:
+    """Say that we are there, and stay."""
+    mark = Path(os.environ["KILL_MARK"])
+    mark.touch()
+    while mark.exists():
+        time.sleep(0.01)
+
+
+if step and sys.orig_argv[1:3] == ["-m", "robot"]:
+    from DynamoFaultLibrary.faults.process import StallProcesses
+    from DynamoFaultLibrary.ledger import Entry, Ledger, State
+
+    if step == "intent":
+        intend = Ledger.intend
+
+        def intend_and_halt(self: Ledger, *args: Any, **options: Any) -> Entry:
+            entry = intend(self, *args, **options)
+            if entry.is_fault:
+                halt()
+            return entry
+
+        Ledger.intend = intend_and_halt  # type: ignore[method-assign]
+    elif step == "inject":
+        inject = StallProcesses.inject
+
+        def inject_and_halt(self: StallProcesses) -> None:
+            inject(self)
+            halt()
+
+        StallProcesses.inject = inject_and_halt  # type: ignore[method-assign]
+    elif step == "active":
+        mark_state = Ledger.mark
+
+        def mark_and_halt(self: Ledger, entry: Entry, state: State, *args: Any, **options: Any) -> Entry:
+            marked = mark_state(self, entry, state, *args, **options)
+            if state is State.ACTIVE:
+                halt()
+            return marked
+
+        Ledger.mark = mark_and_halt  # type: ignore[method-assign]
+    elif step == "undo":
+        recover = StallProcesses.recover
+
+        def halt_and_recover(self: StallProcesses) -> str:
+            halt()
+            return recover(self)
+
+        StallProcesses.recover = halt_and_recover  # type: ignore[method-assign]

@@ -1,0 +1,56 @@
+"""A fault keyword never lies: when its injection silently does not happen, it fails and names the missing evidence."""
+
+import re
+from pathlib import Path
+
+import pytest
+from child import DATA, Run, Sandbox
+
+from DynamoFaultLibrary import DynamoFaultLibrary
+from DynamoFaultLibrary.ledger import State
+
+HERE = Path(__file__).parent
+STILL_RUNS = r"pid \d+ \(DynamoFaultLibrary.engines.position\) of PositionWorker-0 still runs 300 ms after {}"
+CASES = {
+    "Kill Worker": STILL_RUNS.format("SIGKILL"),
+    "Kill Worker Gracefully": STILL_RUNS.format("SIGTERM"),
+    "Kill Worker And Respawn It": STILL_RUNS.format("SIGKILL"),
+    "Terminate Process": STILL_RUNS.format("SIGINT"),
+    "Stall Process": r"not all processes of PositionWorker-0 are stopped \(T\): pid \d+ .* is in state [SR]",
+}
+
+
+@pytest.fixture(scope="module")
+def sabotaged(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    place = Sandbox(tmp_path_factory.mktemp("sabotage"))
+    return place.robot(DATA / "sabotage.robot", PYTHONPATH=str(HERE), SABOTAGE="SIGKILL SIGTERM SIGINT SIGSTOP")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_keyword_fails_and_names_what_is_missing(sabotaged: Run, case: str) -> None:
+    outcome = sabotaged.tests[case]
+    assert outcome.status == "FAIL", "the keyword believed in a fault that never happened"
+    assert re.search(CASES[case], outcome.message), outcome.message
+
+
+def test_no_sabotaged_fault_was_ever_active(sabotaged: Run) -> None:
+    (ledger,) = sabotaged.sandbox.ledgers()
+    faults = [entry for entry in ledger.entries.values() if entry.is_fault]
+    assert len(faults) == len(CASES)
+    assert {fault.state for fault in faults} == {State.RECOVERED}
+    assert [fault.evidence for fault in faults] == [[]] * len(CASES)
+    assert sabotaged.sandbox.leftovers() == []
+
+
+def test_without_sabotage_the_same_suite_passes(sandbox: Sandbox) -> None:
+    result = sandbox.robot("--test", "Stall Process", "--test", "Kill Worker", DATA / "sabotage.robot")
+    assert result.returncode == 0, result.console
+
+
+def test_every_fault_keyword_is_sabotaged() -> None:
+    library = DynamoFaultLibrary()
+    faults = {name for name in library.get_keyword_names() if "Fault" in library.get_keyword_tags(name)}
+    titles = {name.replace("_", " ").title() for name in faults}
+    assert titles
+    uncovered = {title for title in titles if not any(case.startswith(title) for case in CASES)}
+    assert uncovered == set()

@@ -1,0 +1,25 @@
+*** Settings ***
+Documentation    Every fault keyword once; the run is sabotaged, so each must fail.
+
+Library          DynamoFaultLibrary
+
+Suite Setup      Deploy Graph    position-agg.yaml
+Suite Teardown    Delete Graph
+Test Timeout     1 minute
+
+
+*** Test Cases ***
+Kill Worker
+    Kill Worker    PositionWorker    0    timeout=300 ms
+
+Kill Worker Gracefully
+    Kill Worker    PositionWorker    0    graceful=True    timeout=300 ms
+
+Kill Worker And Respawn It
+    Kill Worker    PositionWorker    0    respawn=True    timeout=300 ms
+
+Terminate Process
+    Terminate Process    PositionWorker    engines.position    SIGINT    0    timeout=300 ms
+
+Stall Process
+    Stall Process    PositionWorker    replica=0
