@@ -5,6 +5,7 @@ text and token ids can be read from each other: ``"7 8 9"`` is ``[7, 8, 9]``. An
 """
 
 import json
+import os
 from pathlib import Path
 
 TINY_MODEL = "tiny-model"
@@ -27,9 +28,9 @@ def write_tiny_model(directory: Path) -> Path:
     for name, content in _files().items():
         target = directory / name
         if not target.exists():
-            partial = target.with_suffix(f".{id(content)}.part")
+            partial = target.with_suffix(f".{os.getpid()}.part")
             partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-            partial.replace(target)
+            partial.replace(target)  # at once, since other runs may read it
     return directory
 
 

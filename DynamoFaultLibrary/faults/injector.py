@@ -161,7 +161,7 @@ class Injector:
             entry = written.get(active.entry.id)
             if entry is not None and not entry.state.is_open:
                 active.entry.state, active.entry.detail = entry.state, entry.detail
-                active.recovered_s = monotonic()
+                active.recovered_s = monotonic()  # when it was noticed, at the latest
                 self.on_recovered(active)
 
     def _close(self, active: ActiveFault, detail: str) -> None:

@@ -4,6 +4,7 @@ import os
 import random
 import re
 import secrets
+import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -182,7 +183,7 @@ class Context:
 def safe_name(name: str) -> str:
     """A name as a file name: ``Suites.Migration.Worker Death`` becomes ``migration.worker_death``."""
     text = re.sub(r"[^a-z0-9.]+", "_", name.lower()).strip("_.")
-    return text.removeprefix("suites.") or "suite"
+    return text.removeprefix("suites.") or f"suite_{zlib.crc32(name.encode()):08x}"
 
 
 def _run_id() -> str:

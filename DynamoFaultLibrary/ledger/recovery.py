@@ -7,7 +7,7 @@ from pathlib import Path
 
 from DynamoFaultLibrary.errors import FaultLibraryError, LedgerError
 from DynamoFaultLibrary.ledger.entry import Entry, Owner, State
-from DynamoFaultLibrary.ledger.store import Ledger, read_ledger, state_directory
+from DynamoFaultLibrary.ledger.store import Ledger, locked, read_ledger, state_directory
 from DynamoFaultLibrary.ledger.undo import undo
 from DynamoFaultLibrary.processes import ProcessId
 
@@ -99,20 +99,18 @@ def recover_dead_runs(current: Path) -> None:
     for path in ledgers(current.parents[1]):
         if path == current:
             continue
-        try:
+        with suppress(LedgerError, FileNotFoundError):  # another run was faster
             recover(path, concerns=lambda entry: not entry.owner.is_alive)
-            view = read_ledger(path)
-        except LedgerError:
-            continue
-        if not view.open_entries and not any(entry.owner.is_alive for entry in view.entries.values()):
-            _put_aside(path)
+            _put_aside_if_closed(path)
 
 
-def _put_aside(path: Path) -> None:
+def _put_aside_if_closed(path: Path) -> None:
     done = path.parent / "done"
-    with suppress(FileNotFoundError):  # another run was faster
-        done.mkdir(exist_ok=True)
-        path.rename(done / f"{path.stem}.{path.stat().st_mtime_ns}.jsonl")
+    done.mkdir(exist_ok=True)
+    with locked(path):
+        view = read_ledger(path)
+        if not view.open_entries and not any(entry.owner.is_alive for entry in view.entries.values()):
+            path.rename(done / f"{path.stem}.{path.stat().st_mtime_ns}.jsonl")
 
 
 def problems(recoveries: Iterable[Recovery]) -> list[str]:

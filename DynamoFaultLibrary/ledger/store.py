@@ -85,7 +85,7 @@ class Ledger:
         line = json.dumps({"at": utc_text(), **data}, separators=(",", ":"))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(self.path) as descriptor:
+            with locked(self.path) as descriptor:
                 size = os.fstat(descriptor).st_size
                 torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
                 data_bytes = (("\n" if torn else "") + line + "\n").encode()
@@ -102,10 +102,18 @@ class Ledger:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+def locked(path: Path) -> Iterator[int]:
+    """Open a ledger for appending, alone. A file that was put aside while we waited is not the ledger any more."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                break
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)
+    try:
         yield descriptor
     finally:
         os.close(descriptor)

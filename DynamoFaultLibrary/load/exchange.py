@@ -101,6 +101,8 @@ def _read_body(body: dict[str, Any], record: Record) -> None:
         record.text += choice.get("text") or (choice.get("message") or {}).get("content") or ""
         _take_finish(choice, record)
     _take_usage(body, record)
+    if record.outcome is Outcome.INCOMPLETE:
+        record.error = f"no finish reason in {json.dumps(body)[:300]}"
 
 
 def _take_usage(data: dict[str, Any], record: Record) -> None:

@@ -157,7 +157,14 @@ class Record:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Record":
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: the record is of another schema version.
+        """
+        version = data["version"]
+        if version != SCHEMA_VERSION:
+            raise ValueError(f"schema version {version}, expected {SCHEMA_VERSION}")
         return cls(**{**data, "endpoint": Endpoint(data["endpoint"]), "outcome": Outcome(data["outcome"])})
 
 

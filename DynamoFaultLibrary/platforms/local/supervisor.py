@@ -229,7 +229,6 @@ class Supervisor:
         await asyncio.to_thread(self._sweep)
         logger.info("all undone after %.3f s", monotonic() - began)
 
-
     def _sweep(self) -> None:
         """Undo what the ledger holds and we were never told of: the client died between writing and telling."""
         if self.ledger.path.exists():
