@@ -81,10 +81,26 @@ class Ledger:
         self._append(line, durable=True)
         entry.changed(line)
 
+    def make_place(self) -> None:
+        """Make the directory that the ledger lies in.
+
+        Raises:
+            LedgerError: it cannot be made.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._cannot_be_written(error) from error
+
+    def _cannot_be_written(self, error: OSError) -> LedgerError:
+        return LedgerError(
+            f"cannot write ledger '{self.path}': {error.strerror}; without a ledger no fault is injected"
+        )
+
     def _append(self, data: dict[str, Any], durable: bool) -> None:
         line = json.dumps({"at": utc_text(), **data}, separators=(",", ":"))
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.make_place()
             with locked(self.path) as descriptor:
                 size = os.fstat(descriptor).st_size
                 torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
@@ -96,9 +112,7 @@ class Ledger:
                 if durable:
                     os.fsync(descriptor)
         except OSError as error:
-            raise LedgerError(
-                f"cannot write ledger '{self.path}': {error.strerror}; without a ledger no fault is injected"
-            ) from error
+            raise self._cannot_be_written(error) from error
 
 
 @contextmanager

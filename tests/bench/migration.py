@@ -18,6 +18,7 @@ from pathlib import Path
 from DynamoFaultLibrary import DynamoFaultLibrary
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.engines.model import write_tiny_model
+from DynamoFaultLibrary.ledger import State
 from DynamoFaultLibrary.platforms.local.ports import PortLeases
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,7 @@ def main() -> None:
         os.chdir(work)
         figures["deploy"] = bench_deploy(work, options.rounds)
         figures["kill"] = bench_kill(options.rounds)
+        figures["ledger"] = bench_ledger(options.rounds)
         if options.suites:
             figures["pabot"] = bench_pabot(work)
     report(figures)
@@ -125,6 +127,27 @@ def bench_kill(rounds: int) -> dict[str, float]:
         "median_keyword_ms": statistics.median(whole) * 1000,
         "limit_ms": 100,
     }
+
+
+def bench_ledger(rounds: int) -> dict[str, float]:
+    """One line of a fault with its fsync, against the fastest fault keyword, in turns."""
+    lines, keywords = [], []
+    library = DynamoFaultLibrary()
+    try:
+        library.keywords["deploy_graph"]("position-agg.yaml")
+        ledger = library.context.ledger
+        for _ in range(rounds * 3):
+            began = monotonic()
+            entry = ledger.intend("Stall Process", {}, {"action": "continue", "processes": []})
+            lines.append(monotonic() - began)
+            ledger.mark(entry, State.RECOVERED)
+            began = monotonic()
+            library.keywords["stall_process"](WORKER, replica=0)
+            keywords.append(monotonic() - began)
+            library.keywords["resume_process"](WORKER)
+    finally:
+        library.close()
+    return summary("ledger line (s)", lines, "Stall Process (s)", keywords, limit=0.05)
 
 
 def bench_pabot(work: Path) -> dict[str, float]:

@@ -40,7 +40,7 @@ class SupervisorClient:
         self._connection, theirs = socket.socketpair()
         self._lines = self._connection.makefile("rb")
         self.log = ledger.path.with_suffix(f".{os.getpid()}.log")
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        ledger.make_place()
         job = Job(theirs.fileno(), ledger.run, ledger.owner.process, *_runner_processes())
         with theirs, self.log.open("ab") as log:
             self._launcher = subprocess.Popen(

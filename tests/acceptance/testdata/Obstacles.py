@@ -1,5 +1,6 @@
 """Puts things in the way of a suite."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -22,3 +23,17 @@ class Obstacles:
         output = Path(str(BuiltIn().get_variable_value("${OUTPUT DIR}")))
         for log in output.rglob(f"{service}-*.log"):
             log.write_text("")
+
+    def fill_the_disk_of_the_ledger(self) -> None:
+        """From now on each write to it fails with ENOSPC."""
+        (ledger,) = self._state().glob("runs/*.jsonl")
+        ledger.rename(ledger.with_suffix(".kept"))
+        ledger.symlink_to("/dev/full")
+
+    def give_the_ledger_back(self) -> None:
+        (kept,) = self._state().glob("runs/*.kept")
+        kept.replace(kept.with_suffix(".jsonl"))
+
+    @staticmethod
+    def _state() -> Path:
+        return Path(os.environ["DYNAMO_FAULT_STATE"])

@@ -1,11 +1,11 @@
 *** Settings ***
-Documentation    Every fault keyword once; the run is sabotaged, so each must fail.
+Documentation     Every fault keyword once; the run is sabotaged, so each must fail.
 
-Library          DynamoFaultLibrary
+Library           DynamoFaultLibrary
 
-Suite Setup      Deploy Graph    position-agg.yaml
+Suite Setup       Deploy Graph    position-agg.yaml
 Suite Teardown    Delete Graph
-Test Timeout     1 minute
+Test Timeout      1 minute
 
 
 *** Test Cases ***

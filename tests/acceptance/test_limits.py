@@ -1,0 +1,38 @@
+"""Blast radius, expiry, renewal, and a ledger that cannot be written."""
+
+import pytest
+from child import DATA, Run, Sandbox
+
+from DynamoFaultLibrary.ledger import State
+
+REFUSED = {
+    "A Service Beyond The Blast Radius Is Refused": "the library's import allows the services ['PositionWorker']",
+    "A Second Fault Is Refused": "1 faults are active (stall-process-",
+    "An Unknown Fault Cannot Be Recovered": "no fault 'kill-worker-00000000' in this run; known are",
+    "Without A Ledger No Fault Is Injected": "No space left on device; without a ledger no fault is injected",
+}
+GOOD = {"A Fault Comes Off At Its Expiry", "A Renewed Fault Stays", "The Worker Of The Test Before Is Alive"}
+
+
+@pytest.fixture(scope="module")
+def limits(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Sandbox(tmp_path_factory.mktemp("limits")).robot(DATA / "limits.robot")
+
+
+@pytest.mark.parametrize("test", REFUSED)
+def test_the_refusal_says_why(limits: Run, test: str) -> None:
+    assert limits.tests[test].status == "FAIL"
+    assert REFUSED[test] in limits.tests[test].message
+
+
+@pytest.mark.parametrize("test", sorted(GOOD))
+def test_what_is_allowed_passes(limits: Run, test: str) -> None:
+    assert limits.tests[test].status == "PASS", limits.tests[test].message
+
+
+def test_every_fault_has_come_off(limits: Run) -> None:
+    assert set(limits.tests) == set(REFUSED) | GOOD
+    assert limits.sandbox.leftovers() == []
+    (ledger,) = limits.sandbox.ledgers()
+    details = [entry.detail for entry in ledger.entries.values() if entry.is_fault and entry.state is State.RECOVERED]
+    assert any(detail.startswith("its time was over") for detail in details)

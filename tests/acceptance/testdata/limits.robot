@@ -1,0 +1,47 @@
+*** Settings ***
+Documentation     What the library refuses, renews and notices about faults.
+
+Library           Obstacles.py
+Library           DynamoFaultLibrary    allowed_services=${ALLOWED}    max_faults=1
+
+Suite Setup       Deploy Graph    position-agg.yaml    replicas=3
+Suite Teardown    Delete Graph
+Test Timeout      1 minute
+
+
+*** Variables ***
+@{ALLOWED}    PositionWorker
+
+
+*** Test Cases ***
+A Service Beyond The Blast Radius Is Refused
+    Kill Worker    Frontend    0
+
+A Second Fault Is Refused
+    Stall Process    PositionWorker    replica=0
+    Stall Process    PositionWorker    replica=1
+
+An Unknown Fault Cannot Be Recovered
+    Recover Fault    kill-worker-00000000
+
+A Fault Comes Off At Its Expiry
+    Stall Process    PositionWorker    replica=0    duration=300 ms
+    Wait Until Keyword Succeeds    3 s    50 ms    No Fault Should Be Active
+
+A Renewed Fault Stays
+    ${fault}    Stall Process    PositionWorker    replica=0    duration=500 ms
+    Renew Fault    ${fault}    1 min
+    ${active}    List Active Faults
+    Should Be Equal    ${active}    ${{[$fault]}}
+    Run Keyword And Expect Error    no fault should be active*    No Fault Should Be Active
+    Resume Process    PositionWorker
+    Run Keyword And Expect Error    *has come off already*    Renew Fault    ${fault}    1 min
+
+Without A Ledger No Fault Is Injected
+    Fill The Disk Of The Ledger
+    Kill Worker    PositionWorker    0
+    [Teardown]    Give The Ledger Back
+
+The Worker Of The Test Before Is Alive
+    Kill Worker    PositionWorker    0    respawn=True
+    Wait Until Graph Is Ready
