@@ -1,6 +1,5 @@
 """The library class: options, components, and the listener that takes faults off."""
 
-import logging
 import secrets
 from datetime import timedelta
 from typing import Any
@@ -105,7 +104,6 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         radius = BlastRadius(allowed_services, allowed_namespaces, allowed_nodes, max_faults)
         self.context = Context(Options(platform, secrets.randbelow(2**31) if seed is None else seed, fault_ttl, radius))
         self._test_began_s = 0.0
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # Robot would log a line for each poll
         components = [DeploymentKeywords, RequestKeywords, LoadKeywords, FaultKeywords, CheckKeywords]
         super().__init__([component(self.context) for component in components])
 

@@ -5,14 +5,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from time import sleep
-
-import httpx
+from urllib.error import HTTPError
 
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import DeploymentError
+from DynamoFaultLibrary.platforms.http import get_json, get_text, post_json
 
 INTERVAL = 0.02
 """Seconds between two looks."""
+
+ALIVE_INTERVAL = 0.1
+"""Seconds between two looks at the processes: each costs them CPU that they need to come up."""
+
+TIMEOUT = 10.0
+"""Seconds that one answer may take."""
 
 _WORKER_ID = re.compile(r'worker_id="([0-9a-f]+)"')
 
@@ -34,61 +40,72 @@ def wait_until_ready(url: str, expected: Expectation, check_alive: Callable[[], 
     """
     deadline = monotonic() + expected.timeout.total_seconds()
     probe = _Probe(url, expected)
-    with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
-        while True:
+    next_check = 0.0
+    while True:
+        if monotonic() >= next_check:
             check_alive()
-            if probe.is_ready(client):
-                return probe.model
-            if monotonic() > deadline:
-                limit = expected.timeout.total_seconds()
-                raise DeploymentError(f"{url} was not ready within {limit:g} s; last seen: {probe.seen}")
-            sleep(INTERVAL)
+            next_check = monotonic() + ALIVE_INTERVAL
+        if probe.is_ready():
+            return probe.model
+        if monotonic() > deadline:
+            limit = expected.timeout.total_seconds()
+            raise DeploymentError(f"{url} was not ready within {limit:g} s; last seen: {probe.seen}")
+        sleep(INTERVAL)
 
 
 class _Probe:
-    """One look at a frontend, and what the last one saw."""
+    """One look after the other at a frontend, and what the last one saw."""
 
     def __init__(self, url: str, expected: Expectation) -> None:
         self.url = url
         self.expected = expected
         self.model = ""
         self.seen = "no answer"
+        self._instances: dict[str, int] = {}
 
-    def is_ready(self, client: httpx.Client) -> bool:
+    def is_ready(self) -> bool:
         try:
-            known = _known_instances(client)
-            running = {_instance_of(client, url) for url in self.expected.workers}
-            if known != running or len(running) < len(self.expected.workers):
-                self.seen = (
-                    f"{len(known & running)} of {len(self.expected.workers)} workers known to the frontend, "
-                    f"and {len(known - running)} that are gone"
-                )
-                return False
-            models = [str(model["id"]) for model in client.get("/v1/models").json().get("data", [])]
-            if not models:
-                self.seen = "no model in /v1/models"
-                return False
-            self.model = models[0]
-            for count in range(self.expected.responses):
-                answer = client.post(
-                    "/v1/completions", json={"model": self.model, "prompt": "ready ?", "max_tokens": 1}
-                )
-                if answer.status_code != 200:
-                    self.seen = f"status {answer.status_code} after {count} good responses: {answer.text[:200]}"
-                    return False
-        except (httpx.HTTPError, ValueError) as error:
+            return self._knows_the_workers() and self._lists_a_model() and self._answers()
+        except HTTPError as error:
+            body = error.read().decode(errors="replace")
+            self.seen = f"status {error.code} of {error.url}: {body[:200]}"
+        except (OSError, ValueError) as error:
             self.seen = f"{type(error).__name__}: {error}"
-            return False
+        return False
+
+    def _knows_the_workers(self) -> bool:
+        known = _known_instances(self.url)
+        for url in self.expected.workers:
+            if url not in self._instances and (instance := _instance_of(url)) is not None:
+                self._instances[url] = instance
+        running = set(self._instances.values())
+        self.seen = (
+            f"{len(known & running)} of {len(self.expected.workers)} workers known to the frontend, "
+            f"and {len(known - running)} that are gone"
+        )
+        return known == running and len(running) == len(self.expected.workers)
+
+    def _lists_a_model(self) -> bool:
+        models = get_json(f"{self.url}/v1/models", TIMEOUT).get("data", [])
+        self.seen = f"{len(models)} models in /v1/models"
+        self.model = str(models[0]["id"]) if models else ""
+        return bool(models)
+
+    def _answers(self) -> bool:
+        for _ in range(self.expected.responses):
+            post_json(
+                f"{self.url}/v1/completions", {"model": self.model, "prompt": "ready ?", "max_tokens": 1}, TIMEOUT
+            )
         return True
 
 
-def _known_instances(client: httpx.Client) -> set[int]:
+def _known_instances(url: str) -> set[int]:
     """Instance ids whose `generate` endpoint the frontend routes to."""
-    instances = client.get("/health").json().get("instances", [])
+    instances = get_json(f"{url}/health", TIMEOUT).get("instances", [])
     return {int(instance["instance_id"]) for instance in instances if instance.get("endpoint") == "generate"}
 
 
-def _instance_of(client: httpx.Client, metrics_url: str) -> int | None:
+def _instance_of(metrics_url: str) -> int | None:
     """A worker's instance id: the label ``worker_id`` of its metrics, there in hexadecimal."""
-    found = _WORKER_ID.search(client.get(metrics_url).text)
+    found = _WORKER_ID.search(get_text(metrics_url, TIMEOUT))
     return int(found.group(1), 16) if found else None

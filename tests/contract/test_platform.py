@@ -119,6 +119,13 @@ def test_a_killed_replica_is_reported_with_its_signal_and_respawns_as_another_pr
     assert len(platform.replicas(deployment, WORKER)) == 2
 
 
+def test_replicas_do_not_inherit_ignored_signals(platform: LocalPlatform, deployment: Deployment) -> None:
+    replica = platform.replicas(deployment, WORKER)[0]
+    status = Path(f"/proc/{replica.process.pid}/status").read_text()
+    ignored = int(next(line for line in status.splitlines() if line.startswith("SigIgn")).split()[1], 16)
+    assert [n.name for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if ignored >> (n - 1) & 1] == []
+
+
 def test_waiting_for_the_end_of_a_living_replica_gives_up(platform: LocalPlatform, deployment: Deployment) -> None:
     replica = platform.replicas(deployment, WORKER)[0]
     assert platform.wait_exit(replica, timedelta(milliseconds=50)) is None

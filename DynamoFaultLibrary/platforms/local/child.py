@@ -1,11 +1,10 @@
 """One process group that the supervisor started: its specification, its life, its end."""
 
-import asyncio
 import ctypes
 import os
 import signal
 import subprocess
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,13 @@ def become_subreaper() -> None:
     _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _die_with_parent() -> None:
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What the supervisor ignores, and its children must not: a fault of theirs may be just that signal."""
+
+
+def _prepare_child() -> None:
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_DFL)
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
@@ -56,14 +61,13 @@ class Exit:
 
 @dataclass
 class Child:
-    """A started process group. `exited` is set when its leader has been reaped."""
+    """A started process group. `exit` is set when its leader has been reaped."""
 
     spec: ProcessSpec
     identity: ProcessId
     entry: Entry
     generation: int
     exit: Exit | None = None
-    exited: asyncio.Event = field(default_factory=asyncio.Event)
 
     @staticmethod
     def start(spec: ProcessSpec) -> ProcessId:
@@ -78,7 +82,7 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509  # the supervisor has one thread when it starts children
+                preexec_fn=_prepare_child,  # noqa: PLW1509  # the supervisor has one thread when it starts children
             )
         identity = ProcessId.of(process.pid)
         process.returncode = 0  # the supervisor reaps by itself; this keeps Popen from doing it too
@@ -90,7 +94,6 @@ class Child:
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
         self.exit = Exit(code, number, monotonic())
-        self.exited.set()
 
     def to_json(self) -> dict[str, Any]:
         """What a client learns of it."""

@@ -8,8 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 from time import sleep
 
-import httpx
-
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.engines.model import TINY_MODEL, write_tiny_model
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, RecoveryError
@@ -18,12 +16,13 @@ from DynamoFaultLibrary.ledger import Entry, Ledger
 from DynamoFaultLibrary.ledger.recovery import problems, recover, recover_dead_runs
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Replica, ReplicaExit
+from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local import commands
 from DynamoFaultLibrary.platforms.local.child import ProcessSpec
 from DynamoFaultLibrary.platforms.local.client import ProcessStatus, SupervisorClient
 from DynamoFaultLibrary.platforms.local.planes import LOOPBACK, Part, Planes, plan_planes
 from DynamoFaultLibrary.platforms.local.ports import PortLeases
-from DynamoFaultLibrary.platforms.readiness import INTERVAL, Expectation, wait_until_ready
+from DynamoFaultLibrary.platforms.readiness import INTERVAL, TIMEOUT, Expectation, wait_until_ready
 from DynamoFaultLibrary.processes import ProcessId, group_members
 
 _LOG_LINES = 15
@@ -154,9 +153,9 @@ class LocalPlatform:
         deadline = monotonic() + deployment.settings.timeout.total_seconds()
         watched = {status.name for status in self._running(deployment)}
         while True:
-            with suppress(httpx.HTTPError):
-                if httpx.get(part.health_url, timeout=2, trust_env=False).status_code == 200:
-                    return
+            with suppress(OSError):
+                get_text(part.health_url, TIMEOUT)
+                return
             self._check_alive(deployment, watched)
             if monotonic() > deadline:
                 limit = deployment.settings.timeout.total_seconds()
@@ -232,8 +231,8 @@ class LocalPlatform:
         for replica in self.replicas(deployment, service):
             if replica.metrics_url:
                 try:
-                    texts[replica.name] = httpx.get(replica.metrics_url, timeout=5, trust_env=False).text
-                except httpx.HTTPError as error:
+                    texts[replica.name] = get_text(replica.metrics_url, TIMEOUT)
+                except OSError as error:
                     raise DeploymentError(f"no metrics of {replica.name} at {replica.metrics_url}: {error}") from error
         return texts
 

@@ -5,27 +5,28 @@ file on that socket means that robot is gone, in whatever way: then each guarded
 is ended, each directory removed, and the supervisor ends. Its children die with it (PR_SET_PDEATHSIG), and should it be
 killed itself, its sentinel takes off what is left.
 
+One thread and one loop, without asyncio: importing that would double the time that each run waits for its supervisor.
+
 Started by `DynamoFaultLibrary.platforms.local.client`.
 """
 
-import asyncio
 import json
 import logging
 import os
+import selectors
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from DynamoFaultLibrary.clock import monotonic, utc_now
-from DynamoFaultLibrary.errors import FaultLibraryError, LedgerError
+from DynamoFaultLibrary.errors import FaultLibraryError, LedgerError, RecoveryError
 from DynamoFaultLibrary.ledger import Entry, Ledger, Owner, State
 from DynamoFaultLibrary.ledger.recovery import problems, recover
 from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE, undo
-from DynamoFaultLibrary.platforms.local.child import Child, ProcessSpec, become_subreaper
+from DynamoFaultLibrary.platforms.local.child import IGNORED, Child, ProcessSpec, become_subreaper
 from DynamoFaultLibrary.platforms.local.job import Job
 from DynamoFaultLibrary.platforms.local.sentinel import Sentinel
 from DynamoFaultLibrary.processes import ProcessId, group_members
@@ -34,59 +35,113 @@ logger = logging.getLogger("supervisor")
 GRACE = 3.0
 """Seconds that robot gets to tear down after pabot was killed."""
 
-Handler = Callable[..., Awaitable[Any]]
+
+class Loop:
+    """Waits for readable descriptors, signals and deadlines; everything else happens in their callbacks."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._deadlines: dict[str, tuple[float, Callable[[], None]]] = {}
+        self.running = True
+
+    def watch(self, descriptor: int, callback: Callable[[], None]) -> None:
+        """Call back whenever `descriptor` is readable."""
+        self._selector.register(descriptor, selectors.EVENT_READ, callback)
+
+    def forget(self, descriptor: int) -> None:
+        """Watch it no more."""
+        self._selector.unregister(descriptor)
+
+    def on_child(self, callback: Callable[[], None]) -> None:
+        """Call back after a child has changed its state."""
+        reading, writing = socket.socketpair()
+        for end in (reading, writing):
+            end.setblocking(False)
+        signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+
+        def woken(kept: socket.socket = writing) -> None:
+            reading.recv(4096)
+            callback()
+
+        self.watch(reading.fileno(), woken)
+
+    def call_later(self, key: str, seconds: float, callback: Callable[[], None]) -> None:
+        """Call back once after so many seconds; the same key replaces an earlier deadline."""
+        self._deadlines[key] = (monotonic() + seconds, callback)
+
+    def cancel(self, key: str) -> None:
+        """Drop a deadline."""
+        self._deadlines.pop(key, None)
+
+    def run(self) -> None:
+        """Go on until `running` is false."""
+        while self.running:
+            due = min((moment for moment, _ in self._deadlines.values()), default=None)
+            for event, _ in self._selector.select(None if due is None else max(0.0, due - monotonic())):
+                event.data()
+            now = monotonic()
+            for key, (moment, callback) in list(self._deadlines.items()):
+                if moment <= now:
+                    self.cancel(key)
+                    callback()
 
 
 class Supervisor:
     """Serves one client until the end of its life."""
 
-    def __init__(
-        self, ledger: Ledger, sentinel: Sentinel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, job: Job, ledger: Ledger, sentinel: Sentinel, connection: socket.socket) -> None:
+        self.job = job
         self.ledger = ledger
         self.sentinel = sentinel
-        self.reader = reader
-        self.writer = writer
+        self.connection = connection
+        self.loop = Loop()
         self.children: dict[str, Child] = {}
         self.directories: dict[str, Entry] = {}
         self.guarded: dict[str, Entry] = {}
-        self.timers: dict[str, asyncio.TimerHandle] = {}
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.calls: dict[str, Handler] = {
-            "start": self.start,
-            "restart": self.restart,
-            "status": self.status,
-            "wait_exit": self.wait_exit,
-            "end": self.end,
-            "own_directory": self.own_directory,
-            "remove_directory": self.remove_directory,
-            "guard": self.guard,
-            "release": self.release,
-        }
+        self.waiting: dict[int, str] = {}
+        """Ids of calls that wait for a process to end, and its name."""
+        self._received = b""
 
-    async def serve(self) -> None:
+    def serve(self) -> None:
         """Answer calls until the client is gone, then undo everything."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
-        while line := await self.reader.readline():
-            self._spawn(self._answer(json.loads(line)))
-        await self._finish()
+        self.loop.on_child(self._reap)
+        self.loop.watch(self.connection.fileno(), self._receive)
+        if self.job.pabot:
+            self._watch_pabot(self.job.pabot)
+        self.loop.run()
+        self._finish()
 
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    async def _answer(self, request: dict[str, Any]) -> None:
-        reply: dict[str, Any] = {"id": request["id"]}
+    def _receive(self) -> None:
         try:
-            reply["result"] = await self.calls[request["call"]](**request["arguments"])
+            data = self.connection.recv(2**16)
+        except ConnectionError:
+            data = b""
+        if not data:
+            self.loop.running = False
+        *lines, self._received = (self._received + data).split(b"\n")
+        for line in lines:
+            self._answer(json.loads(line))
+
+    def _answer(self, request: dict[str, Any]) -> None:
+        identity, arguments = request["id"], request["arguments"]
+        try:
+            if request["call"] == "wait_exit":
+                self._wait_exit(identity, **arguments)  # replies when it has something to say
+            else:
+                self._reply(identity, getattr(self, f"call_{request['call']}")(**arguments))
         except (FaultLibraryError, OSError) as error:
-            reply["error"] = str(error)
+            self._reply(identity, error=str(error))
         except Exception as error:
-            logger.exception("call %s failed", request.get("call"))
-            reply["error"] = f"{type(error).__name__}: {error}"
-        if not self.writer.is_closing():
-            self.writer.write(json.dumps(reply).encode() + b"\n")
+            logger.exception("call %s failed", request["call"])
+            self._reply(identity, error=f"{type(error).__name__}: {error}")
+
+    def _reply(self, identity: int, result: Any = None, error: str | None = None) -> None:
+        reply = {"id": identity, "result": result} if error is None else {"id": identity, "error": error}
+        try:
+            self.connection.sendall(json.dumps(reply).encode() + b"\n")
+        except OSError:
+            self.loop.running = False
 
     def _reap(self) -> None:
         by_pid = {child.identity.pid: child for child in self.children.values() if child.exit is None}
@@ -99,15 +154,75 @@ class Supervisor:
                 return
             if pid in by_pid:
                 by_pid[pid].ended(status)
+                for identity in [key for key, name in self.waiting.items() if name == by_pid[pid].spec.name]:
+                    self._end_waiting(identity)
             elif pid == self.sentinel.pid:
                 logger.warning("the sentinel was ended from outside; starting another")
                 self.sentinel.start()
 
-    # Calls
+    # Calls of the client
 
-    async def start(self, spec: dict[str, Any]) -> dict[str, Any]:
+    def call_start(self, spec: dict[str, Any]) -> dict[str, Any]:
         """Start a process group; it goes into the ledger so that anybody can end it."""
         return self._start(ProcessSpec(**spec), generation=0).to_json()
+
+    def call_restart(self, name: str) -> dict[str, Any]:
+        """Start the process group of that name again, unless it runs."""
+        child = self._child(name)
+        if child.exit is None and child.identity.is_running:
+            return child.to_json()
+        self.call_end([name])
+        return self._start(child.spec, child.generation + 1).to_json()
+
+    def call_status(self) -> list[dict[str, Any]]:
+        """All process groups, ended ones included."""
+        return [child.to_json() for child in self.children.values()]
+
+    def call_end(self, names: list[str]) -> None:
+        """Kill process groups and wait until nobody is left in them."""
+        children = [self._child(name) for name in names]
+        for child in children:
+            for member in group_members(child.identity.pid):
+                member.send(signal.SIGKILL)
+        failures = [failure for child in children if (failure := self._try_undo(child.entry))]
+        self._reap()
+        if failures:
+            raise RecoveryError("; ".join(failures))
+
+    def call_own_directory(self, path: str) -> None:
+        """Make a directory that goes away with this run."""
+        entry = self.ledger.intend("directory", {"path": path}, {"action": "remove", "path": path}, is_fault=False)
+        Path(path).mkdir(parents=True)
+        self.directories[path] = entry
+
+    def call_remove_directory(self, path: str) -> None:
+        """Remove such a directory now."""
+        self._undo(self.directories.pop(path))
+
+    def call_guard(self, entry: dict[str, Any]) -> None:
+        """Undo this fault when its time is over or the client is gone. Guarding it again moves its expiry."""
+        guarded = Entry.from_json(entry)
+        self.guarded[guarded.id] = guarded
+        if guarded.expires_at:
+            left = (guarded.expires_at - utc_now()).total_seconds()
+            self.loop.call_later(guarded.id, left, lambda: self._expire(guarded.id))
+
+    def call_release(self, identity: str) -> None:
+        """Stop guarding a fault: the client has undone it."""
+        self.guarded.pop(identity, None)
+        self.loop.cancel(identity)
+
+    def _wait_exit(self, identity: int, name: str, timeout: float) -> None:
+        """Reply with the state of a process group when its leader has ended, or after `timeout` seconds."""
+        self.waiting[identity] = name
+        if self._child(name).exit is not None:
+            self._end_waiting(identity)
+        else:
+            self.loop.call_later(f"wait {identity}", timeout, lambda: self._end_waiting(identity))
+
+    def _end_waiting(self, identity: int) -> None:
+        self.loop.cancel(f"wait {identity}")
+        self._reply(identity, self._child(self.waiting.pop(identity)).to_json())
 
     def _start(self, spec: ProcessSpec, generation: int) -> Child:
         identity = Child.start(spec)
@@ -122,151 +237,82 @@ class Supervisor:
         logger.info("started %s as pid %d", spec.name, identity.pid)
         return child
 
-    async def restart(self, name: str) -> dict[str, Any]:
-        """Start the process group of that name again, unless it runs."""
-        child = self._child(name)
-        if child.exit is None and child.identity.is_running:
-            return child.to_json()
-        await self.end([name])
-        return self._start(child.spec, child.generation + 1).to_json()
-
-    async def status(self) -> list[dict[str, Any]]:
-        """All process groups, ended ones included."""
-        return [child.to_json() for child in self.children.values()]
-
-    async def wait_exit(self, name: str, timeout: float) -> dict[str, Any]:
-        """Return the state of a process group as soon as its leader has ended, or after `timeout` seconds."""
-        child = self._child(name)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(child.exited.wait(), timeout)
-        return child.to_json()
-
-    async def end(self, names: list[str]) -> None:
-        """Kill process groups and wait until nobody is left in them."""
-        children = [self._child(name) for name in names]
-        for child in children:
-            for member in group_members(child.identity.pid):
-                member.send(signal.SIGKILL)
-        await asyncio.gather(*(self._undo(child.entry) for child in children))
-
-    async def own_directory(self, path: str) -> None:
-        """Make a directory that goes away with this run."""
-        entry = self.ledger.intend("directory", {"path": path}, {"action": "remove", "path": path}, is_fault=False)
-        Path(path).mkdir(parents=True)
-        self.directories[path] = entry
-
-    async def remove_directory(self, path: str) -> None:
-        """Remove such a directory now."""
-        await self._undo(self.directories.pop(path))
-
-    async def guard(self, entry: dict[str, Any]) -> None:
-        """Undo this fault when its time is over or the client is gone. Guarding it again moves its expiry."""
-        guarded = Entry.from_json(entry)
-        self._forget(guarded.id)
-        self.guarded[guarded.id] = guarded
-        if guarded.expires_at:
-            self.timers[guarded.id] = asyncio.get_running_loop().call_later(
-                max(0.0, (guarded.expires_at - utc_now()).total_seconds()), self._expire, guarded.id
-            )
-
-    async def release(self, identity: str) -> None:
-        """Stop guarding a fault: the client has undone it."""
-        self._forget(identity)
-
-    # Undoing
-
     def _child(self, name: str) -> Child:
         if name not in self.children:
             raise FaultLibraryError(f"the supervisor has no process group '{name}'; it has {list(self.children)}")
         return self.children[name]
 
-    def _forget(self, identity: str) -> None:
-        self.guarded.pop(identity, None)
-        timer = self.timers.pop(identity, None)
-        if timer:
-            timer.cancel()
+    # Undoing
 
     def _expire(self, identity: str) -> None:
-        entry = self.guarded.get(identity)
-        if entry:
-            self._forget(identity)
-            self._spawn(self._undo(entry, "its time was over: "))
+        self._try_undo(self.guarded.pop(identity), "its time was over: ")
 
-    async def _undo(self, entry: Entry, reason: str = "") -> None:
-        if not entry.state.is_open:
-            return
+    def _try_undo(self, entry: Entry, reason: str = "") -> str | None:
+        """Undo, and return what went wrong."""
         try:
-            if entry.undo.get("action") == "respawn":
-                child = await self.restart(entry.undo["name"])
-                done = f"runs as pid {child['process']['pid']}"
-            else:
-                done = await asyncio.to_thread(undo, entry.undo)
+            self._undo(entry, reason)
         except FaultLibraryError as error:
             logger.error("%s is not undone: %s", entry.id, error)
-            raise
+            return str(error)
+        return None
+
+    def _undo(self, entry: Entry, reason: str = "") -> None:
+        if not entry.state.is_open:
+            return
+        if entry.undo.get("action") == "respawn":
+            done = f"runs as pid {self.call_restart(entry.undo['name'])['process']['pid']}"
+        else:
+            done = undo(entry.undo)
         logger.info("%s undone: %s%s", entry.id, reason, done)
         try:
             self.ledger.mark(entry, State.RECOVERED, reason + done)
         except LedgerError as error:
             logger.error("%s", error)
 
-    async def _finish(self) -> None:
+    def _finish(self) -> None:
+        """Undo what we know of, then what the ledger alone knows: the client may have died before it told us."""
         began = monotonic()
         logger.info("the client is gone; undoing %d faults", len(self.guarded))
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        faults = [entry for entry in self.guarded.values() if entry.undo.get("action") != "respawn"]
-        replaced = [entry for entry in self.guarded.values() if entry.undo.get("action") == "respawn"]
-        for identity in list(self.guarded):
-            self._forget(identity)
-        await asyncio.gather(*(self._undo(entry, "the run ended: ") for entry in faults), return_exceptions=True)
-        await asyncio.gather(self.end(list(self.children)), return_exceptions=True)
-        for entry in replaced:
-            self.ledger.mark(entry, State.RECOVERED, "the run ended, and its deployment with it")
-        for path in list(self.directories):
-            await asyncio.gather(self.remove_directory(path), return_exceptions=True)
-        await asyncio.to_thread(self._sweep)
-        logger.info("all undone after %.3f s", monotonic() - began)
-
-    def _sweep(self) -> None:
-        """Undo what the ledger holds and we were never told of: the client died between writing and telling."""
+        for entry in reversed(self.guarded.values()):
+            if entry.undo.get("action") != "respawn":  # its deployment ends, so nothing is started again
+                self._try_undo(entry, "the run ended: ")
+        try:
+            self.call_end(list(self.children))
+        except RecoveryError as error:
+            logger.error("%s", error)
+        for entry in self.directories.values():
+            self._try_undo(entry)
         if self.ledger.path.exists():
             client = self.ledger.owner
             for line in problems([recover(self.ledger.path, force=True, concerns=lambda e: e.owner == client)]):
                 logger.error("%s", line)
+        logger.info("all undone after %.3f s", monotonic() - began)
 
+    # Pabot
 
-async def _serve(connection: socket.socket, ledger: Ledger, sentinel: Sentinel, job: Job) -> None:
-    if job.pabot:
-        _watch_pabot(job.pabot, job.client, job.pabot_helpers)
-    reader, writer = await asyncio.open_connection(sock=connection, limit=2**24)
-    await Supervisor(ledger, sentinel, reader, writer).serve()
-    sentinel.dismiss()
+    def _watch_pabot(self, pabot: ProcessId) -> None:
+        try:
+            descriptor = os.pidfd_open(pabot.pid)
+        except ProcessLookupError:
+            self._pabot_is_gone()
+            return
 
+        def seen() -> None:
+            self.loop.forget(descriptor)
+            os.close(descriptor)
+            self._pabot_is_gone()
 
-def _watch_pabot(pabot: ProcessId, robot: ProcessId, helpers: list[ProcessId]) -> None:
-    """When pabot is gone, robot has been told by the kernel; end it if it does not listen, and pabot's own server."""
-    loop = asyncio.get_running_loop()
+        self.loop.watch(descriptor, seen)
 
-    def gone() -> None:
+    def _pabot_is_gone(self) -> None:
+        """The kernel has told robot; end it if it does not listen, and pabot's own server at once."""
         logger.info("pabot is gone; robot has %.1f s to tear down", GRACE)
-        for helper in helpers:
+        for helper in self.job.pabot_helpers:
             helper.send(signal.SIGTERM)
-        loop.call_later(GRACE, robot.send, signal.SIGKILL)
+        self.loop.call_later("pabot", GRACE, self._end_robot)
 
-    try:
-        descriptor = os.pidfd_open(pabot.pid)
-    except ProcessLookupError:
-        gone()
-        return
-
-    def seen() -> None:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-        gone()
-
-    loop.add_reader(descriptor, seen)
+    def _end_robot(self) -> None:
+        self.job.client.send(signal.SIGKILL)
 
 
 def main(job: Job) -> None:
@@ -274,7 +320,7 @@ def main(job: Job) -> None:
     if os.fork() > 0:
         os._exit(0)
     connection = socket.socket(fileno=job.descriptor)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     become_subreaper()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -282,7 +328,8 @@ def main(job: Job) -> None:
     ledger = Ledger(job.run, Owner(job.client))
     sentinel = Sentinel(ledger.path, job.client, connection.fileno())
     sentinel.start()
-    asyncio.run(_serve(connection, ledger, sentinel, job))
+    Supervisor(job, ledger, sentinel, connection).serve()
+    sentinel.dismiss()
 
 
 if __name__ == "__main__":

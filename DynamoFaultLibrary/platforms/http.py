@@ -1,0 +1,40 @@
+"""Small requests to frontends and health endpoints: the standard library is enough, and quick to import."""
+
+import json
+import urllib.request
+from typing import Any
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def get_text(url: str, timeout: float) -> str:
+    """Body of a GET; `timeout` is in seconds.
+
+    Raises:
+        OSError: no connection, no answer in time, or a status other than 2xx.
+    """
+    with _OPENER.open(url, timeout=timeout) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def get_json(url: str, timeout: float) -> Any:
+    """`get_text`, parsed.
+
+    Raises:
+        OSError: as `get_text`.
+        ValueError: the body is not JSON.
+    """
+    return json.loads(get_text(url, timeout))
+
+
+def post_json(url: str, body: Any, timeout: float) -> Any:
+    """Answer to a POST of JSON, parsed.
+
+    Raises:
+        OSError: as `get_text`.
+        ValueError: the answer is not JSON.
+    """
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
+    with _OPENER.open(request, timeout=timeout) as answer:
+        return json.loads(answer.read())
