@@ -1,6 +1,5 @@
 """``dynamo-fault run``: pabot with the right options, ended cleanly, and with no suite missing in the results."""
 
-import ctypes
 import os
 import secrets
 import signal
@@ -18,7 +17,7 @@ from robot.result.executionresult import CombinedResult
 from DynamoFaultLibrary.clock import utc_now, wait_until
 from DynamoFaultLibrary.ledger.recovery import problems, recover
 from DynamoFaultLibrary.ledger.store import RUN_VARIABLE, state_directory
-from DynamoFaultLibrary.processes import ProcessId, all_pids, read_command, read_variable
+from DynamoFaultLibrary.processes import ProcessId, all_pids, die_with_parent, read_command, read_variable
 
 REPORTS = ("log.html", "report.html", "xunit.xml", "output.xml")
 PLAN = ".pabotsuitenames"
@@ -27,7 +26,6 @@ _PATIENCE = 20.0
 _AFTERMATH = 5.0
 """Seconds within which supervisors must have undone everything after the last robot."""
 _SUPERVISOR = "DynamoFaultLibrary.platforms.local.supervisor"
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -44,14 +42,16 @@ class Launcher:
         """Run to the end; returns pabot's exit status, or 1 where that is 0 and something is wrong all the same."""
         (self.outputdir / "output.xml").unlink(missing_ok=True)
         had_plan = Path(PLAN).exists()
+        farewell = self._fork_guard()
         pabot = subprocess.Popen(
             self._command(),
             env={**os.environ, RUN_VARIABLE: self.run},
             start_new_session=True,
-            preexec_fn=_die_with_launcher,  # noqa: PLW1509  # this process has one thread
+            preexec_fn=die_with_parent,  # noqa: PLW1509  # this process has one thread
         )
         status = self._wait(pabot)
         troubles = self._clean_up()
+        os.write(farewell, b"!")
         missing = self._complete_results()
         if not had_plan:
             Path(PLAN).unlink(missing_ok=True)
@@ -67,6 +67,22 @@ class Launcher:
             *("--processes", str(self.processes), "--pabotlibport", "0"),
             *("--outputdir", str(self.outputdir), "--xunit", "xunit.xml", *self.arguments),
         ]
+
+    def _fork_guard(self) -> int:
+        """Fork a process that cleans up should this one be killed; a byte into the returned pipe sends it home."""
+        reading, writing = os.pipe()
+        if os.fork() > 0:
+            os.close(reading)
+            return writing
+        status = 1
+        try:
+            os.setsid()
+            os.close(writing)
+            if not os.read(reading, 1):
+                self._clean_up()
+            status = 0
+        finally:
+            os._exit(status)
 
     def _wait(self, pabot: subprocess.Popen[bytes]) -> int:
         def forward(number: int, frame: FrameType | None) -> None:
@@ -161,7 +177,3 @@ def _add_failed_suite(root: TestSuite, name: str) -> None:
     test = place.suites.create(name=last).tests.create(name="This Suite Has No Result")
     test.status = "FAIL"
     test.message = f"The robot process that ran suite '{name}' was killed, so nothing is known of its tests."
-
-
-def _die_with_launcher() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -13,6 +13,7 @@ from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import Unsupported
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL
+from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.checks import CheckKeywords
 from DynamoFaultLibrary.keywords.component import CONVERTERS
 from DynamoFaultLibrary.keywords.context import Context, Options
@@ -117,8 +118,9 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     # Listener
 
     def start_suite(self, data: running.TestSuite, outcome: result.TestSuite) -> None:
-        """Never outlive pabot."""
-        end_with_pabot()
+        """Never outlive the pabot that has started this robot."""
+        if robot_context.variable("PABOTQUEUEINDEX") is not None:
+            end_with_pabot()
 
     def start_test(self, data: running.TestCase, outcome: result.TestCase) -> None:
         """A new test: it sees only what happens from now on."""

@@ -3,6 +3,7 @@
 Facts from proc_pid_stat(5): field 3 is the state, 5 the process group, 22 the start time in clock ticks since boot.
 """
 
+import ctypes
 import os
 import signal
 from collections.abc import Iterator
@@ -75,6 +76,21 @@ class ProcessId:
     def from_json(cls, data: dict[str, Any]) -> "ProcessId":
         """The inverse of `to_json`."""
         return cls(int(data["pid"]), int(data["started"]))
+
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_LIBC = ctypes.CDLL(None)
+
+
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """Have the kernel send this process a signal when its parent's thread ends (prctl(2))."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def become_subreaper() -> None:
+    """Have orphans of our children handed to this process instead of to init (prctl(2))."""
+    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,12 @@
 """Who runs us: robot by itself, or pabot with one robot a suite."""
 
-import ctypes
 import os
 import signal
 from pathlib import Path
 
 import psutil
 
-from DynamoFaultLibrary.processes import ProcessId
-
-_PR_SET_PDEATHSIG = 1
+from DynamoFaultLibrary.processes import ProcessId, die_with_parent
 
 
 def pabot_above() -> psutil.Process | None:
@@ -40,7 +37,17 @@ def pabot_helpers(pabot: psutil.Process) -> list[ProcessId]:
 
 
 def end_with_pabot() -> None:
-    """Have the kernel send this process SIGTERM when pabot dies, so that it tears down instead of running on alone."""
-    pabot = pabot_above()
-    if pabot is not None and pabot.pid == os.getppid():
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    """For a robot that pabot has started: get SIGTERM when pabot dies, to tear down instead of running on alone."""
+    die_with_parent(signal.SIGTERM)
+    if pabot_above() is None:  # it died before we asked
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def module_environment() -> dict[str, str]:
+    """An environment in which ``python -m DynamoFaultLibrary…`` works, also where we run from a source tree."""
+    root = str(Path(__file__).parents[1])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*filter(None, _python_path()), root]))}
+
+
+def _python_path() -> list[str]:
+    return os.environ.get("PYTHONPATH", "").split(os.pathsep)

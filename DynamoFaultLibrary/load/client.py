@@ -17,6 +17,7 @@ from DynamoFaultLibrary.clock import monotonic, utc_text
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.records import Record, RequestSpec, read_records
+from DynamoFaultLibrary.runner import module_environment
 
 RECORDS_FILE = "requests.jsonl"
 
@@ -38,7 +39,7 @@ class SenderProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env=_environment(),
+                env=module_environment(),
                 start_new_session=True,
             )
         threading.Thread(target=self._collect, name=f"events of {directory.name}", daemon=True).start()
@@ -194,9 +195,3 @@ class Load:
         if not records:
             raise LoadError(f"load '{self.plan.name}' has no finished request yet ({self.sender.records})")
         return records
-
-
-def _environment() -> dict[str, str]:
-    root = str(Path(__file__).parents[2])
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*paths, root]))}

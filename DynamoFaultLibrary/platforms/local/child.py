@@ -1,6 +1,5 @@
 """One process group that the supervisor started: its specification, its life, its end."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -10,17 +9,7 @@ from typing import Any
 
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.ledger import Entry
-from DynamoFaultLibrary.processes import ProcessId
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-
-
-def become_subreaper() -> None:
-    """Have orphans of our children handed to this process instead of to init (prctl(2))."""
-    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
+from DynamoFaultLibrary.processes import ProcessId, die_with_parent
 
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What the supervisor ignores, and its children must not: a fault of theirs may be just that signal."""
@@ -29,7 +18,7 @@ IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def _prepare_child() -> None:
     for number in IGNORED:
         signal.signal(number, signal.SIG_DFL)
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    die_with_parent()
 
 
 @dataclass(frozen=True)

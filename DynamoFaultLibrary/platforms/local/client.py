@@ -15,7 +15,7 @@ from DynamoFaultLibrary.ledger import Entry, Ledger
 from DynamoFaultLibrary.platforms.local.child import Exit, ProcessSpec
 from DynamoFaultLibrary.platforms.local.job import Job
 from DynamoFaultLibrary.processes import ProcessId
-from DynamoFaultLibrary.runner import pabot_above, pabot_helpers
+from DynamoFaultLibrary.runner import module_environment, pabot_above, pabot_helpers
 
 _MODULE = "DynamoFaultLibrary.platforms.local.supervisor"
 _REPLY_TIMEOUT = 10.0
@@ -46,7 +46,7 @@ class SupervisorClient:
             self._launcher = subprocess.Popen(
                 [sys.executable, "-m", _MODULE, job.to_text()],
                 pass_fds=[theirs.fileno()],
-                env=_environment(),
+                env=module_environment(),
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -129,10 +129,3 @@ class SupervisorClient:
 def _runner_processes() -> tuple[ProcessId | None, list[ProcessId]]:
     pabot = pabot_above()
     return (ProcessId.of(pabot.pid), pabot_helpers(pabot)) if pabot else (None, [])
-
-
-def _environment() -> dict[str, str]:
-    """Ours, plus the way to this package where it runs from a source tree."""
-    root = str(Path(__file__).parents[3])
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*paths, root]))}

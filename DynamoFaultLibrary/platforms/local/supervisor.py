@@ -26,10 +26,10 @@ from DynamoFaultLibrary.errors import FaultLibraryError, LedgerError, RecoveryEr
 from DynamoFaultLibrary.ledger import Entry, Ledger, Owner, State
 from DynamoFaultLibrary.ledger.recovery import problems, recover
 from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE, undo
-from DynamoFaultLibrary.platforms.local.child import IGNORED, Child, ProcessSpec, become_subreaper
+from DynamoFaultLibrary.platforms.local.child import IGNORED, Child, ProcessSpec
 from DynamoFaultLibrary.platforms.local.job import Job
 from DynamoFaultLibrary.platforms.local.sentinel import Sentinel
-from DynamoFaultLibrary.processes import ProcessId, group_members
+from DynamoFaultLibrary.processes import ProcessId, become_subreaper, group_members
 
 logger = logging.getLogger("supervisor")
 GRACE = 3.0
@@ -287,6 +287,8 @@ class Supervisor:
             for line in problems([recover(self.ledger.path, force=True, concerns=lambda e: e.owner == client)]):
                 logger.error("%s", line)
         logger.info("all undone after %.3f s", monotonic() - began)
+        if self.job.pabot and not self.job.pabot.is_running:
+            self._end_pabots_helpers()  # robot may be gone before we have seen pabot's end
 
     # Pabot
 
@@ -307,9 +309,12 @@ class Supervisor:
     def _pabot_is_gone(self) -> None:
         """The kernel has told robot; end it if it does not listen, and pabot's own server at once."""
         logger.info("pabot is gone; robot has %.1f s to tear down", GRACE)
-        for helper in self.job.pabot_helpers:
-            helper.send(signal.SIGTERM)
+        self._end_pabots_helpers()
         self.loop.call_later("pabot", GRACE, self._end_robot)
+
+    def _end_pabots_helpers(self) -> None:
+        for helper in self.job.pabot_helpers:
+            helper.send(signal.SIGKILL)
 
     def _end_robot(self) -> None:
         self.job.client.send(signal.SIGKILL)

@@ -27,13 +27,18 @@ GENTLE_PABOT = 25.0
 
 
 def start(sandbox: Sandbox, runner: str, step: str | None) -> subprocess.Popen[str]:
-    """Start the suite under plain robot, plain pabot, or the launcher."""
+    """Start the suite under plain robot, plain pabot, or the launcher.
+
+    Without a step the kill may come before our library is loaded. Nobody then ends the server of a plain pabot, so
+    that goes without.
+    """
     environment = {"PYTHONPATH": str(HERE), "KILL_MARK": str(mark_of(sandbox)), **({"KILL_STEP": step} if step else {})}
     suite = DATA / "killed.robot"
     if runner == "robot":
         return sandbox.start("--outputdir", sandbox.results, suite, **environment)
     if runner == "pabot":
-        options = ("--command", sys.executable, "-m", "robot", "--end-command", "--pabotlibport", "0")
+        server = ("--pabotlibport", "0") if step else ("--no-pabotlib",)
+        options = ("--command", sys.executable, "-m", "robot", "--end-command", *server)
         return sandbox.start(*options, "--outputdir", sandbox.results, suite, module="pabot.pabot", **environment)
     return sandbox.start("run", "--outputdir", sandbox.results, suite, module="DynamoFaultLibrary.cli", **environment)
 
