@@ -28,11 +28,12 @@ def run(processes: int, outputdir: str, arguments: tuple[str, ...]) -> None:
     Ends with the exit status of pabot: 0 if all tests passed, else the number of failed ones. INT, TERM and HUP end the
     run cleanly; a suite whose robot was killed is a failed one in log and xUnit.
     """
-    from DynamoFaultLibrary.launcher import REPORTS, Launcher  # Robot Framework takes 0.2 s to import
+    from DynamoFaultLibrary.launcher import REPORTS, Launcher, output_directory  # Robot takes 0.2 s to import
 
-    status = Launcher(Path(outputdir), processes, arguments).launch()
+    directory = output_directory(arguments, outputdir)
+    status = Launcher(directory, processes, arguments).launch()
     for name in REPORTS:
-        path = Path(outputdir, name).absolute()
+        path = (directory / name).absolute()
         if path.exists():
             click.echo(f"{name + ':':13}{path}")
     sys.exit(status)
@@ -44,7 +45,10 @@ def run(processes: int, outputdir: str, arguments: tuple[str, ...]) -> None:
 def faults(everything: bool, as_json: bool) -> None:
     """List the faults that are in effect on this machine, of all runs."""
     rows = []
-    for path in ledgers():
+    paths = ledgers()
+    if everything:
+        paths = [*sorted((state_directory() / "runs" / "done").glob("*.jsonl")), *paths]
+    for path in paths:
         view = _read(path)
         for entry in view:
             if entry.is_fault and (everything or entry.state.is_open):

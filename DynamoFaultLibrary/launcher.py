@@ -5,12 +5,14 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 from robot.api import ExecutionResult, ResultWriter
+from robot.errors import DataError
 from robot.result import Result, TestSuite
 from robot.result.executionresult import CombinedResult
 
@@ -37,11 +39,13 @@ class Launcher:
     arguments: Sequence[str]
     run: str = field(default_factory=lambda: f"{utc_now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}")
     _signalled: int = 0
+    _began: float = 0.0
 
     def launch(self) -> int:
         """Run to the end; returns pabot's exit status, or 1 where that is 0 and something is wrong all the same."""
         (self.outputdir / "output.xml").unlink(missing_ok=True)
         had_plan = Path(PLAN).exists()
+        self._began = time.time()
         farewell = self._fork_guard()
         pabot = subprocess.Popen(
             self._command(),
@@ -126,7 +130,9 @@ class Launcher:
     def _complete_results(self) -> list[str]:
         """Put a failed test into the results for each planned suite without one; returns their names."""
         output = self.outputdir / "output.xml"
-        result = ExecutionResult(output) if output.exists() else self._merge_what_there_is()
+        if not Path(PLAN).exists() or Path(PLAN).stat().st_mtime < self._began - 1:
+            return []  # pabot has not come as far as planning
+        result = _read(output) or self._merge_what_there_is()
         seen = set(_names(result.suite)) if result else set()
         missing = [name for name in planned_suites(Path(PLAN)) if name not in seen]
         if result is None or (not missing and output.exists()):
@@ -143,17 +149,33 @@ class Launcher:
 
     def _merge_what_there_is(self) -> Result | None:
         outputs = [path for path in self.outputdir.glob("pabot_results/*/output.xml") if path.stat().st_size]
-        readable = []
-        for path in outputs:
-            try:
-                readable.append(ExecutionResult(path))
-            except Exception as error:
-                print(f"'{path}' is torn and left out: {error}", file=sys.stderr)
+        readable = [result for path in outputs if (result := _read(path))]
         if not readable:
             result = Result(suite=TestSuite(name="Suites"))
             return result if planned_suites(Path(PLAN)) else None
         combined: Result = CombinedResult(readable)
         return combined
+
+
+def output_directory(arguments: Sequence[str], default: str) -> Path:
+    """Where robot's options among `arguments` send the output; the last one counts, as for robot."""
+    found = default
+    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        if option in ("-d", "--outputdir"):
+            found = value
+        elif option.startswith("--outputdir="):
+            found = option.partition("=")[2]
+    return Path(found)
+
+
+def _read(output: Path) -> Result | None:
+    if not output.exists():
+        return None
+    try:
+        return ExecutionResult(output)
+    except DataError as error:
+        print(f"'{output}' is torn and left out: {error}", file=sys.stderr)
+        return None
 
 
 def planned_suites(plan: Path) -> list[str]:

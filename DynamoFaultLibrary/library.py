@@ -15,8 +15,8 @@ from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.checks import CheckKeywords
-from DynamoFaultLibrary.keywords.component import CONVERTERS
-from DynamoFaultLibrary.keywords.context import Context, Options
+from DynamoFaultLibrary.keywords.component import CONVERTERS, NameList
+from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
 from DynamoFaultLibrary.keywords.deployment import DeploymentKeywords
 from DynamoFaultLibrary.keywords.faults import FaultKeywords
 from DynamoFaultLibrary.keywords.loads import LoadKeywords
@@ -55,8 +55,9 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     A keyword with the tag ``Fault`` writes the fault with its undo into a ledger on disk before it injects it, proves
     that it took effect, and records the evidence. Faults come off at the end of the test that injected them; a fault
-    that cannot be undone fails its test. A supervisor process outside robot undoes them, and ends all that was
-    started, when robot dies in whatever way, and when their time to live is over.
+    that cannot be undone fails its test. A fault that a suite's setup injected stays for all tests of the suite; call
+    `Recover All Faults` in its teardown, which fails when one does not come off. A supervisor process outside robot
+    undoes them, and ends all that was started, when robot dies in whatever way, and when their time to live is over.
 
     = Assertions =
 
@@ -75,20 +76,20 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     | ``DYNAMO_FAULT_STATE`` | Directory of ledgers and work files; default ``$XDG_STATE_HOME/dynamo-fault`` |
     | ``DYNAMO_PYTHON`` | Python that runs Dynamo; default: the one that runs robot |
-    | ``DYNAMO_FAULT_RUN`` | Name of the run in ledger and results; default: made from the start time |
+    | ``DYNAMO_FAULT_RUN`` | Name of the run in ledger and results; ``dynamo-fault run`` sets it |
     """
 
     ROBOT_LISTENER_API_VERSION = 3  # PythonLibCore registers whatever has this as a listener
 
     def __init__(
         self,
-        platform: str = "local",
+        platform: PlatformName = PlatformName.LOCAL,
         *,
         seed: int | None = None,
         fault_ttl: timedelta = DEFAULT_TTL,
-        allowed_services: list[str] | None = None,
-        allowed_namespaces: list[str] | None = None,
-        allowed_nodes: list[str] | None = None,
+        allowed_services: NameList | None = None,
+        allowed_namespaces: NameList | None = None,
+        allowed_nodes: NameList | None = None,
         max_faults: int | None = None,
     ) -> None:
         """Arguments of the import.
@@ -97,7 +98,8 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         | ``platform`` | Where graphs run: ``local`` |
         | ``seed`` | Makes random choices repeatable; default: a new one, which is logged when it is used |
         | ``fault_ttl`` | Time after which a fault comes off by itself, unless its keyword says otherwise |
-        | ``allowed_services``, ``allowed_namespaces``, ``allowed_nodes`` | What faults may touch; default: all |
+        | ``allowed_services``, ``allowed_nodes`` | What faults may touch, with commas between; default: all |
+        | ``allowed_namespaces`` | The same; platform ``local`` has no namespaces |
         | ``max_faults`` | How many faults may be active at once; default: any number |
 
         A fault beyond these limits is refused, and the message says why.
@@ -124,28 +126,28 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     def start_test(self, data: running.TestCase, outcome: result.TestCase) -> None:
         """A new test: it sees only what happens from now on."""
-        self.context.begin_test(outcome.name)
+        self.context.begin_test(outcome.full_name)
         self._test_began_s = monotonic()
 
     def end_test(self, data: running.TestCase, outcome: result.TestCase) -> None:
-        """Take all faults off, whatever the test did; then tell its story in the log."""
-        problems = self._recover()
+        """Take the test's faults off, whatever it did; then tell its story in the log."""
+        problems = self._recover(outcome.full_name)
         if problems:
             outcome.status = "FAIL"
             outcome.message = "\n\n".join(filter(None, [outcome.message, *problems]))
-        story = tell_test(self.context, outcome.name, self._test_began_s)
+        story = tell_test(self.context, outcome.full_name, self._test_began_s)
         if story:
             logger.info(story, html=True)
         self.context.end_test()
 
     def end_suite(self, data: running.TestSuite, outcome: result.TestSuite) -> None:
-        """Take faults off that a suite's setup or teardown injected."""
-        for problem in self._recover():
+        """Take off what a suite's setup or teardown injected. Robot has no way to fail a suite here: it is an error."""
+        for problem in self._recover(None):
             logger.error(problem)
 
     def close(self) -> None:
         """The library goes out of scope: end everything."""
         self.context.close()
 
-    def _recover(self) -> list[str]:
-        return self.context.injector.recover_all() if self.context.faults else []
+    def _recover(self, scope: str | None) -> list[str]:
+        return self.context.injector.recover_all(scope) if self.context.faults else []

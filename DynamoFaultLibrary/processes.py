@@ -131,6 +131,14 @@ def read_variable(pid: int, name: str) -> str | None:
     return next((entry[len(prefix) :].decode(errors="replace") for entry in entries if entry.startswith(prefix)), None)
 
 
+def has_environment(pid: int) -> bool:
+    """Whether a process shows an environment; some programs clear or overwrite theirs."""
+    try:
+        return bool(Path(f"/proc/{pid}/environ").read_bytes().strip(b"\0"))
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return False
+
+
 def all_pids() -> Iterator[int]:
     """Pids of all processes that this one may see."""
     return (int(name) for name in os.listdir("/proc") if name.isdigit())
@@ -142,6 +150,12 @@ def group_members(group: int) -> list[ProcessId]:
     return [
         ProcessId(stat.pid, stat.started) for stat in stats if stat and stat.group == group and stat.state not in DEAD
     ]
+
+
+def marked_processes(variable: str, value: str) -> list[ProcessId]:
+    """Living processes that were started with an environment variable of this value."""
+    marked = (ProcessId.of(pid) for pid in all_pids() if read_variable(pid, variable) == value)
+    return [process for process in marked if process is not None and process.is_running]
 
 
 def signal_number(name: str) -> int:

@@ -59,6 +59,8 @@ class ActiveFault:
     entry: Entry
     injected_s: float
     active_s: float
+    scope: str = ""
+    """Full name of the test that it belongs to; empty: to its suite."""
     recovered_s: float | None = None
 
     def __str__(self) -> str:
@@ -81,18 +83,17 @@ class Injector:
         self._learn_what_came_off()
         return [fault for fault in reversed(self.faults) if fault.entry.state.is_open]
 
-    def inject(self, fault: Fault, ttl: timedelta = DEFAULT_TTL) -> ActiveFault:
+    def inject(self, fault: Fault, ttl: timedelta = DEFAULT_TTL, scope: str = "") -> ActiveFault:
         """Lead `fault` from intent to active. When it cannot be proven, it is undone before the error is raised.
 
         Raises:
             LedgerError: the intent is not on disk, so nothing was injected.
             EvidenceMissing: nothing proves that the fault took effect.
         """
-        if ttl <= timedelta(0):
-            raise FaultError(f"the time to live of a fault must be above 0, not {ttl}")
+        _check_ttl(ttl)
         self.radius.check(fault.kind, fault.target, [active.entry.id for active in self.active])
         entry = self.ledger.intend(fault.kind, fault.target, fault.recipe, expires_at=utc_now() + ttl)
-        active = ActiveFault(fault, entry, injected_s=monotonic(), active_s=0.0)
+        active = ActiveFault(fault, entry, injected_s=monotonic(), active_s=0.0, scope=scope)
         self.guard.guard(entry)
         self.faults.append(active)
         try:
@@ -114,8 +115,9 @@ class Injector:
         """Let a fault stay for `ttl` from now.
 
         Raises:
-            FaultError: it is not in effect any more.
+            FaultError: it is not in effect any more, or `ttl` is not above 0.
         """
+        _check_ttl(ttl)
         if active not in self.active:
             raise FaultError(f"{active} has come off already: {active.entry.detail}")
         self.ledger.renew(active.entry, utc_now() + ttl)
@@ -132,10 +134,12 @@ class Injector:
         detail = active.fault.recover()
         self._close(active, detail)
 
-    def recover_all(self) -> list[str]:
-        """Undo all active faults, the last one first, and go on after failures. Returns what went wrong."""
+    def recover_all(self, scope: str | None = None) -> list[str]:
+        """Undo all active faults (of a scope), the last one first, and go on after failures; return what went wrong."""
         problems = []
         for active in self.active:
+            if scope is not None and active.scope != scope:
+                continue
             try:
                 self.recover(active)
             except Exception as error:
@@ -175,3 +179,8 @@ class Injector:
             self.recover(active)
         except Exception as problem:
             raise RecoveryError(f"{error}; and it could not be undone: {problem}") from error
+
+
+def _check_ttl(ttl: timedelta) -> None:
+    if ttl <= timedelta(0):
+        raise FaultError(f"the time to live of a fault must be above 0, not {ttl}")

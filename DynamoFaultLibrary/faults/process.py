@@ -1,7 +1,9 @@
 """Process faults: killed, shut down, stalled."""
 
 import signal
+import socket
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -33,14 +35,18 @@ class ProcessFault(Fault):
     signal: int
     _commands: dict[ProcessId, str] = field(init=False)
     _sent_s: float = field(init=False, default=0.0)
+    _hit: list[ProcessId] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
+        if not self.processes:
+            raise FaultError(f"{self.replica.name} has no process to hit; see its log {self.replica.log}")
         self._commands = {process: read_command(process.pid) for process in self.processes}
 
     @property
     def target(self) -> dict[str, Any]:
         return {
             "deployment": self.deployment.name,
+            "node": socket.gethostname(),
             "service": self.replica.service,
             "replica": self.replica.name,
             "signal": self.signal_name,
@@ -54,11 +60,18 @@ class ProcessFault(Fault):
 
     def inject(self) -> None:
         self._sent_s = monotonic()
-        self.platform.send(self.replica, self.processes, self.signal)
+        self._hit = self.platform.send(self.replica, self.processes, self.signal)
 
     @abstractmethod
     def prove(self) -> list[str]:
         """See `Fault.prove`."""
+
+    def _check_hit(self, wanted: Sequence[ProcessId]) -> None:
+        missed = [self._name(process) for process in wanted if process not in self._hit]
+        if missed:
+            raise EvidenceMissing(
+                f"{self.signal_name} did not reach {', '.join(missed)} of {self.replica.name}: gone before it was sent"
+            )
 
     def _name(self, process: ProcessId) -> str:
         return f"pid {process.pid} ({_short(self._commands[process])})"
@@ -74,9 +87,10 @@ class EndProcesses(ProcessFault):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        return {"action": "respawn", "name": self.replica.key}
+        return {"action": "respawn", "name": self.replica.key, "victim": self.replica.process.to_json()}
 
     def prove(self) -> list[str]:
+        self._check_hit(self._must_be_hit)
         if not wait_until(lambda: not any(process.is_running for process in self.processes), self.timeout, 0.001):
             left = [self._name(process) for process in self.processes if process.is_running]
             raise EvidenceMissing(
@@ -94,13 +108,19 @@ class EndProcesses(ProcessFault):
             evidence.append(self.compensation)
         return evidence
 
+    @property
+    def _must_be_hit(self) -> Sequence[ProcessId]:
+        return self.processes
+
     def _death_of_leader(self) -> str:
         ended = self.platform.wait_exit(self.replica, self.timeout)
         if ended is None:
             raise EvidenceMissing(f"{self.replica.name} is not reported as ended after {self.signal_name}")
         if self.signal == signal.SIGKILL and ended.signal != signal.SIGKILL:
             raise EvidenceMissing(f"{self.replica.name} ended otherwise than by SIGKILL: {ended.how}")
-        after = seconds_text(max(0.0, ended.at - self._sent_s))
+        if ended.at < self._sent_s:
+            raise EvidenceMissing(f"{self.replica.name} had ended before {self.signal_name} was sent: {ended.how}")
+        after = seconds_text(ended.at - self._sent_s)
         return f"{self._name(self.replica.process)}: {ended.how}, {after} after {self.signal_name}"
 
     def recover(self) -> str:
@@ -114,15 +134,26 @@ class KillReplica(EndProcesses):
     """A whole replica dies: SIGKILL to each process of its group, or SIGTERM to its leader for a graceful end."""
 
     kind: ClassVar[str] = "Kill Worker"
+    _size: int = field(init=False, default=0)
+
+    @property
+    def _must_be_hit(self) -> Sequence[ProcessId]:
+        return [self.replica.process]  # the others may come and go
+
+    def inject(self) -> None:
+        self._size = len(self.platform.processes(self.replica))
+        super().inject()
+        if self.signal == signal.SIGKILL:  # whoever was forked while the group was being killed
+            self.platform.send(self.replica, self.platform.processes(self.replica), self.signal)
 
     def prove(self) -> list[str]:
         evidence = super().prove()
-        if not self.respawn:
-            left = self.platform.processes(self.replica)
-            if left:
-                raise EvidenceMissing(f"{len(left)} processes of {self.replica.name} are left: {left}")
-            evidence.append(f"nobody is left in its process group (it had {len(self._commands)})")
-        return evidence
+        if self.respawn:
+            return evidence
+        if not wait_until(lambda: not self.platform.processes(self.replica), self.timeout, 0.005):
+            left = [f"pid {p.pid} ({_short(p.command)})" for p in self.platform.processes(self.replica)]
+            raise EvidenceMissing(f"{self.replica.name} has processes left after {self.signal_name}: {', '.join(left)}")
+        return [*evidence, f"nobody is left of its {self._size} processes"]
 
 
 @dataclass
@@ -131,6 +162,8 @@ class StallProcesses(ProcessFault):
 
     kind: ClassVar[str] = "Stall Process"
     signal: int = signal.SIGSTOP
+    whole: bool = False
+    """Whether `processes` are all of the replica: then there may be no others when it is stopped."""
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -140,6 +173,9 @@ class StallProcesses(ProcessFault):
         if not wait_until(lambda: all(process.state == STOPPED for process in self.processes), STALL_TIMEOUT, 0.001):
             states = [f"{self._name(process)} is in state {process.state}" for process in self.processes]
             raise EvidenceMissing(f"not all processes of {self.replica.name} are stopped (T): {', '.join(states)}")
+        others = set(self.platform.processes(self.replica)) - set(self.processes) if self.whole else set()
+        if others:
+            raise EvidenceMissing(f"{self.replica.name} has started {[p.pid for p in others]} while it was stopped")
         after = seconds_text(monotonic() - self._sent_s)
         return [f"{self._name(process)} is in state T, {after} after SIGSTOP" for process in self.processes]
 

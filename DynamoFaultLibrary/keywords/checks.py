@@ -250,13 +250,16 @@ class CheckKeywords(Component):
 
     @keyword(tags=["Check", "Load"])
     def load_should_have_zero_errors(self, load: str = DEFAULT) -> None:
-        """Fails when a request of the load failed, and shows the first ones."""
+        """Fails when a request of the load failed, and shows the first ones. The load must have ended."""
         self.load_should_have_at_most_errors(0, load)
 
     @keyword(tags=["Check", "Load"])
     def load_should_have_at_most_errors(self, max_errors: int, load: str = DEFAULT) -> None:
-        """Fails when more than ``max_errors`` requests of the load failed, and shows the first ones."""
-        failed = statistics.errors(self._records(load))
+        """Fails when more than ``max_errors`` requests of the load failed, and shows the first ones.
+
+        The load must have ended: what still hangs could fail yet.
+        """
+        failed = statistics.errors(self._final_records(load))
         if len(failed) > max_errors:
             first = "; ".join(f"{record.id}: {record.summary()}" for record in failed[:3])
             raise AssertionError(
@@ -306,10 +309,8 @@ class CheckKeywords(Component):
 
         def search() -> str | None:
             for log in self.context.platform.logs(self.context.deployment, service):
-                text = new_text(self.context, log)
-                if whole:
-                    text = log.read_text(encoding="utf-8", errors="replace")
-                for line in text.splitlines():
+                start = 0 if whole else self.context.log_starts.get(log, 0)
+                for line in new_text(log, start).splitlines():
                     if regex.search(line):
                         return line
             return None
@@ -321,6 +322,11 @@ class CheckKeywords(Component):
 
     def _records(self, load: str) -> list[Record]:
         return self.context.load(load).records()
+
+    def _final_records(self, load: str) -> list[Record]:
+        if self.context.load(load).was_stopped is None:
+            raise LoadError(f"load '{load}' still runs; call 'Wait For Load Completion' or 'Stop Load' first")
+        return self._records(load)
 
     @staticmethod
     def _ended(request: Request) -> Record:

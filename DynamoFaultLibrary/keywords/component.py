@@ -1,6 +1,6 @@
 """Base of the keyword components."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from html import escape
 from pathlib import Path
@@ -72,7 +72,18 @@ class Count:
             return str(value)
 
 
+class NameList(list[str]):
+    """Several names: ``a, b``, or a list."""
+
+    @staticmethod
+    def convert(value: str | Sequence[str]) -> "NameList":
+        """Split a text at its commas; a list stays as it is."""
+        names = value.split(",") if isinstance(value, str) else value
+        return NameList(name.strip() for name in names)
+
+
 CONVERTERS: dict[type, Callable[[Any], Any] | Callable[[Any, Any], Any]] = {
     Duration: Duration.convert,
     Count: Count.convert,
+    NameList: NameList.convert,
 }

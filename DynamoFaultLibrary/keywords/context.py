@@ -7,11 +7,12 @@ import secrets
 import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 
 import psutil
 
-from DynamoFaultLibrary.errors import DeploymentError, FaultError, LoadError, Unsupported
+from DynamoFaultLibrary.errors import DeploymentError, FaultError, LoadError
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import ActiveFault, Injector
 from DynamoFaultLibrary.keywords import robot_context
@@ -25,11 +26,17 @@ from DynamoFaultLibrary.reports.timeline import EventKind, Timeline
 from DynamoFaultLibrary.runner import pabot_above
 
 
+class PlatformName(StrEnum):
+    """Where graphs run."""
+
+    LOCAL = "local"
+
+
 @dataclass
 class Options:
     """Arguments of the library's import."""
 
-    platform: str
+    platform: PlatformName
     seed: int
     fault_ttl: timedelta
     radius: BlastRadius
@@ -73,8 +80,6 @@ class Context:
     def platform(self) -> LocalPlatform:
         """The platform that the library was imported with."""
         if self._platform is None:
-            if self.options.platform != "local":
-                raise Unsupported(f"platform '{self.options.platform}' is not there yet; 'local' is")
             self._platform = LocalPlatform(self.ledger)
         return self._platform
 
@@ -128,14 +133,14 @@ class Context:
 
     @property
     def last_fault(self) -> ActiveFault:
-        """The fault that was injected last.
+        """The fault that was injected last, in this test or by its suite.
 
         Raises:
             FaultError: there is none.
         """
-        proven = [fault for fault in self.faults if fault.active_s]
+        proven = [fault for fault in self.faults if fault.active_s and fault.scope in ("", self.test)]
         if not proven:
-            raise FaultError("no fault has been injected yet")
+            raise FaultError("no fault has been injected in this test or by its suite")
         return proven[-1]
 
     def results_directory(self) -> Path:
@@ -147,6 +152,11 @@ class Context:
             self.timeline.write_to(path / "timeline.jsonl")
         return self._directories[suite]
 
+    @property
+    def test(self) -> str:
+        """Full name of the running test; empty in a suite's setup or teardown."""
+        return self.timeline.test
+
     def begin_test(self, test: str) -> None:
         """A new test sees only what happens from now on."""
         self.timeline.test = test
@@ -154,7 +164,11 @@ class Context:
         self.log_starts = {log: log.stat().st_size for log in self.log_starts if log.exists()}
 
     def end_test(self) -> None:
-        """What happens until the next test belongs to none."""
+        """What happens until the next test belongs to none; loads that the test started go with it."""
+        for name, load in list(self.loads.items()):
+            if load.scope == self.test:
+                load.give_up()
+                del self.loads[name]
         self.timeline.test = ""
         self.requests.clear()
 
@@ -169,7 +183,7 @@ class Context:
         """End all that was started."""
         self.close_sender()
         for load in self.loads.values():
-            load.sender.close()
+            load.give_up()
         if self._platform is not None:
             self._platform.close()
             self._platform = None

@@ -113,13 +113,18 @@ class DeploymentKeywords(Component):
     def delete_graph(self) -> None:
         """Deletes the last deployed graph: its processes are killed, its ports and directories freed, all verified.
 
-        Faults on it are closed, since their target is gone. Requests and loads in flight end with connection errors.
+        Faults on it are closed, since their target is gone. Loads on it are stopped, what they have in flight is
+        recorded as cancelled; a single request in flight ends with a connection error.
         Does nothing when no graph is deployed.
         """
         if not self.context.deployments:
             self.info("no graph is deployed")
             return
         deployment = self.context.deployments[-1]
+        for load in self.context.loads.values():
+            if load.plan.url == deployment.url:
+                load.give_up()
+        self.context.mark = None
         self.context.platform.delete(deployment)
         self.context.injector.forget(
             lambda fault: fault.entry.target.get("deployment") == deployment.name, "its deployment was deleted"

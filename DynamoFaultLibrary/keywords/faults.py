@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from robot.api.deco import keyword
 
-from DynamoFaultLibrary.errors import FaultError, RecoveryError
+from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, RecoveryError
 from DynamoFaultLibrary.faults.injector import ActiveFault, Fault
 from DynamoFaultLibrary.faults.process import (
     EndProcesses,
@@ -73,7 +73,7 @@ class FaultKeywords(Component):
             timeout=timeout,
             respawn=respawn,
         )
-        return self._inject(fault, ttl)
+        return self._inject(fault, ttl, serving)
 
     @keyword(tags=["Fault"])
     def terminate_process(
@@ -107,7 +107,7 @@ class FaultKeywords(Component):
         fault = EndProcesses(
             platform, self.context.deployment, chosen, processes, number, timeout=timeout, respawn=respawn
         )
-        return self._inject(fault, ttl)
+        return self._inject(fault, ttl, serving)
 
     @keyword(tags=["Fault"])
     def stall_process(
@@ -132,7 +132,8 @@ class FaultKeywords(Component):
         chosen = self._choose(service, replica, serving)
         platform = self._process_platform()
         processes = matching_processes(platform, chosen, process_name)
-        return self._inject(StallProcesses(platform, self.context.deployment, chosen, processes), duration)
+        fault = StallProcesses(platform, self.context.deployment, chosen, processes, whole=process_name is None)
+        return self._inject(fault, duration, serving)
 
     @keyword(tags=["Recovery"])
     def resume_process(self, service: str) -> None:
@@ -202,8 +203,12 @@ class FaultKeywords(Component):
     def _process_platform(self) -> ProcessPlatform:
         return require(self.context.platform, ProcessPlatform)  # type: ignore[type-abstract]  # a protocol is meant
 
-    def _inject(self, fault: Fault, ttl: timedelta | None) -> str:
-        active = self.context.injector.inject(fault, ttl or self.context.options.fault_ttl)
+    def _inject(self, fault: Fault, ttl: timedelta | None, serving: Request | None) -> str:
+        life = self.context.options.fault_ttl if ttl is None else ttl
+        active = self.context.injector.inject(fault, life, self.context.test)
+        if serving is not None and serving.has_ended_before(active.injected_s):
+            self.context.injector.recover(active)
+            raise EvidenceMissing(f"{serving} had ended before {fault.kind} hit its worker, so it met no fault")
         replica = active.entry.target["replica"]
         self.note(EventKind.FAULT, f"{fault.kind}: {active.entry.target['signal']} to {replica}", active.injected_s)
         for line in active.entry.evidence:

@@ -84,13 +84,12 @@ class LoadKeywords(Component):
             directory = deployment.results / "load" / f"{name}-{number}"
             number += 1
         sender = SenderProcess(directory)
-        self.context.loads[name] = Load(plan, sender)
+        self.context.loads[name] = Load(plan, sender, self.context.test)
         sender.command("load", plan=plan.to_json())
         try:
             self._wait_for_first(sender, name, start_timeout)
         except BaseException:
-            sender.close()
-            self.context.loads[name].was_stopped = True
+            self.context.loads[name].give_up()
             raise
         self.note(EventKind.LOAD, f"load '{name}' runs: {plan.describe()}")
 
@@ -109,7 +108,7 @@ class LoadKeywords(Component):
         Without ``timeout`` it may take its duration plus 300 s, or 2 s a request plus 60 s but 300 s at least.
         """
         load = self.context.load(name)
-        self._finish(load, timeout or _generous(load.plan))
+        self._finish(load, _generous(load.plan) if timeout is None else timeout)
 
     @staticmethod
     def _wait_for_first(sender: SenderProcess, name: str, timeout: timedelta) -> None:

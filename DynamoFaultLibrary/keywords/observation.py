@@ -22,8 +22,8 @@ def begin_observation(context: Context) -> None:
         )
 
 
-def new_text(context: Context, log: Path) -> str:
-    """What was added to a log since the test began to look.
+def new_text(log: Path, start: int) -> str:
+    """What a log has from byte `start` on.
 
     Raises:
         DeploymentError: the log is missing or empty, so it proves nothing.
@@ -34,13 +34,7 @@ def new_text(context: Context, log: Path) -> str:
         raise DeploymentError(f"log '{log}' cannot be read: {error.strerror}") from error
     if not data:
         raise DeploymentError(f"log '{log}' is empty, so nothing can be told from it")
-    start = context.mark.log_sizes.get(log, 0) if context.mark else 0
     return data[start:].decode(errors="replace")
-
-
-def service_text(context: Context, service: str) -> str:
-    """`new_text` of all logs of a service."""
-    return "\n".join(new_text(context, log) for log in context.platform.logs(context.deployment, service))
 
 
 def counter(texts: dict[str, str], name: str, **labels: str) -> float:
@@ -57,7 +51,10 @@ def counter(texts: dict[str, str], name: str, **labels: str) -> float:
 def counter_growth(context: Context, name: str, **labels: str) -> int:
     """How much a counter of the frontend has grown since the test began to look."""
     frontend = context.deployment.graph.frontend.name
-    now = counter(context.platform.metrics(context.deployment, frontend), name, **labels)
+    texts = context.platform.metrics(context.deployment, frontend)
+    if not texts:
+        raise DeploymentError(f"'{frontend}' does not run, so there are no metrics to read '{name}' from")
+    now = counter(texts, name, **labels)
     before = counter(context.mark.metrics, name, **labels) if context.mark else 0.0
     return round(now - before)
 
@@ -91,6 +88,8 @@ _FAILED = re.compile(r"Cannot recreate stream")
 
 def read_migrations(context: Context) -> Migrations:
     """Read metric and log."""
-    text = service_text(context, context.deployment.graph.frontend.name)
+    logs = context.platform.logs(context.deployment, context.deployment.graph.frontend.name)
+    starts = context.mark.log_sizes if context.mark else {}
+    text = "\n".join(new_text(log, starts.get(log, 0)) for log in logs)
     attempted = counter_growth(context, "dynamo_frontend_model_migration_total", migration_type="ongoing_request")
     return Migrations(attempted, len(_RECREATED.findall(text)), len(_FAILED.findall(text)))

@@ -46,7 +46,7 @@ class RequestKeywords(Component):
             seed=seed,
             timeout=timeout,
         )
-        record: Record = self.wait_for_request(request, timeout)
+        record: Record = self.wait_for_request(request)
         return record
 
     @keyword(tags=["Request"])
@@ -70,7 +70,7 @@ class RequestKeywords(Component):
             seed=seed,
             timeout=timeout,
         )
-        record: Record = self.wait_for_request(request, timeout)
+        record: Record = self.wait_for_request(request)
         return record
 
     @keyword(tags=["Request"])
@@ -126,17 +126,19 @@ class RequestKeywords(Component):
 
     @keyword(tags=["Request", "Wait"])
     def wait_for_tokens(self, request: Request, tokens: int, timeout: timedelta = timedelta(seconds=60)) -> None:
-        """Waits until a streamed request has received so many tokens, or has ended before that.
+        """Waits until a streamed request has received so many tokens; fails when it ends before that.
 
         Example:
         | `Wait For Tokens` | ${request} | 100 | timeout=10 s |
         """
         request.wait_for_tokens(tokens, timeout)
-        self.info(f"{request} has received {tokens} tokens or ended")
+        self.info(f"{request} has received {tokens} tokens")
 
     @keyword(tags=["Request", "Wait"])
-    def wait_for_request(self, request: Request, timeout: timedelta = timedelta(seconds=240)) -> Record:
+    def wait_for_request(self, request: Request, timeout: timedelta = timedelta(minutes=30)) -> Record:
         """Waits for the end of a request and returns its record.
+
+        ``timeout`` limits this wait; the request has a limit of its own, see `Start Request`.
 
         Attributes of a record: ``outcome``, ``status``, ``error``, ``text``, ``finish_reason``, ``output_tokens``,
         ``latency_s``, ``ttft_s``, ``gaps_s``, ``longest_gap_s``.
@@ -149,7 +151,7 @@ class RequestKeywords(Component):
         return record
 
     @keyword(tags=["Request", "Check"])
-    def request_should_have_succeeded(self, request: Request, timeout: timedelta = timedelta(seconds=240)) -> None:
+    def request_should_have_succeeded(self, request: Request, timeout: timedelta = timedelta(minutes=30)) -> None:
         """Fails unless the request brought all tokens that were asked for.
 
         A status of 200 and a finish reason are not enough: fewer tokens make it ``truncated``. On the position engine
@@ -161,7 +163,7 @@ class RequestKeywords(Component):
 
     @keyword(tags=["Request", "Check"])
     def request_should_have_failed(
-        self, request: Request, *outcomes: Outcome, timeout: timedelta = timedelta(seconds=240)
+        self, request: Request, *outcomes: Outcome, timeout: timedelta = timedelta(minutes=30)
     ) -> None:
         """Fails unless the request failed, in one of the given error classes if there are any.
 

@@ -5,7 +5,7 @@
 | ``continue`` | ``processes``: pids and start times | SIGCONT to each that is the same still; none is stopped then |
 | ``end`` | ``leader``: pid and start time, ``mark`` | SIGKILL to its process group; nobody is left in it then |
 | ``remove`` | ``path`` | deletes a directory tree; it is gone then |
-| ``respawn`` | ``name`` | starts a replica again; only the supervisor of its deployment can |
+| ``respawn`` | ``name``, ``victim``: its leader then | starts a replica again; only its supervisor can |
 """
 
 import shutil
@@ -16,7 +16,7 @@ from typing import Any
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import RecoveryError
-from DynamoFaultLibrary.processes import STOPPED, ProcessId, group_members, read_variable
+from DynamoFaultLibrary.processes import STOPPED, ProcessId, group_members, has_environment, marked_processes
 
 DEPLOYMENT_VARIABLE = "DYNAMO_FAULT_DEPLOYMENT"
 """Set in each process that a deployment starts: how a group is known as ours after its leader has died."""
@@ -58,14 +58,14 @@ def _end(recipe: Recipe) -> str:
     known: set[ProcessId] = set()
 
     def ours() -> list[ProcessId]:
+        """The group, and whoever left it but carries its mark."""
         found = ProcessId.of(leader.pid)
-        if found is not None and found != leader:
-            return []  # the pid has been given to a stranger, so the whole group was gone before
         members = group_members(leader.pid)
-        if found is None:  # after the leader's death a member proves by its environment that the group is still ours
-            return [m for m in members if m in known or read_variable(m.pid, DEPLOYMENT_VARIABLE) == mark]
-        known.update(members)
-        return members
+        if found == leader:
+            known.update(members)
+        elif found is None:  # the leader is dead, but its pid is not given to others while its group has members
+            known.update(member for member in members if not has_environment(member.pid))
+        return list({*(known & set(members)), *(marked_processes(DEPLOYMENT_VARIABLE, mark) if mark else [])})
 
     before = ours()
     for member in before:
@@ -79,6 +79,9 @@ def _end(recipe: Recipe) -> str:
 
     if not wait_until(gone, TIMEOUT):
         raise RecoveryError(f"process group {leader.pid} still has members {[member.pid for member in ours()]}")
+    if ProcessId.of(leader.pid) is None and (unknown := group_members(leader.pid)):
+        pids = [member.pid for member in unknown]
+        raise RecoveryError(f"processes {pids} are in the dead leader's group {leader.pid}, but do not carry its mark")
     return f"{len(before)} processes ended"
 
 

@@ -8,12 +8,12 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from DynamoFaultLibrary.clock import monotonic, utc_text
+from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.records import Record, RequestSpec, read_records
@@ -91,6 +91,11 @@ class SenderProcess:
                 # Short waits: Robot's timeouts interrupt this thread only between them.
                 self._changed.wait(min(left, 0.2))
 
+    def find(self, matches: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
+        """The first event that `matches` among those that have come."""
+        with self._changed:
+            return next((event for event in self._events if matches(event)), None)
+
     def close(self, timeout: float = 5.0) -> None:
         """Cancel what is in flight, let it be recorded, and end the process."""
         if self._process.stdin is not None and not self._process.stdin.closed:
@@ -144,6 +149,11 @@ class Request:
             self.record = Record.from_json(event["record"])
         return self.record
 
+    def has_ended_before(self, moment_s: float) -> bool:
+        """Whether its end is known and was before `moment_s` on the monotonic clock."""
+        event = self.sender.find(lambda e: e["event"] == "done" and e["record"]["id"] == self.id)
+        return event is not None and event["record"]["ended_monotonic_s"] < moment_s
+
     def wait_for_tokens(self, tokens: int, timeout: timedelta) -> None:
         """Wait until it has streamed so many tokens.
 
@@ -151,11 +161,13 @@ class Request:
             LoadError: it has not in time, or it ended before.
         """
         self.sender.command("watch", id=self.id, tokens=tokens)
-        self.sender.wait_for(
+        event = self.sender.wait_for(
             lambda e: e["event"] == "tokens" and e["id"] == self.id and e["tokens"] == tokens,
             timeout,
             f"{tokens} tokens of {self}",
         )
+        if not event["reached"]:
+            raise LoadError(f"{self} has ended before it had {tokens} tokens; see {self.sender.records}")
 
 
 @dataclass
@@ -164,7 +176,8 @@ class Load:
 
     plan: LoadPlan
     sender: SenderProcess
-    started_at: str = field(default_factory=utc_text)
+    scope: str = ""
+    """Full name of the test that it belongs to; empty: to its suite."""
     was_stopped: bool | None = None
     """Whether it was stopped before its end; None while it runs."""
 
@@ -184,6 +197,12 @@ class Load:
             )
             self.was_stopped = bool(event["was_stopped"])
             self.sender.close()
+
+    def give_up(self) -> None:
+        """Cancel what is in flight and end its process, if it runs."""
+        if self.was_stopped is None:
+            self.sender.close()
+            self.was_stopped = True
 
     def records(self) -> list[Record]:
         """Its records so far.

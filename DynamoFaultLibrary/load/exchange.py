@@ -125,6 +125,9 @@ def _judge(spec: RequestSpec, record: Record) -> None:
     if record.output_tokens < spec.max_tokens:
         record.outcome = Outcome.TRUNCATED
         record.error = f"{record.output_tokens} of {spec.max_tokens} tokens"
+    elif record.output_tokens > spec.max_tokens:
+        record.outcome = Outcome.MALFORMED
+        record.error = f"{record.output_tokens} tokens, {spec.max_tokens} were asked for"
     if spec.check_sequence:
         # Counted from the prompt, not from `usage`: after a migration Dynamo adds the carried tokens to prompt_tokens.
         found = first_break(record.text, len(spec.prompt.split()))

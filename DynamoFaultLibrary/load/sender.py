@@ -1,12 +1,12 @@
 """The sending process: reads commands on standard input, writes events on standard output, both as JSON lines.
 
 Commands: ``{"do": "request", "spec": …}``, ``{"do": "watch", "id": …, "tokens": n}``, ``{"do": "load", "plan": …}``,
-``{"do": "stop"}`` (no new requests; those in flight end by themselves), ``{"do": "cancel", "id": …}``. End of file
+``{"do": "stop"}`` (no new requests; those in flight end by themselves). End of file
 means that whoever started us is gone: everything in flight is cancelled and recorded.
 
-Events: ``response`` (a request's first chunk), ``tokens`` (a watched number was reached, or the request ended first),
-``done`` (with the record); ``first`` (a load's first good response), ``finished`` (its end). Records go to the file
-named on the command line, as they end.
+Events: ``tokens`` (a watched number was reached, or with ``reached`` false the request ended first), ``done`` (with the
+record); ``first`` (a load's first good response), ``finished`` (its end). Records go to the file named on the command
+line, as they end, before their events.
 """
 
 import asyncio
@@ -45,10 +45,11 @@ class Sender:
         self.stopping = asyncio.Event()
         self.load: asyncio.Task[None] | None = None
         self.has_answered = False
+        self.ended: dict[str, int] = {}
+        """Output tokens of single requests that have ended."""
 
     async def serve(self, commands: asyncio.StreamReader) -> None:
         """Obey commands until they end."""
-        _emit(event="ready")
         while line := await commands.readline():
             command = json.loads(line)
             getattr(self, f"do_{command.pop('do')}")(**command)
@@ -66,15 +67,12 @@ class Sender:
     def do_watch(self, id: str, tokens: int) -> None:  # noqa: A002  # the name on the wire
         """Tell when a request has streamed so many tokens, or has ended before that."""
         flight = self.flights.get(id)
-        if flight is None or flight.record.output_tokens >= tokens:
-            _emit(event="tokens", id=id, tokens=tokens)
+        if flight is None:
+            _emit(event="tokens", id=id, tokens=tokens, reached=self.ended.get(id, 0) >= tokens)
+        elif flight.record.output_tokens >= tokens:
+            _emit(event="tokens", id=id, tokens=tokens, reached=True)
         else:
             flight.watched.append(tokens)
-
-    def do_cancel(self, id: str) -> None:  # noqa: A002  # the name on the wire
-        """Close a request's connection."""
-        if id in self.flights:
-            self.flights[id].task.cancel()
 
     def do_load(self, plan: dict[str, Any]) -> None:
         """Start the load."""
@@ -108,25 +106,24 @@ class Sender:
         finally:
             flight = self.flights.pop(spec.id)
             data = record.to_json()
-            if single:
-                for tokens in flight.watched:
-                    _emit(event="tokens", id=spec.id, tokens=tokens)
-                _emit(event="done", record=data)
-            else:
+            if not single:
                 data["text"] = ""
-                if not self.has_answered and record.is_ok:
-                    self.has_answered = True
-                    _emit(event="first")
             self.records.write(json.dumps(data) + "\n")
             self.records.flush()
+            if single:
+                self.ended[spec.id] = record.output_tokens
+                for tokens in flight.watched:
+                    _emit(event="tokens", id=spec.id, tokens=tokens, reached=False)
+                _emit(event="done", record=data)
+            elif not self.has_answered and record.is_ok:
+                self.has_answered = True
+                _emit(event="first")
 
     def _on_chunk(self, record: Record) -> None:
-        if record.ttft_s is not None and not record.gaps_s:
-            _emit(event="response", id=record.id, response_id=record.response_id)
         watched = self.flights[record.id].watched
         for tokens in [tokens for tokens in watched if tokens <= record.output_tokens]:
             watched.remove(tokens)
-            _emit(event="tokens", id=record.id, tokens=tokens)
+            _emit(event="tokens", id=record.id, tokens=tokens, reached=True)
 
     async def _run_load(self, plan: LoadPlan) -> None:
         numbers = itertools.count() if plan.total is None else iter(range(plan.total))
@@ -140,7 +137,7 @@ class Sender:
             if number is None:
                 return None
             spec = RequestSpec(
-                id=f"{plan.name}-{number}",
+                id=f"load-{plan.name}-{number}",
                 url=plan.url,
                 endpoint=plan.endpoint,
                 model=plan.model,

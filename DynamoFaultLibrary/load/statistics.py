@@ -58,6 +58,8 @@ def recovery_time(
 
     Responses count by when they ended. `fault_active_s` is on the monotonic clock, as the records are.
     """
+    if consecutive < 1:
+        raise LoadError(f"recovery needs 1 good response or more in a row, not {consecutive}")
     after = sorted((r for r in records if r.ended_monotonic_s >= fault_active_s), key=lambda r: r.ended_monotonic_s)
     row: list[Record] = []
     for record in after:

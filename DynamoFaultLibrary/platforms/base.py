@@ -131,8 +131,8 @@ class Signalling(Protocol):
         """Living processes of a replica, its leader first."""
         ...
 
-    def send(self, replica: Replica, processes: Sequence[ProcessId], number: int) -> None:
-        """Send a signal to processes of a replica."""
+    def send(self, replica: Replica, processes: Sequence[ProcessId], number: int) -> list[ProcessId]:
+        """Send a signal to processes of a replica; returns those that were there to get it."""
         ...
 
     def wait_exit(self, replica: Replica, timeout: timedelta) -> ReplicaExit | None:
@@ -145,7 +145,7 @@ class Replacing(Protocol):
     """Start replicas again."""
 
     def respawn(self, deployment: Deployment, replica: Replica) -> Replica:
-        """Start an ended replica again, as the cluster would."""
+        """End what is left of this replica and start it again, unless that was done already."""
         ...
 
     def wait_ready(self, deployment: Deployment, timeout: timedelta) -> None:

@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from DynamoFaultLibrary.clock import monotonic, utc_text
+from DynamoFaultLibrary.clock import monotonic, utc_now, utc_text
 
 
 class EventKind(StrEnum):
@@ -46,7 +47,9 @@ class Timeline:
     def add(self, kind: EventKind, text: str, monotonic_s: float | None = None) -> Event:
         """Note an event, at `monotonic_s` if it was before now."""
         now = monotonic()
-        event = Event(utc_text(), now if monotonic_s is None else monotonic_s, kind, text, self.test)
+        moment = now if monotonic_s is None else monotonic_s
+        at = utc_text(utc_now() - timedelta(seconds=now - moment))
+        event = Event(at, moment, kind, text, self.test)
         self.events.append(event)
         if self._path is not None:
             with self._path.open("a", encoding="utf-8") as file:

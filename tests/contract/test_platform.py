@@ -131,9 +131,19 @@ def test_waiting_for_the_end_of_a_living_replica_gives_up(platform: LocalPlatfor
     assert platform.wait_exit(replica, timedelta(milliseconds=50)) is None
 
 
-def test_respawning_a_living_replica_leaves_it_alone(platform: LocalPlatform, deployment: Deployment) -> None:
+def test_respawning_twice_starts_one_new_process(platform: LocalPlatform, deployment: Deployment) -> None:
     replica = platform.replicas(deployment, WORKER)[0]
-    assert platform.respawn(deployment, replica).process == replica.process
+    again = platform.respawn(deployment, replica)
+    assert again.process != replica.process
+    assert not replica.process.is_running
+    assert platform.respawn(deployment, replica).process == again.process
+
+
+def test_a_signal_tells_whom_it_reached(platform: LocalPlatform, deployment: Deployment) -> None:
+    replica = platform.replicas(deployment, WORKER)[0]
+    assert platform.send(replica, [replica.process], signal.SIGKILL) == [replica.process]
+    assert platform.wait_exit(replica, SECONDS) is not None
+    assert platform.send(replica, [replica.process], signal.SIGKILL) == []
 
 
 def test_a_guarded_stall_ends_at_its_expiry(platform: LocalPlatform, deployment: Deployment) -> None:

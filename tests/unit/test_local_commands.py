@@ -122,41 +122,45 @@ def test_a_service_variable_wins_over_that_of_the_graph() -> None:
     assert service_environment(graph, graph.frontend, lambda: 1) == {"SHARED": "graph"}
 
 
-def test_dynamo_variables_are_not_inherited_but_its_log_settings_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dynamo_variables_are_not_inherited_but_its_log_settings_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name in ("DYN_NAMESPACE", "DYN_HTTP_PORT", "ETCD_ENDPOINTS", "NATS_SERVER", "DYN_LOG", "DYN_LOGGING_JSONL"):
         monkeypatch.setenv(name, "inherited")
     monkeypatch.setenv("OTHER", "inherited")
-    environment = base_environment(Path("/work/agg-1"), "agg-1")
+    environment = base_environment(tmp_path)
     inherited = {name for name, value in environment.items() if value == "inherited"}
     assert inherited == {"DYN_LOG", "DYN_LOGGING_JSONL", "OTHER"}
 
 
-def test_the_environment_belongs_to_its_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_belongs_to_its_deployment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     monkeypatch.delenv("HF_HOME", raising=False)
-    environment = base_environment(Path("/work/agg-1"), "agg-1")
-    assert environment["HOME"] == "/work/agg-1/home"
+    environment = base_environment(tmp_path)
+    assert environment["HOME"] == str(tmp_path / "home")
     assert environment["HF_HOME"] == "/home/somebody/.cache/huggingface"
-    assert environment["DYNAMO_FAULT_DEPLOYMENT"] == "agg-1"
     assert environment["PATH"] == os.environ["PATH"]
 
 
-def test_all_that_listens_does_so_on_loopback() -> None:
-    environment = base_environment(Path("/work/agg-1"), "agg-1")
+def test_all_that_listens_does_so_on_loopback(tmp_path: Path) -> None:
+    environment = base_environment(tmp_path)
     hosts = {name: environment[name] for name in ("DYN_HTTP_HOST", "DYN_SYSTEM_HOST", "DYN_TCP_RPC_HOST")}
     assert set(hosts.values()) == {"127.0.0.1"}
 
 
-def test_a_given_hugging_face_cache_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_given_hugging_face_cache_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HOME", "/data/hf")
-    assert base_environment(Path("/work/agg-1"), "agg-1")["HF_HOME"] == "/data/hf"
+    assert base_environment(tmp_path)["HF_HOME"] == "/data/hf"
 
 
-def test_this_package_can_be_imported_from_a_source_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_python_finds_our_package_and_no_other_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PYTHONPATH", "/mine")
-    assert base_environment(Path("/w"), "d")["PYTHONPATH"] == f"{ROOT}{os.pathsep}/mine"
+    library = tmp_path / "library"
+    assert base_environment(tmp_path)["PYTHONPATH"] == f"{library}{os.pathsep}/mine"
+    assert [path.name for path in library.iterdir()] == ["DynamoFaultLibrary"]
+    assert (library / "DynamoFaultLibrary" / "engines" / "position.py").is_file()
     monkeypatch.delenv("PYTHONPATH")
-    assert base_environment(Path("/w"), "d")["PYTHONPATH"] == str(ROOT)
+    assert base_environment(tmp_path)["PYTHONPATH"] == str(library)
 
 
 def test_the_interpreter_is_the_wanted_one_else_that_of_the_variable_else_our_own(

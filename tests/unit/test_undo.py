@@ -99,12 +99,21 @@ def test_members_of_another_deployment_are_not_ended_after_their_leader_has_died
     left = ProcessId.of(int(leader.line()))
     assert left is not None
     leader.release()
-    assert undo(ending(leader.identity)) == "0 processes ended"
+    with pytest.raises(RecoveryError, match=rf"processes \[{left.pid}\] are in the dead leader's group {leader.pid}"):
+        undo(ending(leader.identity))
     assert left.is_running
 
 
+def test_a_process_that_has_left_its_group_is_known_by_its_mark(start: Callable[..., Any]) -> None:
+    leader = start("/bin/sh", "-c", "/usr/bin/setsid /bin/sleep 60 & echo $!; wait", env=OURS)
+    runaway = ProcessId.of(int(leader.line()))
+    assert runaway is not None
+    undo(ending(leader.identity))
+    assert not runaway.is_running
+
+
 def test_a_group_whose_leader_has_another_start_time_is_not_ended(start: Callable[..., Any]) -> None:
-    leader = start("/bin/sh", "-c", FAMILY, env=OURS)
+    leader = start("/bin/sh", "-c", FAMILY)
     child = ProcessId.of(int(leader.line()))
     assert child is not None
     stranger = ProcessId(leader.pid, leader.identity.started + 1)

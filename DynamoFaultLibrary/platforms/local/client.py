@@ -6,11 +6,11 @@ import os
 import socket
 import subprocess
 import sys
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from DynamoFaultLibrary.errors import DeploymentError
+from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, LedgerError, RecoveryError
 from DynamoFaultLibrary.ledger import Entry, Ledger
 from DynamoFaultLibrary.platforms.local.child import Exit, ProcessSpec
 from DynamoFaultLibrary.platforms.local.job import Job
@@ -18,7 +18,8 @@ from DynamoFaultLibrary.processes import ProcessId
 from DynamoFaultLibrary.runner import module_environment, pabot_above, pabot_helpers
 
 _MODULE = "DynamoFaultLibrary.platforms.local.supervisor"
-_REPLY_TIMEOUT = 10.0
+_REPLY_TIMEOUT = 30.0
+_ERRORS: dict[str, type[FaultLibraryError]] = {error.__name__: error for error in (RecoveryError, LedgerError)}
 
 
 class ProcessStatus:
@@ -38,7 +39,7 @@ class SupervisorClient:
     def __init__(self, ledger: Ledger) -> None:
         self._ids = itertools.count()
         self._connection, theirs = socket.socketpair()
-        self._lines = self._connection.makefile("rb")
+        self._received = b""
         self.log = ledger.path.with_suffix(f".{os.getpid()}.log")
         ledger.make_place()
         job = Job(theirs.fileno(), ledger.run, ledger.owner.process, *_runner_processes())
@@ -59,7 +60,7 @@ class SupervisorClient:
         try:
             self._connection.shutdown(socket.SHUT_WR)
             self._connection.settimeout(_REPLY_TIMEOUT)
-            while self._lines.read1(65536):
+            while self._connection.recv(65536):
                 pass
         except OSError:
             pass
@@ -69,9 +70,9 @@ class SupervisorClient:
         """Start a process group."""
         return ProcessStatus(self._call("start", spec=spec.to_json()))
 
-    def restart(self, name: str) -> ProcessStatus:
-        """Start a process group again with the same specification, unless it runs."""
-        return ProcessStatus(self._call("restart", name=name))
+    def restart(self, name: str, victim: ProcessId) -> ProcessStatus:
+        """End what is left of the group that `victim` led, and start it again; once is enough."""
+        return ProcessStatus(self._call("restart", name=name, victim=victim.to_json()))
 
     def status(self) -> dict[str, ProcessStatus]:
         """All process groups by name."""
@@ -107,23 +108,36 @@ class SupervisorClient:
         identity = next(self._ids)
         request = {"id": identity, "call": call, "arguments": arguments}
         try:
-            self._connection.settimeout(reply_timeout)
             self._launcher.wait(reply_timeout)  # at the first call only: the supervisor itself is not our child
+            self._connection.settimeout(reply_timeout)
             self._connection.sendall(json.dumps(request).encode() + b"\n")
-            while line := self._lines.readline():
-                reply = json.loads(line)
-                if reply["id"] == identity:
-                    break
-            else:
-                raise ConnectionResetError("end of file")
-        except OSError as error:
-            when = datetime.now().isoformat(timespec="seconds")
+            reply = self._reply_to(identity)
+        except TimeoutError as error:
             raise DeploymentError(
-                f"the supervisor did not answer '{call}' at {when}: {error}; what it started is gone, see {self.log}"
+                f"the supervisor has not answered '{call}' in {reply_timeout:g} s; see {self.log}"
+            ) from error
+        except OSError as error:
+            raise DeploymentError(
+                f"the supervisor is gone ({error}), and what it had started with it; see {self.log}"
             ) from error
         if "error" in reply:
-            raise DeploymentError(str(reply["error"]))
+            name, message = reply["error"]
+            raise _ERRORS.get(name, DeploymentError)(message)
         return reply["result"]
+
+    def _reply_to(self, identity: int) -> dict[str, Any]:
+        while True:
+            line, complete, rest = self._received.partition(b"\n")
+            if complete:
+                self._received = rest
+                reply: dict[str, Any] = json.loads(line)
+                if reply["id"] == identity:
+                    return reply  # others answer calls that were given up
+                continue
+            data = self._connection.recv(65536)
+            if not data:
+                raise ConnectionResetError("end of file")
+            self._received += data
 
 
 def _runner_processes() -> tuple[ProcessId | None, list[ProcessId]]:

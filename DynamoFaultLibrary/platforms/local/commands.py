@@ -13,7 +13,6 @@ from pathlib import Path
 from DynamoFaultLibrary.engines.model import TINY_MODEL
 from DynamoFaultLibrary.errors import DeploymentError, Unsupported
 from DynamoFaultLibrary.graph import Graph, Service
-from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.platforms.local.planes import LOOPBACK
 
 INTERPRETER_VARIABLE = "DYNAMO_PYTHON"
@@ -103,7 +102,7 @@ def _module(service: Service) -> str | None:
     return command[command.index("-m") + 1] if "-m" in command[:-1] else None
 
 
-def base_environment(work: Path, deployment: str) -> dict[str, str]:
+def base_environment(work: Path) -> dict[str, str]:
     """What all processes of a deployment share, whatever their service.
 
     HOME is a directory of the deployment's own, since Dynamo caches model cards below it; Hugging Face's cache stays.
@@ -116,7 +115,7 @@ def base_environment(work: Path, deployment: str) -> dict[str, str]:
     return {
         "HF_HOME": hugging_face,
         **inherited,
-        **_python_path(),
+        "PYTHONPATH": os.pathsep.join(filter(None, [_our_package_alone(work), os.environ.get("PYTHONPATH", "")])),
         "HOME": str(work / "home"),
         "PYTHONUNBUFFERED": "1",
         "DYN_SDK_DISABLE_ANSI_LOGGING": "1",
@@ -124,15 +123,18 @@ def base_environment(work: Path, deployment: str) -> dict[str, str]:
         "DYN_SYSTEM_HOST": LOOPBACK,
         "DYN_TCP_RPC_HOST": LOOPBACK,
         "DYN_TCP_RESPONSE_STREAM_HOST": "lo",
-        DEPLOYMENT_VARIABLE: deployment,
     }
 
 
-def _python_path() -> dict[str, str]:
-    root = Path(__file__).parents[3]
-    if root.name == "site-packages":
-        return {}
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))}
+def _our_package_alone(work: Path) -> str:
+    """A directory with nothing but this package in it: any Python can run our engines, without our other packages."""
+    directory = work / "library"
+    directory.mkdir(parents=True, exist_ok=True)
+    package = Path(__file__).parents[2]
+    link = directory / package.name
+    if not link.is_symlink():
+        link.symlink_to(package)
+    return str(directory)
 
 
 def service_environment(graph: Graph, service: Service, take_port: Callable[[], int]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from DynamoFaultLibrary.graph import Graph, Service
 from DynamoFaultLibrary.ledger import Entry, Ledger
 from DynamoFaultLibrary.ledger.recovery import problems, recover, recover_dead_runs
 from DynamoFaultLibrary.ledger.store import state_directory
+from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local import commands
@@ -23,7 +24,7 @@ from DynamoFaultLibrary.platforms.local.client import ProcessStatus, SupervisorC
 from DynamoFaultLibrary.platforms.local.planes import LOOPBACK, Part, Planes, plan_planes
 from DynamoFaultLibrary.platforms.local.ports import PortLeases
 from DynamoFaultLibrary.platforms.readiness import INTERVAL, TIMEOUT, Expectation, wait_until_ready
-from DynamoFaultLibrary.processes import ProcessId, group_members
+from DynamoFaultLibrary.processes import ProcessId, group_members, marked_processes
 
 _LOG_LINES = 15
 
@@ -45,6 +46,8 @@ class _Local:
     work: Path
     ports: list[int] = field(default_factory=list)
     parts: list[_Part] = field(default_factory=list)
+    gpus: int = 0
+    """GPUs that are given to replicas already."""
 
 
 class LocalPlatform:
@@ -100,7 +103,7 @@ class LocalPlatform:
             results.mkdir(parents=True, exist_ok=True)
             (results / "graph.yaml").write_text(graph.to_yaml(), encoding="utf-8")
             planes = plan_planes(settings, local.work, lambda: self._take_port(local))
-            shared = commands.base_environment(local.work, name) | planes.environment
+            shared = commands.base_environment(local.work) | planes.environment
             self._start_planes(deployment, local, planes, shared)
             runnable = graph.copy()
             if commands.uses_tiny_model(runnable):
@@ -167,16 +170,18 @@ class LocalPlatform:
     ) -> None:
         for index in range(service.replicas):
             own = commands.service_environment(deployment.graph, service, lambda: self._take_port(local))
-            system_port = str(self._take_port(local))
             environment = {**shared, **own, "POD_NAME": f"{deployment.name}-{service.name.lower()}-{index}"}
-            metrics_url = f"http://{LOOPBACK}:{system_port}/metrics"
+            if service.gpus:
+                first, local.gpus = local.gpus, local.gpus + service.gpus
+                environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(first, local.gpus)))
             if service.is_frontend:
                 url = f"http://{LOOPBACK}:{self._http_port(deployment, local)}"
                 environment["DYN_HTTP_PORT"] = url.rpartition(":")[2]
                 metrics_url = f"{url}/metrics"
                 deployment.url = deployment.url or url
             else:
-                environment["DYN_SYSTEM_PORT"] = system_port
+                environment["DYN_SYSTEM_PORT"] = str(self._take_port(local))
+                metrics_url = f"http://{LOOPBACK}:{environment['DYN_SYSTEM_PORT']}/metrics"
             argv = commands.command_line(service, interpreter, environment)
             self._start(deployment, local, service.name, index, argv, environment, metrics_url)
 
@@ -199,7 +204,8 @@ class LocalPlatform:
     ) -> None:
         replica = f"{service}-{index}"
         log = deployment.results / service / f"{replica}.log"
-        spec = ProcessSpec(f"{deployment.name}/{replica}", argv, environment, str(local.work), str(log))
+        key = f"{deployment.name}/{replica}"
+        spec = ProcessSpec(key, argv, {**environment, DEPLOYMENT_VARIABLE: key}, str(local.work), str(log))
         self.supervisor.start(spec)
         local.parts.append(_Part(service, index, spec.name, metrics_url))
 
@@ -256,14 +262,13 @@ class LocalPlatform:
     # Signalling
 
     def processes(self, replica: Replica) -> list[ProcessId]:
-        """The members of the replica's process group, its leader first."""
-        members = group_members(replica.process.pid)
+        """The replica's processes, its leader first: its group, and whoever left that but carries its mark."""
+        members = {*group_members(replica.process.pid), *marked_processes(DEPLOYMENT_VARIABLE, replica.key)}
         return sorted(members, key=lambda member: (member != replica.process, member.started, member.pid))
 
-    def send(self, replica: Replica, processes: Sequence[ProcessId], number: int) -> None:
-        """Send a signal to each of `processes`; those that are gone already are passed over."""
-        for process in processes:
-            process.send(number)
+    def send(self, replica: Replica, processes: Sequence[ProcessId], number: int) -> list[ProcessId]:
+        """Send a signal to each of `processes`; returns those that were there to get it."""
+        return [process for process in processes if process.send(number)]
 
     def wait_exit(self, replica: Replica, timeout: timedelta) -> ReplicaExit | None:
         """Wait until the supervisor has reaped the leader of the replica's group."""
@@ -277,8 +282,8 @@ class LocalPlatform:
     # Replacing
 
     def respawn(self, deployment: Deployment, replica: Replica) -> Replica:
-        """Start an ended replica again with the same command, environment and ports."""
-        status = self.supervisor.restart(replica.key)
+        """End what is left of the replica, and start it with the same command, environment and ports."""
+        status = self.supervisor.restart(replica.key, replica.process)
         part = next(part for part in self._local(deployment).parts if part.process == replica.key)
         return _replica(part, status)
 

@@ -130,14 +130,15 @@ class Supervisor:
                 self._wait_exit(identity, **arguments)  # replies when it has something to say
             else:
                 self._reply(identity, getattr(self, f"call_{request['call']}")(**arguments))
-        except (FaultLibraryError, OSError) as error:
-            self._reply(identity, error=str(error))
         except Exception as error:
-            logger.exception("call %s failed", request["call"])
-            self._reply(identity, error=f"{type(error).__name__}: {error}")
+            if not isinstance(error, FaultLibraryError | OSError):
+                logger.exception("call %s failed", request["call"])
+            self._reply(identity, error=error)
 
-    def _reply(self, identity: int, result: Any = None, error: str | None = None) -> None:
-        reply = {"id": identity, "result": result} if error is None else {"id": identity, "error": error}
+    def _reply(self, identity: int, result: Any = None, error: Exception | None = None) -> None:
+        reply: dict[str, Any] = {"id": identity, "result": result}
+        if error is not None:
+            reply["error"] = [type(error).__name__, str(error)]
         try:
             self.connection.sendall(json.dumps(reply).encode() + b"\n")
         except OSError:
@@ -166,10 +167,10 @@ class Supervisor:
         """Start a process group; it goes into the ledger so that anybody can end it."""
         return self._start(ProcessSpec(**spec), generation=0).to_json()
 
-    def call_restart(self, name: str) -> dict[str, Any]:
-        """Start the process group of that name again, unless it runs."""
+    def call_restart(self, name: str, victim: dict[str, Any]) -> dict[str, Any]:
+        """End what is left of the group that `victim` led and start it again, unless that was done already."""
         child = self._child(name)
-        if child.exit is None and child.identity.is_running:
+        if child.identity != ProcessId.from_json(victim) and child.exit is None:
             return child.to_json()
         self.call_end([name])
         return self._start(child.spec, child.generation + 1).to_json()
@@ -245,7 +246,8 @@ class Supervisor:
     # Undoing
 
     def _expire(self, identity: str) -> None:
-        self._try_undo(self.guarded.pop(identity), "its time was over: ")
+        if self._try_undo(self.guarded[identity], "its time was over: ") is None:
+            del self.guarded[identity]  # what failed is tried again at the end
 
     def _try_undo(self, entry: Entry, reason: str = "") -> str | None:
         """Undo, and return what went wrong."""
@@ -260,7 +262,8 @@ class Supervisor:
         if not entry.state.is_open:
             return
         if entry.undo.get("action") == "respawn":
-            done = f"runs as pid {self.call_restart(entry.undo['name'])['process']['pid']}"
+            started = self.call_restart(entry.undo["name"], entry.undo["victim"])
+            done = f"started again as pid {started['process']['pid']}"
         else:
             done = undo(entry.undo)
         logger.info("%s undone: %s%s", entry.id, reason, done)
