@@ -8,6 +8,10 @@ from DynamoFaultLibrary.ledger import State
 REFUSED = {
     "A Service Beyond The Blast Radius Is Refused": "the library's import allows the services ['PositionWorker']",
     "A Second Fault Is Refused": "1 faults are active (stall-process-",
+    "A Request That Has Ended Meets No Fault": "had ended before Kill Worker hit its worker, so it met no fault",
+    "A Request That Ends Early Has Not The Tokens": "has ended before it had 5 tokens",
+    "A Load That Still Runs Has No Verdict": "load 'default' still runs; call 'Wait For Load Completion'",
+    "A Time To Live Of Nothing Is Refused": "the time to live of a fault must be above 0, not 0:00:00",
     "An Unknown Fault Cannot Be Recovered": "no fault 'kill-worker-00000000' in this run; known are",
     "Without A Ledger No Fault Is Injected": "No space left on device; without a ledger no fault is injected",
 }
@@ -28,6 +32,11 @@ def test_the_refusal_says_why(limits: Run, test: str) -> None:
 @pytest.mark.parametrize("test", sorted(GOOD))
 def test_what_is_allowed_passes(limits: Run, test: str) -> None:
     assert limits.tests[test].status == "PASS", limits.tests[test].message
+
+
+def test_a_fault_of_the_suite_stays_for_all_its_tests(sandbox: Sandbox) -> None:
+    run = sandbox.robot(DATA / "suite_fault.robot")
+    assert run.returncode == 0, run.console
 
 
 def test_every_fault_has_come_off(limits: Run) -> None:

@@ -21,6 +21,22 @@ A Second Fault Is Refused
     Stall Process    PositionWorker    replica=0
     Stall Process    PositionWorker    replica=1
 
+A Request That Has Ended Meets No Fault
+    ${request}    Start Request    max_tokens=4
+    Wait For Request    ${request}
+    Kill Worker    PositionWorker    serving=${request}
+
+A Request That Ends Early Has Not The Tokens
+    ${request}    Start Request    max_tokens=4
+    Wait For Tokens    ${request}    5
+
+A Load That Still Runs Has No Verdict
+    Start Load    duration=1 min    concurrency=1
+    Load Should Have Zero Errors
+
+A Time To Live Of Nothing Is Refused
+    Stall Process    PositionWorker    replica=0    duration=0 s
+
 An Unknown Fault Cannot Be Recovered
     Recover Fault    kill-worker-00000000
 

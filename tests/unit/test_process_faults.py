@@ -1,0 +1,106 @@
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from DynamoFaultLibrary.clock import monotonic
+from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
+from DynamoFaultLibrary.faults.process import EndProcesses, KillReplica, StallProcesses
+from DynamoFaultLibrary.platforms.base import Deployment, Replica, ReplicaExit
+from DynamoFaultLibrary.processes import ProcessId
+
+GONE = ProcessId(2**22 - 1, 1)
+SOON = timedelta(milliseconds=50)
+
+
+@dataclass
+class Machine:
+    """A platform on which signals reach whom we say."""
+
+    reached: list[ProcessId]
+    left: list[ProcessId] = field(default_factory=list)
+    ended: ReplicaExit | None = None
+
+    def processes(self, replica: Replica) -> list[ProcessId]:
+        return self.left
+
+    def send(self, replica: Replica, processes: Sequence[ProcessId], number: int) -> list[ProcessId]:
+        return [process for process in processes if process in self.reached]
+
+    def wait_exit(self, replica: Replica, timeout: timedelta) -> ReplicaExit | None:
+        return self.ended
+
+
+def replica_of(leader: ProcessId) -> Replica:
+    return Replica("Worker", 0, "Worker-0", "d/Worker-0", leader, 0, Path("w.log"), None)
+
+
+def fault(kind: type[Any], machine: Machine, leader: ProcessId = GONE, **options: Any) -> Any:
+    deployment = cast("Deployment", type("D", (), {"name": "d"})())
+    arguments: dict[str, Any] = {"signal": signal.SIGKILL, "processes": [leader], **options}
+    return kind(machine, deployment, replica_of(leader), **arguments)
+
+
+def test_a_signal_that_reached_nobody_is_no_fault() -> None:
+    killed = fault(KillReplica, Machine(reached=[]), timeout=SOON)
+    killed.inject()
+    with pytest.raises(EvidenceMissing, match=r"SIGKILL did not reach pid 4194303 .* gone before it was sent"):
+        killed.prove()
+
+
+def test_a_death_before_the_signal_is_no_fault() -> None:
+    machine = Machine(reached=[GONE], ended=ReplicaExit("killed by SIGKILL", monotonic() - 5, signal.SIGKILL))
+    killed = fault(KillReplica, machine, timeout=SOON)
+    killed.inject()
+    with pytest.raises(EvidenceMissing, match="had ended before SIGKILL was sent: killed by SIGKILL"):
+        killed.prove()
+
+
+def test_a_death_of_another_cause_is_no_kill() -> None:
+    machine = Machine(reached=[GONE], ended=ReplicaExit("exit status 0", monotonic() + 1, None))
+    killed = fault(KillReplica, machine, timeout=SOON)
+    killed.inject()
+    with pytest.raises(EvidenceMissing, match="ended otherwise than by SIGKILL: exit status 0"):
+        killed.prove()
+
+
+def test_a_survivor_of_the_group_is_named() -> None:
+    survivor = ProcessId.current()
+    ended = ReplicaExit("killed by SIGKILL", monotonic() + 1, signal.SIGKILL)
+    killed = fault(KillReplica, Machine(reached=[GONE], left=[survivor], ended=ended), timeout=SOON)
+    killed.inject()
+    with pytest.raises(EvidenceMissing, match=rf"has processes left after SIGKILL: pid {survivor.pid}"):
+        killed.prove()
+
+
+def test_each_process_that_was_named_must_be_reached() -> None:
+    other = ProcessId(2**22 - 2, 1)
+    terminated = fault(EndProcesses, Machine(reached=[GONE]), processes=[GONE, other], timeout=SOON)
+    terminated.inject()
+    with pytest.raises(EvidenceMissing, match=f"did not reach pid {other.pid}"):
+        terminated.prove()
+
+
+def test_a_replica_without_a_process_cannot_be_hit() -> None:
+    with pytest.raises(FaultError, match="Worker-0 has no process to hit"):
+        fault(KillReplica, Machine(reached=[]), processes=[])
+
+
+def test_a_running_process_is_not_stalled() -> None:
+    me = ProcessId.current()
+    stalled = fault(StallProcesses, Machine(reached=[me]), me, signal=signal.SIGSTOP)
+    stalled.inject()
+    with pytest.raises(EvidenceMissing, match=rf"not all processes of Worker-0 are stopped \(T\): pid {me.pid}"):
+        stalled.prove()
+
+
+def test_the_recipe_names_the_very_process_that_was_hit() -> None:
+    assert fault(KillReplica, Machine(reached=[])).recipe == {
+        "action": "respawn",
+        "name": "d/Worker-0",
+        "victim": {"pid": GONE.pid, "started": 1},
+    }
