@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from DynamoFaultLibrary.clock import monotonic, utc_now
-from DynamoFaultLibrary.errors import FaultError, LedgerError, RecoveryError
+from DynamoFaultLibrary.errors import DeploymentError, FaultError, LedgerError, RecoveryError
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.ledger import Entry, Ledger, State, read_ledger
 from DynamoFaultLibrary.platforms.base import Guarding
@@ -169,9 +170,10 @@ class Injector:
                 self.on_recovered(active)
 
     def _close(self, active: ActiveFault, detail: str) -> None:
-        self.guard.release(active.entry)
         active.recovered_s = monotonic()
         self.ledger.mark(active.entry, State.RECOVERED, detail)
+        with suppress(DeploymentError):  # a guard that is dead undoes nothing any more
+            self.guard.release(active.entry)
         self.on_recovered(active)
 
     def _undo_unproven(self, active: ActiveFault, error: BaseException) -> None:

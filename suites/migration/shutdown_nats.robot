@@ -7,7 +7,7 @@ Documentation    A worker is shut down (SIGTERM) while it serves; migration is o
 Resource         ../../resources/migration.resource
 
 Test Setup       A Graph Is Deployed    position-agg.yaml    migration_limit=3    request_plane=nats
-...              event_plane=nats    env=${GRACE}
+...                  event_plane=nats    env=${GRACE}
 Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 Test Template    The Answer Outlives The Shutdown Of Its Worker

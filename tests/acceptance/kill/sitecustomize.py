@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 step = os.environ.get("KILL_STEP")
+halted = False
 
 
 def halt() -> None:
-    """Say that we are there, and stay."""
+    """Say that we are there, and stay; once only, since an undo may be tried again."""
+    global halted  # noqa: PLW0603
+    if halted:
+        return
+    halted = True
     mark = Path(os.environ["KILL_MARK"])
     mark.touch()
     while mark.exists():
