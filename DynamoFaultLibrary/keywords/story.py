@@ -6,6 +6,7 @@ from pathlib import Path
 
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.faults.injector import ActiveFault
+from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.component import link
 from DynamoFaultLibrary.keywords.context import Context, safe_name
 from DynamoFaultLibrary.load.records import Record, read_records
@@ -27,16 +28,16 @@ def tell_test(context: Context, test: str, began_s: float) -> str:
 def save_log_slices(context: Context, test: str) -> list[Path]:
     """Copy what each log has gained in this test into the test's own folder."""
     saved = []
+    place = context.results_directory() / safe_name(test.removeprefix(f"{robot_context.suite_name()}."))
     for log, start in context.log_starts.items():
         try:
             data = log.read_bytes()[start:]
         except OSError:
             continue
         if data:
-            target = context.results_directory() / safe_name(test) / log.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data)
-            saved.append(target)
+            place.mkdir(parents=True, exist_ok=True)
+            (place / log.name).write_bytes(data)
+            saved.append(place / log.name)
     return saved
 
 

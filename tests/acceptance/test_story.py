@@ -72,6 +72,7 @@ def test_results_hold_logs_records_graph_and_timeline(story: Run) -> None:
         "PositionWorker/PositionWorker-0.log",
         "PositionWorker/PositionWorker-1.log",
         "load/requests/requests.jsonl",
+        "a_stream_survives_the_death_of_its_worker/Frontend-0.log",
         "load/default/requests.jsonl",
     }
     records = [json.loads(line) for line in (suite / "load/default/requests.jsonl").read_text().splitlines()]
