@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.ledger.store import state_directory
-from DynamoFaultLibrary.platforms.local.commands import ENGINES, choose_interpreter, gpu_count, missing_modules
+from DynamoFaultLibrary.platforms.local.commands import ENGINES, choose_interpreter, missing_modules, visible_gpus
 from DynamoFaultLibrary.platforms.local.planes import etcd_binary, nats_binary
 
 
@@ -60,7 +60,7 @@ def _program(name: str, find: Callable[[], str], consequence: str) -> Finding:
 
 
 def _gpus() -> Finding:
-    count = gpu_count()
+    count = len(visible_gpus())
     return Finding("NVIDIA GPUs", count > 0, str(count), "Deploy Graph skips tests whose graph asks for GPUs")
 
 

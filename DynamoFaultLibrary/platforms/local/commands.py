@@ -16,6 +16,7 @@ from DynamoFaultLibrary.graph import Graph, Service
 from DynamoFaultLibrary.platforms.local.planes import LOOPBACK
 
 INTERPRETER_VARIABLE = "DYNAMO_PYTHON"
+GPUS_VARIABLE = "CUDA_VISIBLE_DEVICES"
 ENGINES = {"dynamo.vllm": "vllm", "dynamo.sglang": "sglang", "dynamo.trtllm": "tensorrt_llm"}
 """Dynamo workers that need an engine of their own, and the package that carries it."""
 
@@ -54,16 +55,19 @@ def check_requirements(graph: Graph, interpreter: str) -> None:
             "name a Python that has ai-dynamo"
         )
     gpus = sum(service.gpus * service.replicas for service in graph.services.values())
-    present = gpu_count()
+    present = len(visible_gpus())
     if gpus > present:
         raise Unsupported(f"graph '{graph.name}' needs {gpus} NVIDIA GPUs, this machine has {present}")
     if missing:
         raise Unsupported(f"graph '{graph.name}' needs the Python packages {missing}, '{interpreter}' has them not")
 
 
-def gpu_count() -> int:
-    """Number of NVIDIA GPUs that the driver of this machine knows."""
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+def visible_gpus() -> list[str]:
+    """NVIDIA GPUs to use: those of an inherited ``CUDA_VISIBLE_DEVICES``, else all that the driver knows, by index."""
+    chosen = os.environ.get(GPUS_VARIABLE)
+    if chosen is not None:
+        return [gpu for gpu in chosen.split(",") if gpu]
+    return [str(index) for index, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
 
 
 @cache

@@ -46,8 +46,8 @@ class _Local:
     work: Path
     ports: list[int] = field(default_factory=list)
     parts: list[_Part] = field(default_factory=list)
-    gpus: int = 0
-    """GPUs that are given to replicas already."""
+    gpus: list[str] = field(default_factory=commands.visible_gpus)
+    """GPUs that no replica has been given yet; there are enough, see `commands.check_requirements`."""
 
 
 class LocalPlatform:
@@ -171,9 +171,9 @@ class LocalPlatform:
         for index in range(service.replicas):
             own = commands.service_environment(deployment.graph, service, lambda: self._take_port(local))
             environment = {**shared, **own, "POD_NAME": f"{deployment.name}-{service.name.lower()}-{index}"}
-            if service.gpus:
-                first, local.gpus = local.gpus, local.gpus + service.gpus
-                environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(first, local.gpus)))
+            if service.gpus and commands.GPUS_VARIABLE not in own:
+                given = [local.gpus.pop(0) for _ in range(service.gpus)]
+                environment[commands.GPUS_VARIABLE] = ",".join(given)
             if service.is_frontend:
                 url = f"http://{LOOPBACK}:{self._http_port(deployment, local)}"
                 environment["DYN_HTTP_PORT"] = url.rpartition(":")[2]
