@@ -38,7 +38,7 @@ class DeploymentKeywords(Component):
         request_plane: RequestPlane = RequestPlane.TCP,
         event_plane: EventPlane = EventPlane.ZMQ,
         http_port: int | None = None,
-        ready_responses: int = 3,
+        ready_responses: int = 2,
         timeout: timedelta = timedelta(seconds=120),
     ) -> str:
         """Deploys a DynamoGraphDeployment and returns the frontend's URL when the graph is ready.

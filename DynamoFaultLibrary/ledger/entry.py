@@ -1,7 +1,6 @@
 """What one ledger entry says."""
 
-import secrets
-import socket
+import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -34,12 +33,12 @@ class Owner:
     """The process whose life an entry is bound to. When it is gone, the entry is to be undone."""
 
     process: ProcessId
-    host: str = field(default_factory=socket.gethostname)
+    host: str = field(default_factory=lambda: os.uname().nodename)
 
     @property
     def is_alive(self) -> bool:
         """Whether the owner runs; an owner on another machine counts as alive, since nothing is known of it."""
-        return self.host != socket.gethostname() or self.process.is_running
+        return self.host != os.uname().nodename or self.process.is_running
 
     def to_json(self) -> dict[str, Any]:
         """The owner as JSON data."""
@@ -81,7 +80,7 @@ class Entry:
         expires_at: datetime | None,
     ) -> "Entry":
         """An entry of state `intent`, with a fresh id such as ``stall-process-1a2b3c4d``."""
-        identity = f"{kind.lower().replace(' ', '-')}-{secrets.token_hex(4)}"
+        identity = f"{kind.lower().replace(' ', '-')}-{os.urandom(4).hex()}"
         return cls(identity, kind, target, undo, owner, is_fault, utc_now(), expires_at)
 
     def to_json(self) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class DeploySettings:
     event_plane: EventPlane = EventPlane.ZMQ
     interpreter: str | None = None
     http_port: int | None = None
-    ready_responses: int = 3
+    ready_responses: int = 2
     timeout: timedelta = timedelta(seconds=120)
 
 

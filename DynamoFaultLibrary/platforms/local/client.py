@@ -45,7 +45,13 @@ class SupervisorClient:
         job = Job(theirs.fileno(), ledger.run, ledger.owner.process, *_runner_processes())
         with theirs, self.log.open("ab") as log:
             self._launcher = subprocess.Popen(
-                [sys.executable, "-m", _MODULE, job.to_text()],
+                [
+                    sys.executable,
+                    "-S",
+                    "-m",
+                    _MODULE,
+                    job.to_text(),
+                ],  # it needs no site-packages, and robot waits for it
                 pass_fds=[theirs.fileno()],
                 env=module_environment(),
                 start_new_session=True,
