@@ -19,7 +19,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
-def plan(settings: DeploySettings, work: Path = Path("/work/agg-1")) -> Planes:
+def plan(settings: DeploySettings, work: Path = Path("/srv/agg-1")) -> Planes:
     ports = iter(range(21000, 22000))
     return plan_planes(settings, work, lambda: next(ports))
 
@@ -36,7 +36,7 @@ def test_the_default_planes_need_no_process() -> None:
         "DYN_DISCOVERY_BACKEND": "file",
         "DYN_REQUEST_PLANE": "tcp",
         "DYN_EVENT_PLANE": "zmq",
-        "DYN_FILE_KV": "/work/agg-1/discovery",
+        "DYN_FILE_KV": "/srv/agg-1/discovery",
     }
 
 
@@ -47,7 +47,7 @@ def test_one_etcd_is_a_cluster_of_itself() -> None:
     assert Path(part.argv[0]).name == "etcd"
     assert options(part) == {
         "--name": "etcd-0",
-        "--data-dir": "/work/agg-1/etcd-0",
+        "--data-dir": "/srv/agg-1/etcd-0",
         "--listen-client-urls": "http://127.0.0.1:21000",
         "--advertise-client-urls": "http://127.0.0.1:21000",
         "--listen-peer-urls": "http://127.0.0.1:21001",
@@ -99,7 +99,7 @@ def test_one_nats_serves_whichever_plane_runs_on_it(settings: DeploySettings) ->
         "--addr": "127.0.0.1",
         "--port": "21000",
         "--http_port": "21001",
-        "--store_dir": "/work/agg-1/nats",
+        "--store_dir": "/srv/agg-1/nats",
     }
     assert "--jetstream" in part.argv
     assert planned.environment["NATS_SERVER"] == "nats://127.0.0.1:21000"
