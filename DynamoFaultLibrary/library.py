@@ -17,6 +17,7 @@ from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.checks import CheckKeywords
 from DynamoFaultLibrary.keywords.component import CONVERTERS, NameList
 from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
+from DynamoFaultLibrary.keywords.cuda import CudaKeywords
 from DynamoFaultLibrary.keywords.deployment import DeploymentKeywords
 from DynamoFaultLibrary.keywords.faults import FaultKeywords
 from DynamoFaultLibrary.keywords.loads import LoadKeywords
@@ -107,7 +108,14 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         radius = BlastRadius(allowed_services, allowed_namespaces, allowed_nodes, max_faults)
         self.context = Context(Options(platform, secrets.randbelow(2**31) if seed is None else seed, fault_ttl, radius))
         self._test_began_s = 0.0
-        components = [DeploymentKeywords, RequestKeywords, LoadKeywords, FaultKeywords, CheckKeywords]
+        components = [
+            DeploymentKeywords,
+            RequestKeywords,
+            LoadKeywords,
+            FaultKeywords,
+            CudaKeywords,
+            CheckKeywords,
+        ]
         super().__init__([component(self.context) for component in components])
 
     def run_keyword(self, name: str, args: list[Any], kwargs: dict[str, Any] | None = None) -> Any:
@@ -144,6 +152,7 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         """Take off what a suite's setup or teardown injected. Robot has no way to fail a suite here: it is an error."""
         for problem in self._recover(None):
             logger.error(problem)
+        self.context.end_suite(outcome.full_name)
 
     def close(self) -> None:
         """The library goes out of scope: end everything."""

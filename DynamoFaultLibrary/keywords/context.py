@@ -68,6 +68,8 @@ class Context:
         self._directories: dict[str, Path] = {}
         self.log_starts: dict[Path, int] = {}
         """Log files and how long they were when the running test began."""
+        self.cuda_suite: str | None = None
+        """The suite that has set up the CUDA shim; it goes with that suite."""
 
     @property
     def ledger(self) -> Ledger:
@@ -171,6 +173,12 @@ class Context:
                 del self.loads[name]
         self.timeline.test = ""
         self.requests.clear()
+
+    def end_suite(self, suite: str) -> None:
+        """What a suite has set up is not for the next one."""
+        if self.cuda_suite == suite and self._platform is not None:
+            self._platform.shim_cuda([])
+            self.cuda_suite = None
 
     def add_deployment(self, deployment: Deployment) -> None:
         """Make a deployment the last one."""

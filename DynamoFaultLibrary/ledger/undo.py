@@ -2,6 +2,7 @@
 
 | action | needs | does |
 |---|---|---|
+| ``cuda`` | ``path`` of a toggle, ``generation`` that is ours | switches it off; all processes have seen it then |
 | ``continue`` | ``processes``: pids and start times | SIGCONT to each that is the same still; none is stopped then |
 | ``end`` | ``leader``: pid and start time, ``mark`` | SIGKILL to its process group; nobody is left in it then |
 | ``remove`` | ``path`` | deletes a directory tree; it is gone then |
@@ -16,6 +17,7 @@ from typing import Any
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import RecoveryError
+from DynamoFaultLibrary.nodes.cuda_toggle import Toggle
 from DynamoFaultLibrary.processes import STOPPED, ProcessId, group_members, has_environment, marked_processes
 
 DEPLOYMENT_VARIABLE = "DYNAMO_FAULT_DEPLOYMENT"
@@ -99,12 +101,29 @@ def _remove(recipe: Recipe) -> str:
     return "removed"
 
 
+def _switch_cuda_off(recipe: Recipe) -> str:
+    toggle = Toggle(Path(recipe["path"]))
+    ours = int(recipe["generation"])
+    if not toggle.path.parent.is_dir():
+        return "the toggle is gone with its deployment"
+    if not toggle.is_on and toggle.generation != ours:
+        return "was off"
+    if toggle.generation != ours:
+        return f"left alone: '{toggle.path}' was written by somebody else"
+    generation = toggle.switch_off()
+    if not wait_until(lambda: not toggle.not_yet_off(generation), TIMEOUT):
+        left = [process.pid for process in toggle.not_yet_off(generation)]
+        raise RecoveryError(f"processes {left} have not read '{toggle.path}' {TIMEOUT:g} s after it was switched off")
+    return f"off, and seen by {len([c for c in toggle.counters() if c.process.is_running])} processes"
+
+
 def _respawn(recipe: Recipe) -> str:
     raise RecoveryError(f"only the supervisor of its deployment can start '{recipe.get('name')}' again")
 
 
 _ACTIONS: dict[str, Callable[[Recipe], str]] = {
     "continue": _continue,
+    "cuda": _switch_cuda_off,
     "end": _end,
     "remove": _remove,
     "respawn": _respawn,

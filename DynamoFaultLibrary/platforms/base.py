@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from DynamoFaultLibrary.errors import Unsupported
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.ledger import Entry
+from DynamoFaultLibrary.nodes.cuda_toggle import Toggle
 from DynamoFaultLibrary.processes import ProcessId
 
 
@@ -150,6 +151,27 @@ class Replacing(Protocol):
 
     def wait_ready(self, deployment: Deployment, timeout: timedelta) -> None:
         """Wait until all replicas of a deployment are known to its frontend and it answers well."""
+        ...
+
+
+@runtime_checkable
+class CudaShimming(Protocol):
+    """Run replicas under the CUDA shim, each with a toggle of its own."""
+
+    def shim_cuda(self, services: Sequence[str]) -> None:
+        """From their next start on, replicas of these services run under the shim, and those of others do not.
+
+        Raises:
+            Unsupported: the shim cannot be had here.
+        """
+        ...
+
+    def awaits_cuda_change(self, replica: Replica) -> bool:
+        """Whether a running replica gets or loses the shim only when it is started again."""
+        ...
+
+    def cuda_toggle(self, replica: Replica) -> Toggle | None:
+        """The toggle of a replica; None when its processes do not run under the shim."""
         ...
 
 

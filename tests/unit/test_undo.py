@@ -175,11 +175,11 @@ def test_an_unknown_action_is_an_error_with_the_known_ones(recipe: dict[str, Any
     with pytest.raises(RecoveryError) as raised:
         undo(recipe)
     assert str(raised.value) == (
-        f"unknown undo action {recipe.get('action')!r}; known are ['continue', 'end', 'remove', 'respawn']"
+        f"unknown undo action {recipe.get('action')!r}; known are ['continue', 'cuda', 'end', 'remove', 'respawn']"
     )
 
 
-@pytest.mark.parametrize("action", ["continue", "end", "remove"])
+@pytest.mark.parametrize("action", ["continue", "cuda", "end", "remove"])
 def test_a_recipe_that_lacks_what_its_action_needs_is_an_error_with_the_recipe(action: str) -> None:
     with pytest.raises(RecoveryError, match=action):
         undo({"action": action})

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,10 @@ class SupervisorClient:
     def restart(self, name: str, victim: ProcessId) -> ProcessStatus:
         """End what is left of the group that `victim` led, and start it again; once is enough."""
         return ProcessStatus(self._call("restart", name=name, victim=victim.to_json()))
+
+    def change_environment(self, name: str, changes: Mapping[str, str | None]) -> None:
+        """Set (or, with None, unset) variables of a process group from its next start on."""
+        self._call("change_environment", name=name, changes=dict(changes))
 
     def status(self) -> dict[str, ProcessStatus]:
         """All process groups by name."""

@@ -16,15 +16,16 @@ from DynamoFaultLibrary.ledger import Entry, Ledger
 from DynamoFaultLibrary.ledger.recovery import problems, recover, recover_dead_runs
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
+from DynamoFaultLibrary.nodes.cuda_toggle import TOGGLE_NAME, TOGGLE_VARIABLE, Toggle
 from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.http import get_text
-from DynamoFaultLibrary.platforms.local import commands
+from DynamoFaultLibrary.platforms.local import commands, cuda
 from DynamoFaultLibrary.platforms.local.child import ProcessSpec
 from DynamoFaultLibrary.platforms.local.client import ProcessStatus, SupervisorClient
 from DynamoFaultLibrary.platforms.local.planes import LOOPBACK, Part, Planes, plan_planes
 from DynamoFaultLibrary.platforms.local.ports import PortLeases
 from DynamoFaultLibrary.platforms.readiness import INTERVAL, TIMEOUT, Expectation, wait_until_ready
-from DynamoFaultLibrary.processes import ProcessId, group_members, marked_processes
+from DynamoFaultLibrary.processes import ProcessId, group_members, marked_processes, read_variable
 
 _LOG_LINES = 15
 
@@ -48,6 +49,8 @@ class _Local:
     parts: list[_Part] = field(default_factory=list)
     gpus: list[str] = field(default_factory=commands.visible_gpus)
     """GPUs that no replica has been given yet; there are enough, see `commands.check_requirements`."""
+    preloads: dict[str, str | None] = field(default_factory=dict)
+    """LD_PRELOAD of each process group, without the CUDA shim."""
 
 
 class LocalPlatform:
@@ -61,6 +64,9 @@ class LocalPlatform:
         self._ports = PortLeases()
         self._deployments: dict[str, _Local] = {}
         self._numbers = itertools.count()
+        self._shim: Path | None = None
+        self._shimmed: frozenset[str] = frozenset()
+        """Services whose replicas run under the CUDA shim from their next start on."""
 
     @property
     def supervisor(self) -> SupervisorClient:
@@ -205,7 +211,11 @@ class LocalPlatform:
         replica = f"{service}-{index}"
         log = deployment.results / service / f"{replica}.log"
         key = f"{deployment.name}/{replica}"
-        spec = ProcessSpec(key, argv, {**environment, DEPLOYMENT_VARIABLE: key}, str(local.work), str(log))
+        local.preloads[key] = environment.get(cuda.PRELOAD_VARIABLE)
+        environment = {**environment, DEPLOYMENT_VARIABLE: key}
+        if service in self._shimmed:
+            environment |= self._shim_environment(local, key)
+        spec = ProcessSpec(key, argv, environment, str(local.work), str(log))
         self.supervisor.start(spec)
         local.parts.append(_Part(service, index, spec.name, metrics_url))
 
@@ -286,6 +296,33 @@ class LocalPlatform:
         status = self.supervisor.restart(replica.key, replica.process)
         part = next(part for part in self._local(deployment).parts if part.process == replica.key)
         return _replica(part, status)
+
+    # The CUDA shim
+
+    def shim_cuda(self, services: Sequence[str]) -> None:
+        """Build the shim; those replicas of `services` that run now get it when they are started again."""
+        self._shim = cuda.build_shim() if services else None
+        self._shimmed = frozenset(services)
+        for local in self._deployments.values():
+            for part in local.parts:
+                none = {cuda.PRELOAD_VARIABLE: local.preloads[part.process], TOGGLE_VARIABLE: None}
+                wanted = self._shim_environment(local, part.process) if part.service in self._shimmed else none
+                self.supervisor.change_environment(part.process, wanted)
+
+    def awaits_cuda_change(self, replica: Replica) -> bool:
+        """Whether the environment that the replica's leader was started with is not the one that it is to have."""
+        return (self.cuda_toggle(replica) is not None) != (replica.service in self._shimmed)
+
+    def cuda_toggle(self, replica: Replica) -> Toggle | None:
+        """The toggle that the replica's processes were started with."""
+        path = read_variable(replica.process.pid, TOGGLE_VARIABLE)
+        return Toggle(Path(path)) if path else None
+
+    def _shim_environment(self, local: _Local, key: str) -> dict[str, str]:
+        toggle = Toggle(local.work / "cuda" / key.rpartition("/")[2] / TOGGLE_NAME)
+        toggle.prepare()
+        preloads = filter(None, [str(self._shim), local.preloads[key]])
+        return {cuda.PRELOAD_VARIABLE: ":".join(preloads), TOGGLE_VARIABLE: str(toggle.path)}
 
     # Guarding
 

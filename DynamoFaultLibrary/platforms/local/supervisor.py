@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,12 @@ class Supervisor:
             return child.to_json()
         self.call_end([name])
         return self._start(child.spec, child.generation + 1).to_json()
+
+    def call_change_environment(self, name: str, changes: dict[str, str | None]) -> None:
+        """Set (or, with None, unset) variables of a process group from its next start on."""
+        child = self._child(name)
+        changed = {**child.spec.env, **changes}
+        child.spec = replace(child.spec, env={key: value for key, value in changed.items() if value is not None})
 
     def call_status(self) -> list[dict[str, Any]]:
         """All process groups, ended ones included."""

@@ -1,0 +1,261 @@
+"""Keywords that make CUDA calls of a replica fail, without touching a GPU."""
+
+from datetime import timedelta
+from typing import cast
+
+from assertionengine import AssertionOperator
+from robot.api.deco import keyword
+
+from DynamoFaultLibrary.clock import wait_until
+from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, RecoveryError
+from DynamoFaultLibrary.faults.cuda import ALL_GPUS, CudaPlatform, CudaRule, EnableCudaFaults, shimmed_processes
+from DynamoFaultLibrary.faults.injector import ActiveFault
+from DynamoFaultLibrary.faults.target import RANDOM, Chooser
+from DynamoFaultLibrary.keywords import robot_context
+from DynamoFaultLibrary.keywords.component import Component, Count, NameList, check
+from DynamoFaultLibrary.keywords.observation import begin_observation
+from DynamoFaultLibrary.load.client import Request
+from DynamoFaultLibrary.nodes.xid import XIDS
+from DynamoFaultLibrary.platforms.base import Replica, require
+from DynamoFaultLibrary.reports.timeline import EventKind
+
+LIBRARY_NAME = "libdynamo_fault_cuda"
+RESTART_TIMEOUT = timedelta(seconds=120)
+
+
+class CudaKeywords(Component):
+    """The shim on and off, faults on and off, and what they did."""
+
+    @keyword(tags=["Deployment"])
+    def set_up_cuda_passthrough(self, services: NameList, *, restart: bool = True) -> None:
+        """Has the replicas of ``services`` run under the CUDA shim: a preloaded library that lets every call go on.
+
+        It holds for replicas that start from now on. Those that run already are started again once (or, with
+        ``restart=False``, when something else starts them again). Each replica has a toggle of its own, so that
+        `Enable Cuda Faults` can choose among them. The shim is built with gcc and make when it is first needed, and
+        kept in the state directory; where it cannot be built, the test is skipped with the reason.
+
+        It is in place until `Remove Cuda Shim`, or the end of the suite.
+
+        Example:
+        | `Set Up Cuda Passthrough` | VllmWorker |
+        | `Deploy Graph` | vllm-agg.yaml |
+        """
+        if not services or not all(services):
+            raise FaultError("no service is named; give those whose replicas shall run under the CUDA shim")
+        platform = self._platform()
+        if self.context.deployments:
+            for service in services:
+                self.context.deployment.graph.service(service)
+        platform.shim_cuda(services)
+        self.context.cuda_suite = robot_context.suite_name()
+        self._apply(restart, RESTART_TIMEOUT)
+        self.info(f"replicas of {', '.join(services)} run under the CUDA shim from their next start on")
+
+    @keyword(tags=["Recovery"])
+    def remove_cuda_shim(self, *, restart: bool = True) -> None:
+        """Takes the shim away: disables its faults, and starts the replicas that run under it again without it.
+
+        Verified: no process of theirs has the shim mapped. With ``restart=False`` replicas that run keep the shim,
+        which lets every call go on, until something else starts them again.
+
+        Example:
+        | `Remove Cuda Shim` |
+        """
+        for active in self._active(None):
+            self.context.injector.recover(active)
+        platform = self._platform()
+        platform.shim_cuda([])
+        self._apply(restart, RESTART_TIMEOUT)
+        left = [
+            f"pid {process.pid} of {replica.name}"
+            for replica in self._replicas()
+            for process in shimmed_processes(platform, replica, LIBRARY_NAME)
+        ]
+        if restart and left:
+            raise RecoveryError(f"the CUDA shim is still mapped by {', '.join(left)}")
+
+    @keyword(tags=["Fault"])
+    def enable_cuda_faults(
+        self,
+        service: str,
+        replica: int | str = RANDOM,
+        *,
+        xid: int = 79,
+        serving: Request | None = None,
+        gpu: str = ALL_GPUS,
+        error: int | None = None,
+        sticky: bool | None = None,
+        classes: NameList | None = None,
+        after_calls: int = 0,
+        delay: timedelta = timedelta(0),
+        probability: float = 1.0,
+        until_restart: bool = False,
+        timeout: timedelta = timedelta(seconds=10),
+        ttl: timedelta | None = None,
+    ) -> str:
+        """Makes the CUDA calls of one replica fail as after an XID, while it runs. Returns the id of the fault.
+
+        | *Argument* | *Meaning* |
+        | ``service``, ``replica``, ``serving``, ``ttl`` | As in `Kill Worker` |
+        | ``xid`` | What has happened to the GPU; error and stickiness follow from it (``docs/cuda-shim.md``) |
+        | ``gpu`` | ``all``, an index as the process counts its GPUs, or a UUID; calls on others go on |
+        | ``error`` | The CUDA error, instead of the XID's |
+        | ``sticky`` | Whether after one failed call on a GPU all fail; instead of the error's |
+        | ``classes`` | Only these: ``device, module, memory, copy, launch, graph, wait, stream`` |
+        | ``after_calls``, ``delay`` | So many calls, and so much time, go on first |
+        | ``probability`` | Chance of each call to fail; drawn by the library's ``seed`` |
+        | ``until_restart`` | As with real sticky errors: `Disable Cuda Faults` starts the replica again |
+        | ``timeout`` | By when a call must have failed; the replica must be at work, such as serve a request |
+
+        XID 79 is "GPU has fallen off the bus"; the memory page fault is XID 31.
+
+        Evidence: the shim's counters show failed calls in this replica, and none in any other that runs under the shim.
+        Undo: the toggle is off, and each process has read that.
+
+        Example:
+        | `Enable Cuda Faults` | VllmWorker | serving=${request} | xid=79 |
+        | `Enable Cuda Faults` | VllmWorker | 0 | xid=48 | classes=launch, copy | probability=0.1 |
+        """
+        rule = CudaRule(
+            xid,
+            gpu,
+            error,
+            sticky,
+            classes or (),
+            after_calls,
+            delay,
+            probability,
+            self.context.options.seed,
+            until_restart,
+        )
+        fault = EnableCudaFaults(
+            self._platform(), self.context.deployment, self._choose(service, replica, serving), rule, timeout
+        )
+        life = self.context.options.fault_ttl if ttl is None else ttl
+        active = self.context.injector.inject(fault, life, self.context.test)
+        if serving is not None and serving.has_ended_before(active.injected_s):
+            self.context.injector.recover(active)
+            raise EvidenceMissing(f"{serving} had ended before {fault.kind} hit its worker, so it met no fault")
+        self.note(EventKind.FAULT, f"{fault.kind}: {XIDS[xid]} in {fault.replica.name}", active.injected_s)
+        for line in active.entry.evidence:
+            self.note(EventKind.EVIDENCE, line, active.active_s)
+        return active.entry.id
+
+    @keyword(tags=["Recovery"])
+    def disable_cuda_faults(self, service: str | None = None) -> None:
+        """Lets CUDA calls go on again, of all replicas or those of one service, and verifies it.
+
+        Fails when there was nothing to disable.
+
+        Example:
+        | `Disable Cuda Faults` | VllmWorker |
+        """
+        active = self._active(service)
+        if not active:
+            where = f" of service '{service}'" if service else ""
+            raise FaultError(
+                f"no CUDA fault{where} is active; active are {[str(f) for f in self.context.injector.active]}"
+            )
+        for fault in active:
+            self.context.injector.recover(fault)
+
+    @keyword(tags=["Fault"])
+    def toggle_cuda_faults(
+        self,
+        enable: bool,
+        service: str | None = None,
+        replica: int | str = RANDOM,
+        *,
+        xid: int = 79,
+        timeout: timedelta = timedelta(seconds=10),
+    ) -> None:
+        """`Enable Cuda Faults` on one replica of ``service`` with ``True``, `Disable Cuda Faults` with ``False``.
+
+        Example:
+        | `Toggle Cuda Faults` | True | VllmWorker | 0 |
+        | `Toggle Cuda Faults` | False |
+        """
+        if not enable:
+            self.disable_cuda_faults(service)
+        elif service is None:
+            raise FaultError("no service is named; give the one whose CUDA calls shall fail")
+        else:
+            self.enable_cuda_faults(service, replica, xid=xid, timeout=timeout)
+
+    @keyword(tags=["Check"])
+    def cuda_faults_should_be_visible(
+        self, service: str | None = None, *, timeout: timedelta = timedelta(seconds=10)
+    ) -> None:
+        """Fails unless calls fail right now where CUDA faults are enabled: new ones are awaited for ``timeout``.
+
+        Example:
+        | `Cuda Faults Should Be Visible` | VllmWorker |
+        """
+        active = self._active(service)
+        if not active:
+            raise AssertionError("no CUDA fault is active, so none can be visible")
+        for fault in active:
+            cuda = cast("EnableCudaFaults", fault.fault)
+            before = _failures(cuda)
+            if not wait_until(lambda cuda=cuda, before=before: _failures(cuda) > before, timeout):  # type: ignore[misc]
+                raise AssertionError(
+                    f"no further CUDA call of {cuda.replica.name} failed within {timeout}: {before} have"
+                )
+
+    @keyword(tags=["Getter"])
+    def get_failed_cuda_calls(
+        self, service: str, operator: AssertionOperator | None = None, expected: Count | None = None
+    ) -> int:
+        """Returns how many CUDA calls the shim has made fail in a service's present processes.
+
+        Example:
+        | `Get Failed Cuda Calls` | VllmWorker | > | 0 |
+        """
+        platform = self._platform()
+        toggles = [platform.cuda_toggle(replica) for replica in platform.replicas(self.context.deployment, service)]
+        counters = [each for toggle in toggles if toggle is not None for each in toggle.counters()]
+        return int(check(sum(each.failures for each in counters), operator, expected, "Failed CUDA calls"))
+
+    def _platform(self) -> CudaPlatform:
+        return require(self.context.platform, CudaPlatform)  # type: ignore[type-abstract]  # a protocol is meant
+
+    def _active(self, service: str | None) -> list[ActiveFault]:
+        return [
+            active
+            for active in self.context.injector.active
+            if active.entry.kind == EnableCudaFaults.kind and service in (None, active.entry.target["service"])
+        ]
+
+    def _choose(self, service: str, replica: int | str, serving: Request | None) -> Replica:
+        begin_observation(self.context)
+        chooser = Chooser(self.context.platform, self.context.deployment, self.context.random)
+        return chooser.serving(service, serving.id) if serving else chooser.by_index(service, replica)
+
+    def _replicas(self) -> list[Replica]:
+        return [
+            replica
+            for deployment in self.context.deployments
+            for service in deployment.graph.services
+            for replica in self.context.platform.replicas(deployment, service)
+        ]
+
+    def _apply(self, restart: bool, timeout: timedelta) -> None:
+        """Start the replicas again that get or lose the shim thereby."""
+        platform = self._platform()
+        for deployment in self.context.deployments if restart else []:
+            changed = [
+                replica
+                for service in deployment.graph.services
+                for replica in platform.replicas(deployment, service)
+                if platform.awaits_cuda_change(replica)
+            ]
+            for replica in changed:
+                started = platform.respawn(deployment, replica)
+                self.info(f"{replica.name} was started again as pid {started.process.pid}")
+            if changed:
+                platform.wait_ready(deployment, timeout)
+
+
+def _failures(fault: EnableCudaFaults) -> int:
+    return sum(map(fault.new_failures, fault.failed()))

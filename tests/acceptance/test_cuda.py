@@ -1,0 +1,80 @@
+"""CUDA faults without a GPU: workers that make a CUDA call a token on a stub driver, behind the real frontend."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from child import DATA, ROOT, Run, Sandbox
+
+from DynamoFaultLibrary.ledger import State
+
+pytestmark = [
+    pytest.mark.dynamo,
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed"),
+]
+FAILS = {
+    "An Idle Replica Gives No Evidence": "no CUDA call of CudaWorker-0 failed within 300 ms: it has made 0 CUDA calls since",
+}
+PASSES = (
+    "The Serving Replica Fails And Its Neighbour Does Not",
+    "A Replica That Works Is Toggled By Hand And Visibly Fails",
+    "The Fault Comes Off At Its Expiry",
+    "The Test Ends And So Does The Fault",
+    "A Sticky Fault Until The Replica Is Started Again",
+    "The Shim Is Removed And Set Up Again",
+    "Bad Arguments",
+)
+
+
+@pytest.fixture(scope="session")
+def stub_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stub driver of the shim's own tests, built."""
+    driver = tmp_path_factory.mktemp("stub") / "libcuda.so.1"
+    source = ROOT / "cuda_shim" / "tests" / "stub_driver.c"
+    script = f"-Wl,--version-script={source.with_suffix('.map')}"
+    subprocess.run(["gcc", "-w", "-shared", "-fPIC", "-Wl,-Bsymbolic", script, "-o", driver, source], check=True)
+    return driver
+
+
+@pytest.fixture(scope="module")
+def run(stub_driver: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    place = Sandbox(tmp_path_factory.mktemp("cuda"))
+    worker = DATA / "stub_cuda_worker.py"
+    result = place.robot(DATA / "cuda.robot", STUB_CUDA=str(stub_driver), STUB_WORKER=str(worker))
+    assert place.leftovers() == []
+    return result
+
+
+@pytest.mark.parametrize("test", PASSES)
+def test_it_passes(run: Run, test: str) -> None:
+    assert run.tests[test].status == "PASS", run.tests[test].message
+
+
+@pytest.mark.parametrize("test", FAILS)
+def test_it_fails_and_says_why(run: Run, test: str) -> None:
+    assert run.tests[test].status == "FAIL"
+    assert FAILS[test] in run.tests[test].message
+
+
+def test_no_other_test_ran(run: Run) -> None:
+    assert set(run.tests) == {*PASSES, *FAILS}
+
+
+def test_each_fault_has_evidence_of_its_replica_and_of_its_neighbour(run: Run) -> None:
+    (ledger,) = run.sandbox.ledgers()
+    faults = [entry for entry in ledger.entries.values() if entry.kind == "Enable Cuda Faults"]
+    assert {fault.state for fault in faults} == {State.RECOVERED}
+    proven = [fault for fault in faults if fault.evidence]
+    assert len(proven) == len(PASSES) - 1
+    for fault in proven:
+        assert any("calls fail with" in line for line in fault.evidence)
+        assert any(line.startswith("no CUDA call of CudaWorker-") for line in fault.evidence)
+
+
+def test_a_fault_that_came_off_was_seen_off_by_its_process(run: Run) -> None:
+    (ledger,) = run.sandbox.ledgers()
+    details = [entry.detail for entry in ledger.entries.values() if entry.kind == "Enable Cuda Faults"]
+    assert any("off, and seen by 1 processes" in detail for detail in details)
+    assert any("its time was over: off" in detail for detail in details)
+    assert any("was started again as pid" in detail for detail in details)
