@@ -87,7 +87,7 @@ class CudaRule:
 
 @dataclass
 class EnableCudaFaults(Fault):
-    """CUDA calls of one replica fail. Its neighbours have toggles of their own, and are watched."""
+    """CUDA calls of one replica fail. Its neighbours are watched, but for those with a CUDA fault of their own."""
 
     kind: ClassVar[str] = "Enable Cuda Faults"
     platform: CudaPlatform
@@ -114,11 +114,8 @@ class EnableCudaFaults(Fault):
         self._toggle = toggle
         services = self.deployment.graph.services
         others = [other for name in services for other in self.platform.replicas(self.deployment, name)]
-        self._neighbours = {
-            other.name: found
-            for other in others
-            if other.key != self.replica.key and (found := self.platform.cuda_toggle(other)) is not None
-        }
+        toggles = {other.name: self.platform.cuda_toggle(other) for other in others if other.key != self.replica.key}
+        self._neighbours = {name: found for name, found in toggles.items() if found is not None and not found.is_on}
 
     @property
     def target(self) -> dict[str, Any]:
@@ -147,10 +144,10 @@ class EnableCudaFaults(Fault):
             raise EvidenceMissing(f"no CUDA call of {self.replica.name} failed within {_text(limit)}: {self._why()}")
         evidence = [self._tell(counters) for counters in self.failed()]
         for name, toggle in self._neighbours.items():
-            wrong = [counters for counters in toggle.counters() if self.new_failures(counters)]
-            if wrong:
-                pids = [counters.process.pid for counters in wrong]
-                raise EvidenceMissing(f"CUDA calls of {name} failed too (pids {pids}), which is not to be hit")
+            wrong = [counters.process.pid for counters in toggle.counters() if self.new_failures(counters)]
+            if wrong or toggle.is_on:
+                why = f"calls of pids {wrong} failed" if wrong else f"{toggle.path} is on"
+                raise EvidenceMissing(f"{name} is hit too, which was not meant: {why}")
             evidence.append(f"no CUDA call of {name} failed")
         return evidence
 

@@ -145,16 +145,12 @@ static uint64_t fail(const struct entry *entry, uint32_t error) {
 }
 
 static uint64_t fetch_last_error(const struct entry *entry, uint32_t sticky) {
-    if (sticky != 0)
-        return FAIL | sticky;
-    if (last_error == 0)
-        return GO_ON;
-    uint32_t error = last_error;
-    if (entry->device == TAKE) {
+    uint32_t error = sticky ? sticky : last_error;
+    if (entry->device == TAKE && last_error != 0) {
         last_error = 0;
         threads_with_error--;
     }
-    return FAIL | error;
+    return error ? FAIL | error : GO_ON;
 }
 
 static uint64_t decide(const struct entry *entry, const struct frame *frame, int gpu) {

@@ -57,6 +57,11 @@ class Case(unittest.TestCase):
             path.chmod(0o755)
         self.toggle.counters.chmod(0o777)
 
+    def wait_for_generation(self, probe: Probe, generation: int) -> None:
+        end = time.monotonic() + 5
+        while self.toggle.count(probe.process.pid)["generation"] != generation:
+            self.assertLess(time.monotonic(), end, "the process has not read its toggle")
+
     def assert_works(self, probe: Probe, calls: tuple[str, ...] = ("init", *ALL_CALLS)) -> None:
         self.assertEqual({call: probe(call) for call in calls}, dict.fromkeys(calls, 0))
 
@@ -102,6 +107,16 @@ class LookUp(Case):
             probe("rlast"), (NO_DEVICE, 719), "the error of the last failed call was lost when the toggle went off"
         )
         self.assert_works(probe, ("rlast", "rset", "rmalloc", "rlaunch", "rwait", "rlast"))
+
+    def test_an_error_that_was_fetched_is_not_met_again_after_the_toggle(self) -> None:
+        self.toggle.rules("xid=79")
+        probe = self.probe("link")
+        self.assertEqual(
+            [probe(call) for call in ("rset", "rlaunch", "rlast", "rlast")], [100, UNKNOWN, UNKNOWN, UNKNOWN]
+        )
+        self.toggle.rules(on="0", generation=2)
+        self.wait_for_generation(probe, 2)
+        self.assert_works(probe, ("rlast", "rset", "rlaunch", "rlast"))
 
     def test_a_runtime_that_was_not_linked_fails_through_its_driver(self) -> None:
         script = (
@@ -255,11 +270,6 @@ class Rules(Case):
     def doCleanups_of_killed(self, probe: Probe) -> None:  # noqa: N802
         self.assertEqual(probe.end(), -9)
         probe.end = lambda: 0  # type: ignore[method-assign]  # killed on purpose
-
-    def wait_for_generation(self, probe: Probe, generation: int) -> None:
-        end = time.monotonic() + 5
-        while self.toggle.count(probe.process.pid)["generation"] != generation:
-            self.assertLess(time.monotonic(), end, "the process has not read its toggle")
 
 
 class Processes(Case):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import struct
 import subprocess
 import tempfile
 import threading
@@ -18,6 +19,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.ledger import Ledger, Owner
+from DynamoFaultLibrary.nodes.cuda_toggle import CLASSES, Toggle
 from DynamoFaultLibrary.processes import ProcessId
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "dynamo-fault-hypothesis")
@@ -159,3 +161,20 @@ def loopback() -> Iterator[Loopback]:
     server.shutdown()
     server.server_close()
     thread.join(DEADLINE)
+
+
+@pytest.fixture
+def leave() -> Callable[..., None]:
+    """Writes the counters that a process under the CUDA shim would leave."""
+
+    def write(
+        toggle: Toggle, process: ProcessId | None = None, *, on: bool = False, generation: int = 0, launches: int = 0
+    ) -> None:
+        process = process or ProcessId.current()
+        failed = [launches if name == "launch" else 0 for name in CLASSES]
+        gpus = [launches, *[0] * 64]
+        numbers = [process.started, generation, 1, 2, 3_000_000_000, 4, 0, *failed, *failed, *gpus]
+        data = struct.pack(f"=8sII{len(numbers)}Q", b"DFCUDA1\0", process.pid, on, *numbers)
+        (toggle.counters_directory / f"{process.pid}-{process.started}").write_bytes(data)
+
+    return write

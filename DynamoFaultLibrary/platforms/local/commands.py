@@ -17,8 +17,13 @@ from DynamoFaultLibrary.platforms.local.planes import LOOPBACK
 
 INTERPRETER_VARIABLE = "DYNAMO_PYTHON"
 GPUS_VARIABLE = "CUDA_VISIBLE_DEVICES"
-ENGINES = {"dynamo.vllm": "vllm", "dynamo.sglang": "sglang", "dynamo.trtllm": "tensorrt_llm"}
-"""Dynamo workers that need an engine of their own, and the package that carries it."""
+ENGINES = {
+    "dynamo.vllm": "vllm",
+    "dynamo.sglang": "sglang",
+    "dynamo.trtllm": "tensorrt_llm",
+    "DynamoFaultLibrary.engines.torch": "torch",
+}
+"""Workers that need more than Dynamo, and the package that carries it."""
 
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)")

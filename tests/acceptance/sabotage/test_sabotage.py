@@ -18,6 +18,10 @@ CASES = {
     "Terminate Process": STILL_RUNS.format("SIGINT"),
     "Stall Process": r"not all processes of PositionWorker-0 are stopped \(T\): pid \d+ .* is in state [SR]",
 }
+CUDA = {
+    "Enable Cuda Faults": r"no CUDA call of CudaWorker-0 failed within 300 ms: its processes \[\d+\] have not read",
+    "Toggle Cuda Faults": r"no CUDA call of CudaWorker-0 failed within 300 ms: its processes \[\d+\] have not read",
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +46,28 @@ def test_no_sabotaged_fault_was_ever_active(sabotaged: Run) -> None:
     assert sabotaged.sandbox.leftovers() == []
 
 
+@pytest.fixture(scope="module")
+def cuda(tmp_path_factory: pytest.TempPathFactory, stub_cuda: dict[str, str]) -> Run:
+    place = Sandbox(tmp_path_factory.mktemp("sabotage"))
+    return place.robot(DATA / "sabotage_cuda.robot", PYTHONPATH=str(HERE), SABOTAGE_CUDA="nobody", **stub_cuda)
+
+
+@pytest.mark.parametrize("case", CUDA)
+def test_the_keyword_fails_when_no_cuda_call_does(cuda: Run, case: str) -> None:
+    outcome = cuda.tests[case]
+    assert outcome.status == "FAIL", "the keyword believed in a fault that never happened"
+    assert re.search(CUDA[case], outcome.message), outcome.message
+    assert cuda.sandbox.leftovers() == []
+
+
+def test_the_keyword_fails_when_cuda_calls_of_another_replica_do(sandbox: Sandbox, stub_cuda: dict[str, str]) -> None:
+    suite = DATA / "sabotage_cuda.robot"
+    result = sandbox.robot(suite, PYTHONPATH=str(HERE), SABOTAGE_CUDA="everybody", **stub_cuda)
+    for case in CUDA:
+        message = result.tests[case].message
+        assert re.search(r"CudaWorker-1 is hit too, which was not meant: ", message), message
+
+
 def test_without_sabotage_the_same_suite_passes(sandbox: Sandbox) -> None:
     result = sandbox.robot("--test", "Stall Process", "--test", "Kill Worker", DATA / "sabotage.robot")
     assert result.returncode == 0, result.console
@@ -52,5 +78,5 @@ def test_every_fault_keyword_is_sabotaged() -> None:
     faults = {name for name in library.get_keyword_names() if "Fault" in library.get_keyword_tags(name)}
     titles = {name.replace("_", " ").title() for name in faults}
     assert titles
-    uncovered = {title for title in titles if not any(case.startswith(title) for case in CASES)}
+    uncovered = {title for title in titles if not any(case.startswith(title) for case in [*CASES, *CUDA])}
     assert uncovered == set()

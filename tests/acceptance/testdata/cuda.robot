@@ -1,12 +1,12 @@
 *** Settings ***
-Documentation     CUDA faults on a graph whose workers run on a stub driver: no GPU is needed.
+Documentation    CUDA faults on a graph whose workers run on a stub driver: no GPU is needed.
 
-Library           DynamoFaultLibrary
+Library          DynamoFaultLibrary
 
-Suite Setup       Set Up Cuda Passthrough    CudaWorker
-Test Setup        Deploy Graph    graphs/stub-cuda.yaml    env=${STUB}    migration_limit=0
-Test Teardown     Delete Graph
-Test Timeout      1 minute
+Suite Setup      Set Up Cuda Passthrough    CudaWorker
+Test Setup       Deploy Graph    graphs/stub-cuda.yaml    env=${STUB}    migration_limit=0
+Test Teardown    Delete Graph
+Test Timeout     1 minute
 
 
 *** Variables ***
@@ -62,7 +62,12 @@ The Shim Is Removed And Set Up Again
 
 Bad Arguments
     Run Keyword And Expect Error    *XID 7 is not in the catalogue*    Enable Cuda Faults    CudaWorker    0    xid=7
-    Run Keyword And Expect Error    *XID 63 * makes no CUDA call fail*    Enable Cuda Faults    CudaWorker    0    xid=63
+    Run Keyword And Expect Error
+    ...    *XID 63 * makes no CUDA call fail*
+    ...    Enable Cuda Faults
+    ...    CudaWorker
+    ...    0
+    ...    xid=63
     Run Keyword And Expect Error    *no classes ?'lunch'?*    Enable Cuda Faults    CudaWorker    0    classes=lunch
     Run Keyword And Expect Error    *no CUDA fault is active*    Disable Cuda Faults
     Run Keyword And Expect Error    *no CUDA fault is active*    Cuda Faults Should Be Visible
@@ -71,6 +76,7 @@ Bad Arguments
 
 *** Keywords ***
 Request Should Succeed Twice
+    [Documentation]    Once on each of the two workers, since they are served in turn.
     FOR    ${index}    IN RANGE    2
         ${request} =    Start Request    completion    max_tokens=5
         Request Should Have Succeeded    ${request}
