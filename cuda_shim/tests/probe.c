@@ -28,7 +28,7 @@ static uint64_t flags;
     X(cuInit) X(cuDeviceGetCount) X(cuDeviceGet) X(cuDevicePrimaryCtxRetain) X(cuCtxSetCurrent) X(cuMemAlloc_v2)      \
     X(cuMemFree_v2) X(cuMemcpyHtoD_v2) X(cuLaunchKernel) X(cuLaunchKernelEx) X(cuGraphLaunch) X(cuStreamSynchronize)  \
     X(cuEventRecord) X(cuModuleLoadData) X(cuGetErrorString) X(cuGraphicsMapResources) X(cuGetProcAddress_v2)         \
-    X(cudaGetDeviceCount) X(cudaSetDevice) X(cudaMalloc) X(cudaFree) X(cudaLaunchKernel) X(cudaDeviceSynchronize)     \
+    X(cudaGetDeviceCount) X(cudaSetDevice) X(cudaMalloc) X(cudaFree) X(cudaLaunchKernel) X(__cudaLaunchKernel) X(cudaDeviceSynchronize)     \
     X(cudaGetLastError) X(cudaPeekAtLastError)
 #define DECLARE(name) extern int name();
 LIST(DECLARE)
@@ -212,6 +212,7 @@ static int command(const char *name, long a, long b, char **argv) {
     if (strcmp(name, "rmalloc") == 0) return cudaMalloc(&memory, 64L);
     if (strcmp(name, "rfree") == 0) return cudaFree((void *)1);
     if (strcmp(name, "rlaunch") == 0) return cudaLaunchKernel((void *)1, (void **)10);
+    if (strcmp(name, "rstub") == 0) return __cudaLaunchKernel((void *)1, (void **)10);
     if (strcmp(name, "rwait") == 0) return cudaDeviceSynchronize();
     if (strcmp(name, "rlast") == 0) return cudaGetLastError();
     if (strcmp(name, "rpeek") == 0) return cudaPeekAtLastError();

@@ -63,7 +63,7 @@ class Case(unittest.TestCase):
             self.assertLess(time.monotonic(), end, "the process has not read its toggle")
 
     def assert_works(self, probe: Probe, calls: tuple[str, ...] = ("init", *ALL_CALLS)) -> None:
-        self.assertEqual({call: probe(call) for call in calls}, dict.fromkeys(calls, 0))
+        self.assertEqual([(call, probe(call)) for call in calls], [(call, 0) for call in calls])
 
 
 class LookUp(Case):
@@ -109,14 +109,17 @@ class LookUp(Case):
         self.assert_works(probe, ("rlast", "rset", "rmalloc", "rlaunch", "rwait", "rlast"))
 
     def test_an_error_that_was_fetched_is_not_met_again_after_the_toggle(self) -> None:
-        self.toggle.rules("xid=79")
-        probe = self.probe("link")
-        self.assertEqual(
-            [probe(call) for call in ("rset", "rlaunch", "rlast", "rlast")], [100, UNKNOWN, UNKNOWN, UNKNOWN]
-        )
-        self.toggle.rules(on="0", generation=2)
-        self.wait_for_generation(probe, 2)
-        self.assert_works(probe, ("rlast", "rset", "rlaunch", "rlast"))
+        """Whether the call failed in the runtime, or below it in the driver, as one does that a compiler made."""
+        for launch in ("rlaunch", "rstub"):
+            for rule in ("xid=79", "error=719 sticky=0"):
+                with self.subTest(launch=launch, rule=rule):
+                    self.toggle.rules(rule, generation=1)
+                    probe = self.probe("link")
+                    error = UNKNOWN if rule == "xid=79" else 719
+                    self.assertEqual([probe(launch), probe("rpeek"), probe("rlast")], [error] * 3)
+                    self.toggle.rules(on="0", generation=2)
+                    self.wait_for_generation(probe, 2)
+                    self.assert_works(probe, ("rlast", "rset", launch, "rlast"))
 
     def test_a_runtime_that_was_not_linked_fails_through_its_driver(self) -> None:
         script = (
