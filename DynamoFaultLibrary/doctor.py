@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.platforms.local.commands import ENGINES, choose_interpreter, missing_modules, visible_gpus
+from DynamoFaultLibrary.platforms.local.cuda import missing_tools
 from DynamoFaultLibrary.platforms.local.planes import etcd_binary, nats_binary
 
 
@@ -29,6 +30,7 @@ def examine() -> list[Finding]:
         _program("etcd", etcd_binary, "Deploy Graph with discovery=etcd fails"),
         _program("nats-server", nats_binary, "Deploy Graph with request_plane=nats or event_plane=nats fails"),
         _gpus(),
+        _compiler(),
         *(_engine(module, package) for module, package in ENGINES.items()),
         _state(),
     ]
@@ -62,6 +64,12 @@ def _program(name: str, find: Callable[[], str], consequence: str) -> Finding:
 def _gpus() -> Finding:
     count = len(visible_gpus())
     return Finding("NVIDIA GPUs", count > 0, str(count), "Deploy Graph skips tests whose graph asks for GPUs")
+
+
+def _compiler() -> Finding:
+    missing = missing_tools()
+    detail = f"{' and '.join(missing)} missing" if missing else "there"
+    return Finding("gcc and make", not missing, detail, "Set Up Cuda Passthrough skips its test")
 
 
 def _engine(module: str, package: str) -> Finding:

@@ -35,7 +35,7 @@ class CudaKeywords(Component):
         `Enable Cuda Faults` can choose among them. The shim is built with gcc and make when it is first needed, and
         kept in the state directory; where it cannot be built, the test is skipped with the reason.
 
-        It is in place until `Remove Cuda Shim`, or the end of the suite.
+        It is in place until `Remove Cuda Shim`, or the end of the suite; another call replaces ``services``.
 
         Example:
         | `Set Up Cuda Passthrough` | VllmWorker |

@@ -75,9 +75,10 @@ class Toggle:
         return self.path.with_name(self.path.name + ".d")
 
     def prepare(self) -> None:
-        """Make the file, switched off, and the directory of counters."""
+        """Make the file, switched off, and the directory of counters; what is there already stays as it is."""
         self.counters_directory.mkdir(parents=True, exist_ok=True)
-        self.switch_off()
+        if not self.path.exists():
+            self.switch_off()
 
     @property
     def is_on(self) -> bool:

@@ -268,9 +268,9 @@ class Rules(Case):
         probe.process.kill()
         probe.process.wait(5)
         self.assertEqual(self.toggle.count(probe.process.pid)["failed_launch"], 1)
-        self.doCleanups_of_killed(probe)
+        self.forgive_the_kill(probe)
 
-    def doCleanups_of_killed(self, probe: Probe) -> None:  # noqa: N802
+    def forgive_the_kill(self, probe: Probe) -> None:
         self.assertEqual(probe.end(), -9)
         probe.end = lambda: 0  # type: ignore[method-assign]  # killed on purpose
 

@@ -3,7 +3,8 @@
 import pytest
 from child import DATA, Run, Sandbox
 
-from DynamoFaultLibrary.ledger import State
+from DynamoFaultLibrary.clock import wait_until
+from DynamoFaultLibrary.ledger import Entry, State
 
 pytestmark = pytest.mark.dynamo
 FAILS = {
@@ -60,3 +61,20 @@ def test_a_fault_that_came_off_was_seen_off_by_its_process(run: Run) -> None:
     assert any("off, and seen by 1 processes" in detail for detail in details)
     assert any("its time was over: off" in detail for detail in details)
     assert any("was started again as pid" in detail for detail in details)
+
+
+def test_it_comes_off_when_the_run_is_killed(sandbox: Sandbox, stub_cuda: dict[str, str]) -> None:
+    child = sandbox.start("--outputdir", sandbox.results, DATA / "cuda_killed.robot", **stub_cuda)
+
+    def fault() -> Entry | None:
+        entries = [entry for ledger in sandbox.ledgers() for entry in ledger.entries.values()]
+        return next((entry for entry in entries if entry.kind == "Enable Cuda Faults"), None)
+
+    assert wait_until(lambda: (entry := fault()) is not None and entry.state is State.ACTIVE, 60.0)
+    child.kill()
+    child.communicate(timeout=10)
+    assert wait_until(lambda: sandbox.leftovers() == [], 10.0), sandbox.leftovers()
+    entry = fault()
+    assert entry is not None
+    assert entry.state is State.RECOVERED
+    assert entry.detail.startswith("the run ended: off, and seen by 1 processes")

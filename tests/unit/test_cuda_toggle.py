@@ -30,6 +30,12 @@ def test_a_prepared_toggle_is_off_and_has_room_for_counters(toggle: Toggle) -> N
     assert toggle.counters() == []
 
 
+def test_preparing_it_again_leaves_a_fault_on(toggle: Toggle) -> None:
+    toggle.switch_on("xid=79", 17)
+    toggle.prepare()
+    assert (toggle.is_on, toggle.generation) == (True, 17)
+
+
 def test_its_first_byte_says_whether_it_is_on_and_the_page_never_shrinks(toggle: Toggle) -> None:
     toggle.switch_on("xid=79 gpu=all", 17)
     data = toggle.path.read_bytes()

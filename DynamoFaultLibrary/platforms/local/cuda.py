@@ -24,6 +24,11 @@ def shim_sources() -> Path:
     return installed if installed.is_dir() else package.parent / "cuda_shim"
 
 
+def missing_tools() -> list[str]:
+    """What this machine lacks to build the shim."""
+    return [tool for tool in _TOOLS if shutil.which(tool) is None]
+
+
 def build_shim() -> Path:
     """Build the shim, unless these very sources were built before, and return the library.
 
@@ -34,7 +39,7 @@ def build_shim() -> Path:
     library = state_directory() / "cuda_shim" / _digest(sources) / LIBRARY
     if library.exists():
         return library
-    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    missing = missing_tools()
     if missing:
         raise Unsupported(f"the CUDA shim cannot be built: this machine has no {' and no '.join(missing)}")
     library.parent.mkdir(parents=True, exist_ok=True)
