@@ -19,9 +19,11 @@ from DynamoFaultLibrary.keywords.component import CONVERTERS, NameList
 from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
 from DynamoFaultLibrary.keywords.deployment import DeploymentKeywords
 from DynamoFaultLibrary.keywords.faults import FaultKeywords
+from DynamoFaultLibrary.keywords.figures import FigureKeywords
+from DynamoFaultLibrary.keywords.load_checks import LoadCheckKeywords
 from DynamoFaultLibrary.keywords.loads import LoadKeywords
 from DynamoFaultLibrary.keywords.requests import RequestKeywords
-from DynamoFaultLibrary.keywords.story import tell_test
+from DynamoFaultLibrary.keywords.story import save_faults, tell_test
 from DynamoFaultLibrary.runner import end_with_pabot
 
 VERSION = "0.1.0"
@@ -107,7 +109,15 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         radius = BlastRadius(allowed_services, allowed_namespaces, allowed_nodes, max_faults)
         self.context = Context(Options(platform, secrets.randbelow(2**31) if seed is None else seed, fault_ttl, radius))
         self._test_began_s = 0.0
-        components = [DeploymentKeywords, RequestKeywords, LoadKeywords, FaultKeywords, CheckKeywords]
+        components = [
+            DeploymentKeywords,
+            RequestKeywords,
+            LoadKeywords,
+            FaultKeywords,
+            FigureKeywords,
+            LoadCheckKeywords,
+            CheckKeywords,
+        ]
         super().__init__([component(self.context) for component in components])
 
     def run_keyword(self, name: str, args: list[Any], kwargs: dict[str, Any] | None = None) -> Any:
@@ -138,12 +148,14 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         story = tell_test(self.context, outcome.full_name, self._test_began_s)
         if story:
             logger.info(story, html=True)
+        save_faults(self.context)
         self.context.end_test()
 
     def end_suite(self, data: running.TestSuite, outcome: result.TestSuite) -> None:
         """Take off what a suite's setup or teardown injected. Robot has no way to fail a suite here: it is an error."""
         for problem in self._recover(None):
             logger.error(problem)
+        save_faults(self.context)
 
     def close(self) -> None:
         """The library goes out of scope: end everything."""
