@@ -7,28 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from DynamoFaultLibrary.errors import LoadError
-from DynamoFaultLibrary.load.plan import LoadPlan, prompt_of
-from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record, RequestSpec, read_records
-
-
-def plan(**changes: Any) -> LoadPlan:
-    fields: dict[str, Any] = {
-        "name": "background",
-        "url": "http://127.0.0.1:1",
-        "model": "m",
-        "concurrency": 4,
-        "request_count": 100,
-        "requests_per_client": None,
-        "duration_s": None,
-        "request_rate": None,
-        "input_tokens": 8,
-        "output_tokens": 16,
-        "endpoint": Endpoint.CHAT,
-        "streaming": True,
-        "timeout_s": 60.0,
-        "check_sequence": False,
-    }
-    return LoadPlan(**{**fields, **changes})
+from DynamoFaultLibrary.load.records import (
+    SCHEMA_VERSION,
+    Attempt,
+    Endpoint,
+    Outcome,
+    Record,
+    RequestSpec,
+    iterate_records,
+    read_records,
+)
 
 
 def spec(**changes: Any) -> RequestSpec:
@@ -45,64 +33,11 @@ def spec(**changes: Any) -> RequestSpec:
 
 
 def record(**changes: Any) -> Record:
-    made = Record("r-1", "", 0, Endpoint.CHAT, True, 8, "2026-01-01T00:00:00.000000Z", 100.0, 102.5)
+    made = Record("r-1", "", 0, Endpoint.CHAT, True, 8, started_at="2026-01-01T00:00:00.000000Z")
+    made.started_monotonic_s, made.ended_monotonic_s = 100.0, 102.5
     for name, value in changes.items():
         setattr(made, name, value)
     return made
-
-
-def test_a_load_has_as_many_requests_as_were_asked_for() -> None:
-    assert plan().total == 100
-    assert plan(request_count=None, requests_per_client=7).total == 28
-    assert plan(request_count=None, duration_s=10.0).total is None
-
-
-@pytest.mark.parametrize(
-    "ends",
-    [
-        {"request_count": None},
-        {"requests_per_client": 2},
-        {"duration_s": 1.0},
-        {"request_count": None, "requests_per_client": 1, "duration_s": 1.0},
-    ],
-)
-def test_a_load_ends_by_exactly_one_of_three(ends: dict[str, Any]) -> None:
-    with pytest.raises(LoadError, match="exactly one of request_count, requests_per_client and duration"):
-        plan(**ends)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"concurrency": 0}, "concurrency of load 'background' must be above 0, not 0"),
-        ({"request_count": -1}, "request_count of load 'background' must be above 0, not -1"),
-        ({"request_count": None, "duration_s": 0.0}, "duration of load 'background' must be above 0, not 0"),
-        ({"request_count": None, "requests_per_client": 0}, "requests_per_client of load 'background' must be above 0"),
-        ({"request_rate": -0.5}, "request_rate of load 'background' must be above 0, not -0.5"),
-        ({"input_tokens": 0}, "input_tokens of load 'background' must be 1 or more, not 0"),
-        ({"output_tokens": 0}, "output_tokens of load 'background' must be 1 or more, not 0"),
-    ],
-)
-def test_a_load_of_nothing_is_an_error_with_the_value(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(LoadError) as raised:
-        plan(**changes)
-    assert str(raised.value).startswith(message)
-
-
-def test_a_load_is_described_in_one_line() -> None:
-    assert plan().describe() == "4 clients, 100 requests, streaming chat, 8 tokens in, 16 out"
-    rated = plan(request_count=None, duration_s=2.5, request_rate=20.0, streaming=False, endpoint=Endpoint.COMPLETION)
-    assert rated.describe() == "4 clients, 2.5 s at 20 requests/s, unary completion, 8 tokens in, 16 out"
-
-
-def test_a_plan_is_the_same_after_it_was_json() -> None:
-    made = plan(request_rate=2.5)
-    assert LoadPlan.from_json(json.loads(json.dumps(made.to_json()))) == made
-
-
-@pytest.mark.parametrize("tokens", [1, 8, 10, 11, 100])
-def test_a_prompt_has_so_many_words(tokens: int) -> None:
-    assert len(prompt_of(tokens).split()) == tokens
 
 
 def test_a_completion_sends_its_prompt_as_text() -> None:
@@ -128,8 +63,28 @@ def test_a_seed_is_sent_only_where_there_is_one() -> None:
     assert "seed" not in spec().body
 
 
+def test_an_extra_body_adds_to_the_body_and_overrides_it() -> None:
+    body = spec(extra_body={"temperature": 0.7, "ignore_eos": False, "nvext": {"a": 1}}).body
+    assert (body["temperature"], body["ignore_eos"], body["nvext"], body["max_tokens"]) == (0.7, False, {"a": 1}, 5)
+
+
+def test_the_end_of_a_sequence_is_ignored_unless_the_extra_body_says_otherwise() -> None:
+    assert spec().ignores_eos
+    assert spec(extra_body={"top_p": 1}).ignores_eos
+    assert not spec(extra_body={"ignore_eos": False}).ignores_eos
+
+
 def test_a_spec_is_the_same_after_it_was_json() -> None:
-    made = spec(seed=3, check_sequence=True, load="l", client=2)
+    made = spec(
+        seed=3,
+        check_sequence=True,
+        load="l",
+        client=2,
+        retries=1,
+        cancel_after_s=0.5,
+        extra_body={"a": [1]},
+        warmup=True,
+    )
     assert RequestSpec.from_json(json.loads(json.dumps(made.to_json()))) == made
 
 
@@ -138,17 +93,48 @@ def test_a_spec_is_the_same_after_it_was_json() -> None:
     endpoint=st.sampled_from(Endpoint),
     status=st.none() | st.integers(100, 599),
     error=st.text('a"\\\nä✓', max_size=8),
-    gaps=st.lists(st.integers(0, 10**8).map(lambda n: n / 10**5), max_size=4),
+    gaps=st.lists(st.floats(0, 1e6), max_size=4),
+    scheduled=st.none() | st.floats(0, 1e6),
+    attempts=st.lists(
+        st.builds(Attempt, st.sampled_from(Outcome), st.none(), st.text("é", max_size=2), st.floats(0, 9))
+    ),
 )
 def test_a_record_is_the_same_after_it_was_json(
-    outcome: Outcome, endpoint: Endpoint, status: int | None, error: str, gaps: list[float]
+    outcome: Outcome,
+    endpoint: Endpoint,
+    status: int | None,
+    error: str,
+    gaps: list[float],
+    scheduled: float | None,
+    attempts: list[Attempt],
 ) -> None:
     made = record(outcome=outcome, endpoint=endpoint, status=status, error=error, gaps_s=gaps)
-    assert Record.from_json(json.loads(json.dumps(made.to_json()))) == made
+    made.scheduled_monotonic_s, made.failed_attempts = scheduled, attempts
+    assert Record.from_json(json.loads(made.to_line())) == made
 
 
-def test_gaps_are_written_with_10_microseconds() -> None:
-    assert record(gaps_s=[0.123456789]).to_json()["gaps_s"] == [0.12346]
+def test_a_record_is_one_line_with_its_version() -> None:
+    line = record(error="two\nlines").to_line()
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert json.loads(line)["version"] == SCHEMA_VERSION == 2
+
+
+def test_a_record_of_a_request_knows_what_was_asked_for() -> None:
+    made = Record.of(spec(load="l", client=3, input_tokens=2, warmup=True, streaming=True), 7.5)
+    assert (made.id, made.load, made.client, made.endpoint) == ("r-1", "l", 3, Endpoint.COMPLETION)
+    assert (made.streaming, made.requested_tokens, made.input_tokens, made.warmup) == (True, 5, 2, True)
+    assert (made.scheduled_monotonic_s, made.outcome) == (7.5, Outcome.INCOMPLETE)
+
+
+def test_records_of_the_same_prompt_have_the_same_hash() -> None:
+    one, same, other = (Record.of(spec(prompt=prompt)).prompt_hash for prompt in ("a b", "a b", "a c"))
+    assert one == same != other
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_request_failed_unless_it_is_good_or_was_given_up_on_purpose(outcome: Outcome) -> None:
+    assert outcome.is_error is (outcome not in (Outcome.OK, Outcome.CANCELLED))
 
 
 def test_latency_counts_from_the_schedule_else_from_the_start() -> None:
@@ -173,13 +159,13 @@ def test_a_summary_tells_what_was_asked_for_and_what_came() -> None:
 
 def test_records_are_read_in_their_order(tmp_path: Path) -> None:
     path = tmp_path / "requests.jsonl"
-    path.write_text("".join(json.dumps(record(id=name).to_json()) + "\n" for name in "abc"))
+    path.write_bytes(b"".join(record(id=name).to_line() for name in "abc"))
     assert [found.id for found in read_records(path)] == ["a", "b", "c"]
 
 
 def test_a_torn_last_record_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "requests.jsonl"
-    path.write_text(json.dumps(record().to_json()) + '\n{"id": "torn", "lo')
+    path.write_bytes(record().to_line() + b'{"id": "torn", "lo')
     assert [found.id for found in read_records(path)] == ["r-1"]
 
 
@@ -192,17 +178,31 @@ def test_a_file_without_records_has_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["{", "null", "{}", '{"id": "x"}', ""])
 def test_a_line_that_is_no_record_is_an_error_with_its_place(line: str, tmp_path: Path) -> None:
     path = tmp_path / "requests.jsonl"
-    good = json.dumps(record().to_json())
-    path.write_text(f"{good}\n{line}\n{good}\n")
-    with pytest.raises(LoadError, match=f"'{path}' line 2 is no record of schema 1: "):
+    good = record().to_line()
+    path.write_bytes(good + line.encode() + b"\n" + good)
+    with pytest.raises(LoadError, match=f"'{path}' line 2 is no record of schema 2: "):
         read_records(path)
 
 
 def test_a_record_with_an_unknown_outcome_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "requests.jsonl"
-    path.write_text(json.dumps({**record().to_json(), "outcome": "fine"}) + "\n")
-    with pytest.raises(LoadError, match="line 1 is no record of schema 1: 'fine' is not a valid Outcome"):
+    path.write_text(json.dumps({**json.loads(record().to_line()), "outcome": "fine"}) + "\n")
+    with pytest.raises(LoadError, match="line 1 is no record of schema 2: 'fine' is not a valid Outcome"):
         read_records(path)
+
+
+@pytest.mark.parametrize("version", [1, 3, "2"])
+def test_a_record_of_another_schema_is_an_error_with_its_version(version: object, tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    path.write_text(json.dumps({**json.loads(record().to_line()), "version": version}) + "\n")
+    with pytest.raises(LoadError, match=f"schema 2: schema version {version}, expected 2"):
+        read_records(path)
+
+
+def test_records_are_read_one_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    path.write_bytes(record().to_line() + b"{}\n")
+    assert next(iterate_records(path)) == record()
 
 
 def test_records_that_are_not_there_are_an_error_with_their_path(tmp_path: Path) -> None:
