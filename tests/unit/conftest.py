@@ -134,6 +134,7 @@ class Loopback(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: Loopback
+    disable_nagle_algorithm = True  # else the body of an answer waits for the other side to acknowledge its head
 
     def do_GET(self) -> None:  # the base class names it so
         self.reply(None)
