@@ -206,12 +206,13 @@ ERRORS = [{"error_details": failure("Not Found", 404), "count": 2}, {"error_deta
     ("summary", "counts"),
     [
         ({"request_count": {"avg": 60.0}, "error_request_count": {"avg": 3.0}, "error_summary": ERRORS}, (60, 3)),
+        ({"request_count": {"avg": 60.0}, "error_request_count": {"avg": 3.0}}, (60, 3)),
         ({"request_count": {"avg": 60.0}, "error_summary": []}, (60, 0)),
         ({"request_count": {"avg": 57.0}, "error_summary": ERRORS}, (57, 3)),
         ({"error_request_count": {"avg": 3.0}, "error_summary": ERRORS}, (0, 3)),
         ({"error_summary": ERRORS}, (0, 3)),
     ],
-    ids=["0.13", "0.13 without errors", "0.7", "0.8 when all failed", "0.7 when all failed"],
+    ids=["0.13", "0.13 without details", "0.13 without errors", "0.7", "0.8 when all failed", "0.7 when all failed"],
 )
 def test_requests_are_counted_in_summaries_of_all_versions(
     summary: dict[str, Any], counts: tuple[int, int], tmp_path: Path

@@ -262,6 +262,13 @@ def test_recovery_is_where_the_first_long_enough_run_of_good_ones_begins(goods: 
     assert seen == (None if place < 0 else place + 1)
 
 
+def test_a_cancelled_request_neither_breaks_a_row_nor_counts_in_it() -> None:
+    ends = [Outcome.CANCELLED, Outcome.OK, Outcome.CANCELLED, Outcome.OK]
+    table = Table.of(record(11 + n, outcome) for n, outcome in enumerate(ends))
+    assert statistics.recovery_time(table, 10.0, 2) == 2
+    assert statistics.recovery_time(table, 10.0, 3) is None
+
+
 @given(st.lists(GOOD_OR_NOT, max_size=30), st.integers(1, 5))
 def test_cancelled_requests_change_no_recovery(outcomes: list[Outcome], consecutive: int) -> None:
     records = [record(11 + n, outcome) for n, outcome in enumerate(outcomes)]
