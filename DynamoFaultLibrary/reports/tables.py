@@ -28,7 +28,7 @@ class Grid:
 
     def to_html(self) -> str:
         """For log.html: dark on white, no style sheet needed."""
-        style = "border-collapse:collapse;background:#fff;color:#1a202c;font-size:12px;margin:4px 0"
+        style = "border-collapse:collapse;background:#fff;color:#1a202c;font:12px sans-serif;margin:4px 0"
         rows = "".join(_html_row(cells, "td") for cells in self.rows)
         return f'<table style="{style}">{_html_row(self.header, "th")}{rows}</table>'
 
