@@ -1,5 +1,5 @@
 *** Settings ***
-Documentation     Busy thresholds: a frontend whose workers are all busy answers 503 at once, and serves again when the
+Documentation     Busy thresholds: a frontend whose workers are all busy answers 529 (in older versions 503) at once, and serves again when the
 ...               flood is over (seed 2, phases OVERFLOW and RECOVERY; upstream's `RejectionFired`).
 
 Resource          ../../resources/overload.resource
