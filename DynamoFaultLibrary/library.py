@@ -61,6 +61,28 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     `Recover All Faults` in its teardown, which fails when one does not come off. A supervisor process outside robot
     undoes them, and ends all that was started, when robot dies in whatever way, and when their time to live is over.
 
+    = Loads =
+
+    `Start Load` sends requests from a process of its own and records each one. What happened is asked for afterwards,
+    or while it runs: `Get Latency`, `Get Success Rate`, `Get Recovery Time` and others.
+
+    A request is good when it brought all tokens that were asked for. Latency counts from the start of a request, with
+    ``request_rate`` from its place in the schedule. The inter-token latency of a request is the mean time from token to
+    token after the first one. *Recovery time* is the time from the moment a fault was proven to the end of the first
+    of five good responses in a row. A request is *lost* when it was in flight at the injection and failed.
+
+    = Parts of a load =
+
+    Getters and checks of loads take ``part``:
+
+    | ``before`` | Requests that ended before the last fault was injected |
+    | ``during`` | Requests that were in flight at some time between its injection and its end |
+    | ``after`` | Requests that started after its end; none while it is in effect |
+    | a phase | Requests that started after `Start Phase` with that name, up to the next phase |
+
+    ``fault=<id>`` names another fault than the last one; keywords that inject a fault return its id. Rates count good
+    responses that ended in the time of the part. A fault that was made good at once ends with that.
+
     = Assertions =
 
     Getters take an operator and an expected value, such as ``==``, ``!=``, ``<``, ``>``, ``<=``, ``>=``, ``validate``
@@ -71,8 +93,10 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     ``results/<run>/<suite>/`` in the output directory (or in the output directory itself, if that is called
     ``results``) holds ``timeline.jsonl``, the logs of all replicas
-    (``<Service>/<Service>-<index>.log``), the graph as deployed, and the records of loads and requests
-    (``load/<name>/requests.jsonl``). log.html links them.
+    (``<Service>/<Service>-<index>.log``) and what their metrics said last (``.metrics``), the graph as deployed,
+    ``faults.json``, and for each load ``load/<name>/`` with its records (``requests.jsonl``), what it was asked for
+    (``load.json``) and its figures in aiperf's schema (``profile_export_aiperf.json``, ``.csv``). Single requests are
+    in ``load/requests/``. log.html links them; ``dynamo-fault report <directory>`` puts loads side by side.
 
     = Environment variables =
 

@@ -1,6 +1,7 @@
 """Getters with assertion operators for the figures of a load."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 from robot.api.deco import keyword
@@ -10,10 +11,12 @@ from DynamoFaultLibrary.keywords.component import Component, Count, Duration, Nu
 from DynamoFaultLibrary.keywords.loads import DEFAULT
 from DynamoFaultLibrary.load import statistics
 from DynamoFaultLibrary.load.client import Request
-from DynamoFaultLibrary.load.records import Outcome
+from DynamoFaultLibrary.load.records import Outcome, Record, iterate_records
 from DynamoFaultLibrary.load.statistics import Targets
 from DynamoFaultLibrary.load.table import Floats, Table
 from DynamoFaultLibrary.reports.timeline import EventKind
+
+_SHOWN_ERRORS = 25
 
 
 class FigureKeywords(Component):
@@ -61,7 +64,8 @@ class FigureKeywords(Component):
         | `Get Error Count` | <= | 3 | error_class=truncated |
         """
         errors = self.context.segment(load, part, fault).figures.errors
-        self.info(f"errors of load '{load}': {errors or 'none'}")
+        for record in self._first_errors(load, error_class):
+            self.info(f"{record.id}: {record.summary()}")
         value = errors.get(error_class.value, 0) if error_class else sum(errors.values())
         what = _what("Failed requests" + (f" ({error_class.value})" if error_class else ""), load, part)
         return int(check(value, assertion_operator, assertion_expected, what, message))
@@ -356,6 +360,13 @@ class FigureKeywords(Component):
         value = timedelta(seconds=statistics.last_error_time(self.context.load(load).table(), hit.active_s) or 0.0)
         check(value, assertion_operator, assertion_expected, _what("Time to the last error", load, None), message)
         return value
+
+    def _first_errors(self, load: str, error_class: Outcome | None) -> Iterator[Record]:
+        """Some requests of a load that failed, by name."""
+        path = self.context.load(load).sender.records
+        if path.exists():  # aiperf keeps its own
+            records = (record for record in iterate_records(path) if record.outcome.is_error)
+            yield from itertools.islice((r for r in records if error_class in (None, r.outcome)), _SHOWN_ERRORS)
 
     def _values(self, figure: Callable[[Table], Floats], load: str, part: str | None, fault: str | None) -> Floats:
         return figure(self.context.segment(load, part, fault).rows)

@@ -1,5 +1,6 @@
 """Keywords for loads: named streams of requests from a process of their own."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from DynamoFaultLibrary.load.plan import Arrival, ConnectionReuse, LoadPlan, Wor
 from DynamoFaultLibrary.load.progress import PROGRESS_FILE, Progress
 from DynamoFaultLibrary.load.records import Endpoint
 from DynamoFaultLibrary.load.windows import whole
+from DynamoFaultLibrary.reports.results import failure_table, write_whole
 from DynamoFaultLibrary.reports.timeline import EventKind
 
 DEFAULT = "default"
@@ -178,6 +180,30 @@ class LoadKeywords(Component):
         | `Wait For Load Requests` | 50 |
         """
         self.context.load(load).wait_for_good(count, timeout)
+
+    @keyword(tags=["Load", "Wait"])
+    def wait_until_load_has_run(self, duration: timedelta, load: str = DEFAULT) -> None:
+        """Waits until a load has run for so long since its first good response; fails when it ends before.
+
+        Example:
+        | `Wait Until Load Has Run` | 30 s |
+        """
+        self.context.load(load).wait_until_run(duration)
+
+    @keyword(tags=["Load"])
+    def log_failure_table(self, load: str = "*", sla: timedelta | None = None) -> None:
+        """Logs a table of what succeeded and failed before and after the failure, one row a load of this run.
+
+        Rows are the loads whose names match ``load``, a pattern such as ``scenario*``, in all suites of the run that
+        are finished; running ones are left out. The table is written to ``failures.txt`` and ``failures.json`` in the
+        run's results as well. With ``sla`` good requests that took longer are counted.
+        """
+        limit = sla.total_seconds() if sla is not None else None
+        table, rows = failure_table(self.context.run_directory(), load, limit)
+        logger.info(table.to_html(), html=True)
+        directory = self.context.run_directory()
+        write_whole(directory / "failures.txt", table.to_text() + "\n")
+        write_whole(directory / "failures.json", json.dumps(rows, indent=1))
 
     def _finish(self, load: Load, timeout: timedelta) -> None:
         if not load.is_running:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from DynamoFaultLibrary.clock import monotonic, utc_now
+from DynamoFaultLibrary.clock import monotonic, utc_now, wait_until
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load.aiperf import arguments_of, find_aiperf
 from DynamoFaultLibrary.load.folder import RECORDS_FILE, LoadFolder, LoadState
@@ -210,6 +210,7 @@ class Load:
         offset = utc_now().timestamp() - monotonic()
         self.folder = LoadFolder(directory, plan.name, plan, LoadState.RUNNING, engine.value, {}, test, offset)
         self.folder.save()
+        self._first_good_s = monotonic()
 
     @property
     def scope(self) -> str:
@@ -236,6 +237,7 @@ class Load:
                 raise LoadError(
                     f"load '{self.plan.name}' has ended without a good response; {self._first_failure(event)}"
                 )
+            self._first_good_s = monotonic()
         except BaseException:
             self.give_up()
             raise
@@ -260,6 +262,16 @@ class Load:
         event = self.sender.wait_for(lambda e: e["event"] == "finished" or e.get("key") == key, timeout, what)
         if event["event"] == "finished":
             raise LoadError(f"load '{self.plan.name}' has ended before it had {count} more good requests")
+
+    def wait_until_run(self, duration: timedelta) -> None:
+        """Wait until so much time has passed since its first good response.
+
+        Raises:
+            LoadError: it ends before.
+        """
+        left = self._first_good_s + duration.total_seconds() - monotonic()
+        if wait_until(lambda: self.sender.find(lambda e: e["event"] == "finished") is not None, left, 0.02):
+            raise LoadError(f"load '{self.plan.name}' has ended before it had run for {duration.total_seconds():g} s")
 
     def stop(self) -> None:
         """Start no more requests."""

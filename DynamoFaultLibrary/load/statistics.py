@@ -102,22 +102,21 @@ class Figures:
 
 def figures(rows: Table, ended_there: Table, seconds: float) -> Figures:
     """Figures of requests; rates count those that ended in the `seconds` looked at."""
-    good = rows.where(rows.is_ok)
-    delivered = ended_there.where(ended_there.is_ok)
+    delivered = ended_there.output_tokens[ended_there.is_ok]
     codes, counts = np.unique(rows.outcome[rows.is_error], return_counts=True)
     gaps = _delivered(rows.longest_gap)
     return Figures(
         requests=len(rows),
-        good=len(good),
+        good=int(rows.is_ok.sum()),
         errors={OUTCOMES[int(code)].value: int(count) for code, count in zip(codes, counts, strict=True)},
         cancelled=int(rows.has(Outcome.CANCELLED).sum()),
         retries=int(rows.retries.sum()),
         seconds=seconds,
         throughput=len(delivered) / seconds if seconds > 0 else None,
-        token_throughput=float(delivered.output_tokens.sum()) / seconds if seconds > 0 else None,
-        latency=Distribution.of(good.latency),
-        time_to_first_token=Distribution.of(_delivered(good.first_token)),
-        inter_token_latency=Distribution.of(_delivered(good.token_latency)),
+        token_throughput=float(delivered.sum()) / seconds if seconds > 0 else None,
+        latency=Distribution.of(latencies(rows)),
+        time_to_first_token=Distribution.of(first_token_times(rows)),
+        inter_token_latency=Distribution.of(token_latencies(rows)),
         longest_gap=float(gaps.max()) if len(gaps) else None,
     )
 
@@ -164,11 +163,11 @@ def recovery_time(table: Table, fault_active_s: float, consecutive: int = CONSEC
     """
     if consecutive < 1:
         raise LoadError(f"recovery needs 1 good response or more in a row, not {consecutive}")
-    after = table.where((table.ended >= fault_active_s) & ~table.has(Outcome.CANCELLED))
-    bad = np.flatnonzero(~after.is_ok)
-    edges = np.concatenate(([-1], bad, [len(after)]))
+    counted = (table.ended >= fault_active_s) & ~table.has(Outcome.CANCELLED)
+    ended, is_ok = table.ended[counted], table.is_ok[counted]
+    edges = np.concatenate(([-1], np.flatnonzero(~is_ok), [len(ended)]))
     rows = np.flatnonzero(np.diff(edges) > consecutive)
-    return float(after.ended[edges[rows[0]] + 1]) - fault_active_s if len(rows) else None
+    return float(ended[edges[rows[0]] + 1]) - fault_active_s if len(rows) else None
 
 
 def last_error_time(table: Table, fault_active_s: float) -> float | None:

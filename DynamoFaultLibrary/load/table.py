@@ -1,5 +1,6 @@
 """The records of a load as columns: small in memory and quick to count, also for a million requests."""
 
+import itertools
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -20,6 +21,8 @@ OUTCOMES = list(Outcome)
 _CODES = {outcome.value: code for code, outcome in enumerate(OUTCOMES)}
 _IS_ERROR: Mask = np.array([outcome.is_error for outcome in OUTCOMES])
 _NONE = float("nan")
+_CHUNK = 65_536
+"""Rows that are put into columns at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,12 +88,16 @@ class Table:
     def from_rows(cls, rows: Iterable[Iterable[float]]) -> Self:
         """From tuples with a value a column, in any order."""
         width = len(fields(cls))
-        values = array("d")
-        for row in rows:
-            values.extend(row)
-        columns = np.frombuffer(values, dtype=np.float64).reshape(-1, width)
-        order = np.argsort(columns[:, 1], kind="stable")
-        return cls(*(columns[order, column] for column in range(width)))
+        pieces: list[list[Floats]] = [[] for _ in range(width)]
+        left = iter(rows)
+        while chunk := array("d", itertools.chain.from_iterable(itertools.islice(left, _CHUNK))):
+            for column, piece in enumerate(np.frombuffer(chunk).reshape(-1, width).T):
+                pieces[column].append(piece.copy())
+        columns = [np.concatenate(pieces.pop(0)) if pieces[0] else np.empty(0) for _ in range(width)]
+        order = np.argsort(columns[1], kind="stable")
+        for number in range(width):
+            columns[number] = columns[number][order]  # one after the other, to need memory for one more only
+        return cls(*columns)
 
 
 def read_table(path: Path) -> Table:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load.statistics import Figures, figures
 from DynamoFaultLibrary.load.table import Table
@@ -116,4 +118,6 @@ def _within(load: Segment, moment_s: float) -> float:
 
 
 def _ended(table: Table, start_s: float, end_s: float) -> Table:
-    return table.where((table.ended >= start_s) & (table.ended <= end_s))
+    """Rows that ended between two moments; a table is in the order of ends."""
+    first, last = np.searchsorted(table.ended, start_s, "left"), np.searchsorted(table.ended, end_s, "right")
+    return table.slice(int(first), int(last))

@@ -1,8 +1,10 @@
 """Reads a results folder: loads with the faults and phases that they met, of this library or of aiperf."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from DynamoFaultLibrary.load import aiperf_files
 from DynamoFaultLibrary.load.folder import STATE_FILE, LoadFolder
 from DynamoFaultLibrary.load.statistics import lost_requests, recovery_time
 from DynamoFaultLibrary.load.windows import FaultWindow, PhaseMark, Segment, Window, cut_at_fault, whole
-from DynamoFaultLibrary.reports.tables import Grid, ScenarioRow, cut, rate, seconds, share
+from DynamoFaultLibrary.reports.tables import Grid, ScenarioRow, cut, rate, scenario_table, seconds, share
 from DynamoFaultLibrary.reports.timeline import EventKind
 
 FAULTS_FILE = "faults.json"
@@ -50,15 +52,17 @@ class LoadReport:
 
     def scenario(self, sla_s: float | None = None) -> ScenarioRow:
         """Its row in the table of seed 3."""
+        name = self.folder.test.rpartition(".")[2] or self.title
         if self.fault is None:
             violations = None if sla_s is None else (_violations(self.whole, sla_s), 0)
-            return ScenarioRow("none", self.startup_s, self.whole.figures, None, None, violations)
+            return ScenarioRow(name, "none", self.startup_s, self.whole.figures, None, None, violations)
         parts = cut_at_fault(self.folder.table, self.fault)
         before, end = parts[Window.BEFORE], self.whole.end_s
         table = self.folder.table
         rows = table.where(table.ended >= self.fault.injected_s)
         after = Segment("after", self.fault.injected_s, end, rows, rows)
         return ScenarioRow(
+            name,
             self.fault.label,
             self.startup_s,
             before.figures,
@@ -95,7 +99,7 @@ class LoadReport:
         if sla_s is not None and mean is not None:
             verdict = f" (SLA {'met' if mean <= sla_s else 'violated'})"
         return [
-            ("Test Directory", str(self.folder.path)),
+            ("Test Directory", "/".join(self.folder.path.parts[-2:])),
             ("State", self.folder.state.value if self.folder.is_complete else f"{self.folder.state.value}: PARTIAL"),
             ("Number of Clients", "-" if clients is None else str(clients)),
             ("Startup Time", seconds(self.startup_s)),
@@ -193,3 +197,23 @@ def _faults(path: Path) -> list[FaultWindow]:
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise LoadError(f"'{path}' is not what this library writes: {error!r}") from error
+
+
+def failure_table(run: Path, pattern: str, sla_s: float | None) -> tuple[Grid, list[dict[str, Any]]]:
+    """The table of seed 3 of a run's loads that have ended and whose names match, and its rows as JSON data.
+
+    Raises:
+        LoadError: there is none.
+    """
+    found = [report for report in read_results(run) if fnmatch(report.folder.name, pattern)]
+    rows = [report.scenario(sla_s) for report in found if report.folder.is_complete and len(report.folder.table)]
+    if not rows:
+        raise LoadError(f"no load that matches '{pattern}' has ended in '{run}'")
+    return scenario_table(rows), [asdict(row) for row in rows]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file in one step: others may read it, or write it at the same time."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

@@ -28,7 +28,7 @@ class Grid:
 
     def to_html(self) -> str:
         """For log.html: dark on white, no style sheet needed."""
-        style = "border-collapse:collapse;background:#fff;color:#1a202c;font-size:12px;margin:4px 0"
+        style = "border-collapse:collapse;background:#fff;color:#1a202c;font:12px sans-serif;margin:4px 0"
         rows = "".join(_html_row(cells, "td") for cells in self.rows)
         return f'<table style="{style}">{_html_row(self.header, "th")}{rows}</table>'
 
@@ -125,6 +125,7 @@ def figures_table(columns: Mapping[str, Figures]) -> Grid:
 class ScenarioRow:
     """One load and what failed in it. Times in seconds; None: not known."""
 
+    scenario: str
     failure: str
     startup: float | None
     before: Figures | None
@@ -138,7 +139,7 @@ class ScenarioRow:
 def scenario_table(rows: Sequence[ScenarioRow]) -> Grid:
     """The table of seed 3, one row a scenario."""
     with_sla = any(row.violations is not None for row in rows)
-    header = ["Failure", "Startup", "Success Before", "Failed Before", "Success After", "Failed After"]
+    header = ["Scenario", "Failure", "Startup", "Success Before", "Failed Before", "Success After", "Failed After"]
     header += ["Latency Before", "Latency After"]
     header += ["Violations Before", "Violations After"] if with_sla else []
     return Grid([*header, "Recovery"], [_scenario(row, with_sla) for row in rows])
@@ -151,7 +152,7 @@ def _scenario(row: ScenarioRow, with_sla: bool) -> list[str]:
     def latency(figures: Figures | None) -> str:
         return seconds(figures.latency.mean if figures is not None and figures.latency is not None else None)
 
-    cells = [row.failure, seconds(row.startup)]
+    cells = [row.scenario, row.failure, seconds(row.startup)]
     cells += [
         count(row.before, "good"),
         count(row.before, "failed"),
