@@ -18,9 +18,11 @@ from DynamoFaultLibrary.keywords.checks import CheckKeywords
 from DynamoFaultLibrary.keywords.component import CONVERTERS, NameList
 from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
 from DynamoFaultLibrary.keywords.deployment import DeploymentKeywords
+from DynamoFaultLibrary.keywords.etcd import EtcdKeywords
 from DynamoFaultLibrary.keywords.faults import FaultKeywords
 from DynamoFaultLibrary.keywords.loads import LoadKeywords
 from DynamoFaultLibrary.keywords.requests import RequestKeywords
+from DynamoFaultLibrary.keywords.services import ServiceKeywords
 from DynamoFaultLibrary.keywords.story import tell_test
 from DynamoFaultLibrary.runner import end_with_pabot
 
@@ -107,7 +109,15 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         radius = BlastRadius(allowed_services, allowed_namespaces, allowed_nodes, max_faults)
         self.context = Context(Options(platform, secrets.randbelow(2**31) if seed is None else seed, fault_ttl, radius))
         self._test_began_s = 0.0
-        components = [DeploymentKeywords, RequestKeywords, LoadKeywords, FaultKeywords, CheckKeywords]
+        components = [
+            DeploymentKeywords,
+            RequestKeywords,
+            LoadKeywords,
+            FaultKeywords,
+            EtcdKeywords,
+            ServiceKeywords,
+            CheckKeywords,
+        ]
         super().__init__([component(self.context) for component in components])
 
     def run_keyword(self, name: str, args: list[Any], kwargs: dict[str, Any] | None = None) -> Any:

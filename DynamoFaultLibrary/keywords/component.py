@@ -72,6 +72,18 @@ class Count:
             return str(value)
 
 
+class Number:
+    """What a metric is compared with: a number, or an expression for ``validate``."""
+
+    @staticmethod
+    def convert(value: str | float) -> float | str:
+        """A number becomes a float; anything else stays as it is."""
+        try:
+            return float(value)
+        except ValueError:
+            return str(value)
+
+
 class NameList(list[str]):
     """Several names: ``a, b``, or a list."""
 
@@ -85,5 +97,6 @@ class NameList(list[str]):
 CONVERTERS: dict[type, Callable[[Any], Any] | Callable[[Any, Any], Any]] = {
     Duration: Duration.convert,
     Count: Count.convert,
+    Number: Number.convert,
     NameList: NameList.convert,
 }

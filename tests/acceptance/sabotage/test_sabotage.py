@@ -16,6 +16,10 @@ CASES = {
     "Kill Worker Gracefully": STILL_RUNS.format("SIGTERM"),
     "Kill Worker And Respawn It": STILL_RUNS.format("SIGKILL"),
     "Terminate Process": STILL_RUNS.format("SIGINT"),
+    "Kill Etcd Leader": r"pid \d+ \(etcd\) of etcd-\d still runs 300 ms after SIGKILL",
+    "Kill Etcd Member": r"pid \d+ \(etcd\) of etcd-0 still runs 300 ms after SIGKILL",
+    "Stop Etcd Member": r"pid \d+ \(etcd\) of etcd-1 still runs 300 ms after SIGTERM",
+    "Stall Etcd Member": r"not all processes of etcd-2 are stopped \(T\): pid \d+ .* is in state [SR]",
     "Stall Process": r"not all processes of PositionWorker-0 are stopped \(T\): pid \d+ .* is in state [SR]",
 }
 
@@ -23,7 +27,8 @@ CASES = {
 @pytest.fixture(scope="module")
 def sabotaged(tmp_path_factory: pytest.TempPathFactory) -> Run:
     place = Sandbox(tmp_path_factory.mktemp("sabotage"))
-    return place.robot(DATA / "sabotage.robot", PYTHONPATH=str(HERE), SABOTAGE="SIGKILL SIGTERM SIGINT SIGSTOP")
+    suites = (DATA / "sabotage.robot", DATA / "sabotage_etcd.robot")
+    return place.robot(*suites, PYTHONPATH=str(HERE), SABOTAGE="SIGKILL SIGTERM SIGINT SIGSTOP")
 
 
 @pytest.mark.parametrize("case", CASES)
