@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
@@ -69,12 +69,12 @@ Three = tuple[EtcdCluster, list[Member]]
 
 
 @pytest.fixture
-def three(loopbacks: Callable[[], Any]) -> Iterator[Three]:
+def three(loopbacks: Callable[[], Any]) -> Three:
     found = [Member(loopbacks(), str(number), "10") for number in (10, 11, 12)]
     listed = [entry("10", "etcd-0"), entry("11", "etcd-1"), entry("12", "etcd-2")]
     for member in found:
         member.known = listed
-    yield EtcdCluster({f"etcd-{index}": member.loopback.url for index, member in enumerate(found)}), found
+    return EtcdCluster({f"etcd-{index}": member.loopback.url for index, member in enumerate(found)}), found
 
 
 def entry(identity: str, name: str) -> dict[str, Any]:
