@@ -21,6 +21,7 @@ from DynamoFaultLibrary.keywords.deployment import DeploymentKeywords
 from DynamoFaultLibrary.keywords.etcd import EtcdKeywords
 from DynamoFaultLibrary.keywords.faults import FaultKeywords
 from DynamoFaultLibrary.keywords.loads import LoadKeywords
+from DynamoFaultLibrary.keywords.nats import NatsKeywords
 from DynamoFaultLibrary.keywords.requests import RequestKeywords
 from DynamoFaultLibrary.keywords.services import ServiceKeywords
 from DynamoFaultLibrary.keywords.story import tell_test
@@ -115,6 +116,7 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             LoadKeywords,
             FaultKeywords,
             EtcdKeywords,
+            NatsKeywords,
             ServiceKeywords,
             CheckKeywords,
         ]

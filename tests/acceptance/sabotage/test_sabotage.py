@@ -20,6 +20,10 @@ CASES = {
     "Kill Etcd Member": r"pid \d+ \(etcd\) of etcd-0 still runs 300 ms after SIGKILL",
     "Stop Etcd Member": r"pid \d+ \(etcd\) of etcd-1 still runs 300 ms after SIGTERM",
     "Stall Etcd Member": r"not all processes of etcd-2 are stopped \(T\): pid \d+ .* is in state [SR]",
+    "Kill Nats": r"pid \d+ \(nats-server\) of nats-0 still runs 300 ms after SIGKILL",
+    "Stop Nats": r"pid \d+ \(nats-server\) of nats-0 still runs 300 ms after SIGTERM",
+    "Restart Nats": r"pid \d+ \(nats-server\) of nats-0 still runs 300 ms after SIGKILL",
+    "Stall Nats": r"not all processes of nats-0 are stopped \(T\): pid \d+ .* is in state [SR]",
     "Stall Process": r"not all processes of PositionWorker-0 are stopped \(T\): pid \d+ .* is in state [SR]",
 }
 
@@ -27,7 +31,7 @@ CASES = {
 @pytest.fixture(scope="module")
 def sabotaged(tmp_path_factory: pytest.TempPathFactory) -> Run:
     place = Sandbox(tmp_path_factory.mktemp("sabotage"))
-    suites = (DATA / "sabotage.robot", DATA / "sabotage_etcd.robot")
+    suites = (DATA / "sabotage.robot", DATA / "sabotage_planes.robot")
     return place.robot(*suites, PYTHONPATH=str(HERE), SABOTAGE="SIGKILL SIGTERM SIGINT SIGSTOP")
 
 
