@@ -14,6 +14,7 @@ from DynamoFaultLibrary.errors import Unsupported
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL
 from DynamoFaultLibrary.keywords import robot_context
+from DynamoFaultLibrary.keywords.cancellation import CancellationKeywords
 from DynamoFaultLibrary.keywords.checks import CheckKeywords
 from DynamoFaultLibrary.keywords.component import CONVERTERS, NameList
 from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
@@ -115,6 +116,7 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             RequestKeywords,
             LoadKeywords,
             FaultKeywords,
+            CancellationKeywords,
             EtcdKeywords,
             NatsKeywords,
             ServiceKeywords,

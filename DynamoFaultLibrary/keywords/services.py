@@ -1,5 +1,6 @@
 """Keywords that look at a service's replicas: their metrics, and whether they still are the same processes."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from time import sleep
@@ -9,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text
-from DynamoFaultLibrary.errors import DeploymentError
+from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError
 from DynamoFaultLibrary.keywords.component import Component, Count, Number, Operator, check
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.platforms.base import Replica, Signalling, require
@@ -17,6 +18,8 @@ from DynamoFaultLibrary.platforms.readiness import known_instances
 from DynamoFaultLibrary.reports.timeline import EventKind
 
 Value = TypeVar("Value")
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+_SELECTOR = re.compile(r'(?P<name>[\w:]+)(\{(?P<labels>(\w+="[^"]*"(, *)?)*)\})?')
 INTERVAL = 0.02
 """Seconds between two looks at a value that is expected to change."""
 
@@ -28,27 +31,28 @@ class ServiceKeywords(Component):
     def get_metric(
         self,
         service: str,
-        name: str,
+        selector: str,
         assertion_operator: Operator = None,
         assertion_expected: Number | None = None,
         message: str | None = None,
         *,
         timeout: timedelta = timedelta(0),
-        **labels: str,
     ) -> float:
         """Returns a Prometheus metric, summed over the running replicas of a service and over all its samples.
 
-        Samples count that carry all the ``labels``. A metric that no replica has is an error, never 0. Optionally
-        asserts the value, see `Assertions`; with ``timeout`` it may still become what it should be.
+        The ``selector`` is a name, and labels in braces if only samples with these are to count. A metric that no
+        replica has is an error, never 0. Optionally asserts the value, see `Assertions`; with ``timeout`` it may still
+        become what it should be.
 
         Example:
         | `Get Metric` | VllmWorker | dynamo_component_inflight_requests | == | 0 | timeout=5 s |
-        | `Get Metric` | Frontend | dynamo_frontend_requests_total | > | 0 | status=success |
+        | `Get Metric` | Frontend | dynamo_frontend_requests_total{status="success"} | > | 0 |
         """
+        name, labels = _parse(selector)
 
         def look() -> float:
             value = self._metric(service, name, labels)
-            return float(check(value, assertion_operator, assertion_expected, f"{name} of {service}", message))
+            return float(check(value, assertion_operator, assertion_expected, f"{selector} of {service}", message))
 
         return until_it_holds(look, timeout)
 
@@ -142,6 +146,14 @@ class ServiceKeywords(Component):
                 f"no replica of '{service}' has the metric '{name}' with labels {labels}; has {there}"
             )
         return float(sum(found))
+
+
+def _parse(selector: str) -> tuple[str, dict[str, str]]:
+    """Name and labels of a selector as Prometheus writes them, equality alone."""
+    found = _SELECTOR.fullmatch(selector)
+    if found is None:
+        raise FaultLibraryError(f"'{selector}' is no metric; write name, or name{{label=\"value\", …}}")
+    return found["name"], dict(_LABEL.findall(found["labels"] or ""))
 
 
 def until_it_holds(look: Callable[[], Value], timeout: timedelta) -> Value:

@@ -1,7 +1,7 @@
 """The sending process: reads commands on standard input, writes events on standard output, both as JSON lines.
 
-Commands: ``{"do": "request", "spec": …}``, ``{"do": "watch", "id": …, "tokens": n}``, ``{"do": "load", "plan": …}``,
-``{"do": "stop"}`` (no new requests; those in flight end by themselves). End of file
+Commands: ``{"do": "request", "spec": …}``, ``{"do": "watch", "id": …, "tokens": n}``, ``{"do": "cancel", "ids": […]}``,
+``{"do": "load", "plan": …}``, ``{"do": "stop"}`` (no new requests; those in flight end by themselves). End of file
 means that whoever started us is gone: everything in flight is cancelled and recorded.
 
 Events: ``tokens`` (a watched number was reached, or with ``reached`` false the request ended first), ``done`` (with the
@@ -73,6 +73,11 @@ class Sender:
             _emit(event="tokens", id=id, tokens=tokens, reached=True)
         else:
             flight.watched.append(tokens)
+
+    def do_cancel(self, ids: list[str]) -> None:
+        """Hang up on requests; those that have ended are left alone."""
+        for flight in [self.flights[id] for id in ids if id in self.flights]:  # noqa: A001  # the name on the wire
+            flight.task.cancel()
 
     def do_load(self, plan: dict[str, Any]) -> None:
         """Start the load."""

@@ -47,7 +47,10 @@ Metric Is Unknown
     Get Metric    PositionWorker    dynamo_component_nothing_total
 
 Metric Has No Such Label
-    Get Metric    Frontend    dynamo_frontend_requests_total    color=green
+    Get Metric    Frontend    dynamo_frontend_requests_total{color="green"}
+
+Metric Is Malformed
+    Get Metric    Frontend    dynamo_frontend_requests_total{status=success}
 
 A Service That Runs Has Not Exited
     Service Should Exit By Itself    Frontend    timeout=100 ms
