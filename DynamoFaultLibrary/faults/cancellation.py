@@ -1,4 +1,8 @@
-"""Clients that hang up on their requests, and servers that must notice."""
+"""Clients that hang up on their requests, and servers that must notice.
+
+A worker of Dynamo 1.4.2 learns of a cancellation in two ways that race: it is told, and counts a cancellation; or its
+answer finds nobody who reads it, and it counts an error ``publish_response``, often but not always besides.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +21,7 @@ from DynamoFaultLibrary.platforms.base import Deployment, Observing
 
 FRONTEND_METRIC = "dynamo_frontend_model_cancellation_total"
 WORKER_METRIC = "dynamo_component_cancellation_total"
+UNREAD_METRIC = "dynamo_component_errors_total"
 POLL = 0.01
 
 _ENDPOINTS = {Endpoint.COMPLETION: "completions", Endpoint.CHAT: "chat_completions"}
@@ -33,6 +38,7 @@ class CancelRequests(Fault):
     timeout: timedelta = timedelta(seconds=5)
     _frontend: Counter[str] = field(init=False)
     _workers: Counter[str] = field(init=False)
+    """Both ways in which workers learn of it, by replica and way."""
     _records: list[Record] = field(init=False, default_factory=list)
     _sent_s: float = field(init=False, default=0.0)
 
@@ -68,17 +74,16 @@ class CancelRequests(Fault):
 
         if not wait_until(noticed, self.timeout, POLL):
             raise EvidenceMissing(
-                f"{len(self.requests)} requests were cancelled, but {seconds_text(self.timeout.total_seconds())} later "
-                f"{FRONTEND_METRIC} has grown by {dict(frontend)} instead of {dict(wanted)}, and {WORKER_METRIC} by "
-                f"{dict(workers)}"
+                f"the client has hung up on {_told(wanted)}, but {seconds_text(self.timeout.total_seconds())} later "
+                f"the frontend has cancelled {_told(frontend)}, and the workers have noticed {_told(workers)}"
             )
         after = seconds_text(monotonic() - self._sent_s)
         self.compensation = "a client that has hung up is gone for good"
         return [
             *(f"{r.id}: hung up after {r.output_tokens} of {r.requested_tokens} tokens" for r in self._records[:5]),
             *([f"and {len(self._records) - 5} more"] if len(self._records) > 5 else []),
-            f"{FRONTEND_METRIC} has grown by {_told(frontend)} within {after}",
-            f"{WORKER_METRIC} has grown by {_told(workers)} within {after}",
+            f"{FRONTEND_METRIC} has grown by {_told(frontend)}, {after} after it",
+            f"the workers have noticed: {_told(workers)}",
         ]
 
     def recover(self) -> str:
@@ -103,13 +108,16 @@ class CancelRequests(Fault):
         return found
 
     def _cancelled_work(self) -> Counter[str]:
-        """The workers' cancellations by replica."""
+        """What the workers have noticed."""
         found = Counter[str]()
         for service in self.deployment.graph.workers:
             for name, text in self.platform.metrics(self.deployment, service.name).items():
                 for labels, value in _samples(text, WORKER_METRIC):
                     if labels.get("dynamo_endpoint") == "generate":
-                        found[name] += value
+                        found[f"{name} cancelled"] += value
+                for labels, value in _samples(text, UNREAD_METRIC):
+                    if labels.get("error_type") == "publish_response":
+                        found[f"{name} unread"] += value
         return found
 
 
@@ -118,7 +126,7 @@ def _kind(spec: RequestSpec) -> str:
 
 
 def _told(counts: Counter[str]) -> str:
-    return ", ".join(f"{count} ({what})" for what, count in counts.items())
+    return ", ".join(f"{count} ({what})" for what, count in counts.items()) or "none"
 
 
 def _samples(text: str, name: str) -> list[tuple[dict[str, str], int]]:
