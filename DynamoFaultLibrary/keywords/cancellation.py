@@ -23,8 +23,8 @@ class CancellationKeywords(Component):
 
         Evidence, within ``timeout``: each request was in flight still; the frontend's counter
         ``dynamo_frontend_model_cancellation_total`` has grown by as many, for each endpoint and type of request
-        (``unary`` or ``stream``); and the workers have noticed as many, in ``dynamo_component_cancellation_total`` or in
-        ``dynamo_component_errors_total{error_type="publish_response"}``: some cancellations Dynamo 1.4.2 counts only
+        (``unary`` or ``stream``); and the workers have noticed as many, in ``dynamo_component_cancellation_total`` or
+        in ``dynamo_component_errors_total{error_type="publish_response"}``: some cancellations Dynamo 1.4.2 counts only
         there. A request that no worker has received yet cannot be cancelled with evidence. The fault has no undo.
 
         Example:

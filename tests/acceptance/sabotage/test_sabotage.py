@@ -16,6 +16,7 @@ CASES = {
     "Kill Worker Gracefully": STILL_RUNS.format("SIGTERM"),
     "Kill Worker And Respawn It": STILL_RUNS.format("SIGKILL"),
     "Terminate Process": STILL_RUNS.format("SIGINT"),
+    "Cancel Request": r"request 'request-1' \(streaming chat, 900 tokens\) was not cancelled: waited 0.3 s for the end",
     "Kill Etcd Leader": r"pid \d+ \(etcd\) of etcd-\d still runs 300 ms after SIGKILL",
     "Kill Etcd Member": r"pid \d+ \(etcd\) of etcd-0 still runs 300 ms after SIGKILL",
     "Stop Etcd Member": r"pid \d+ \(etcd\) of etcd-1 still runs 300 ms after SIGTERM",
@@ -32,7 +33,7 @@ CASES = {
 def sabotaged(tmp_path_factory: pytest.TempPathFactory) -> Run:
     place = Sandbox(tmp_path_factory.mktemp("sabotage"))
     suites = (DATA / "sabotage.robot", DATA / "sabotage_planes.robot")
-    return place.robot(*suites, PYTHONPATH=str(HERE), SABOTAGE="SIGKILL SIGTERM SIGINT SIGSTOP")
+    return place.robot(*suites, PYTHONPATH=str(HERE), SABOTAGE="SIGKILL SIGTERM SIGINT SIGSTOP cancel")
 
 
 @pytest.mark.parametrize("case", CASES)
