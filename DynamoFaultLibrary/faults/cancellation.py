@@ -59,7 +59,8 @@ class CancelRequests(Fault):
 
     def inject(self) -> None:
         self._sent_s = monotonic()
-        self.requests[0].sender.command("cancel", ids=[request.id for request in self.requests])
+        for request in self.requests:
+            request.sender.command("cancel", id=request.id)
 
     def prove(self) -> list[str]:
         self._records = [self._hung_up(request) for request in self.requests]

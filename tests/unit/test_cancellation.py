@@ -1,3 +1,4 @@
+import json
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -62,21 +63,20 @@ class Sender:
 
     def command(self, do: str, **arguments: Any) -> None:
         self.commands.append((do, arguments))
-        count = len(arguments["ids"])
-        self.server.chats += count if self.frontend_notices else 0
+        self.server.chats += self.frontend_notices
         if self.worker_counts:
-            setattr(self.server, self.worker_counts, getattr(self.server, self.worker_counts) + count)
+            setattr(self.server, self.worker_counts, getattr(self.server, self.worker_counts) + 1)
 
     def wait_for(self, matches: Any, timeout: timedelta, what: str) -> dict[str, Any]:
         if self.outcome is None:
             raise LoadError(f"waited for {what}")
         records = (self.record(f"request-{number}", self.outcome) for number in range(1, 10))
-        events = ({"event": "done", "record": record.to_json()} for record in records)
+        events = ({"event": "done", "record": json.loads(record.to_line())} for record in records)
         return next(event for event in events if matches(event))
 
     @staticmethod
     def record(identity: str, outcome: Outcome) -> Record:
-        return Record(identity, "", 0, Endpoint.CHAT, True, 900, "", 1.0, outcome=outcome, output_tokens=12)
+        return Record(identity, "", 0, Endpoint.CHAT, True, 900, outcome=outcome, output_tokens=12)
 
 
 def cancel(sender: Sender, count: int = 2) -> CancelRequests:
@@ -96,7 +96,7 @@ def cancel(sender: Sender, count: int = 2) -> CancelRequests:
 def test_a_cancellation_is_proven_by_both_counters(way: str) -> None:
     sender = Sender(Server(), worker_counts=way)
     evidence = cancel(sender).prove()
-    assert sender.commands == [("cancel", {"ids": ["request-1", "request-2"]})]
+    assert sender.commands == [("cancel", {"id": "request-1"}), ("cancel", {"id": "request-2"})]
     assert evidence[:2] == [f"request-{number}: hung up after 12 of 900 tokens" for number in (1, 2)]
     assert evidence[2].startswith("dynamo_frontend_model_cancellation_total has grown by 2 (chat_completions stream), ")
     assert evidence[3] == f"the workers have noticed: 2 (PositionWorker-0 {way})"
