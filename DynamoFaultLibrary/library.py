@@ -14,15 +14,19 @@ from DynamoFaultLibrary.errors import Unsupported
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL
 from DynamoFaultLibrary.keywords import robot_context
+from DynamoFaultLibrary.keywords.cancellation import CancellationKeywords
 from DynamoFaultLibrary.keywords.checks import CheckKeywords
 from DynamoFaultLibrary.keywords.component import CONVERTERS, NameList
 from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
 from DynamoFaultLibrary.keywords.deployment import DeploymentKeywords
+from DynamoFaultLibrary.keywords.etcd import EtcdKeywords
 from DynamoFaultLibrary.keywords.faults import FaultKeywords
 from DynamoFaultLibrary.keywords.figures import FigureKeywords
 from DynamoFaultLibrary.keywords.load_checks import LoadCheckKeywords
 from DynamoFaultLibrary.keywords.loads import LoadKeywords
+from DynamoFaultLibrary.keywords.nats import NatsKeywords
 from DynamoFaultLibrary.keywords.requests import RequestKeywords
+from DynamoFaultLibrary.keywords.services import ServiceKeywords
 from DynamoFaultLibrary.keywords.story import save_faults, tell_test
 from DynamoFaultLibrary.runner import end_with_pabot
 
@@ -138,6 +142,10 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             RequestKeywords,
             LoadKeywords,
             FaultKeywords,
+            CancellationKeywords,
+            EtcdKeywords,
+            NatsKeywords,
+            ServiceKeywords,
             FigureKeywords,
             LoadCheckKeywords,
             CheckKeywords,

@@ -21,7 +21,7 @@ from DynamoFaultLibrary.ledger import Ledger, Owner, State
 from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
 from DynamoFaultLibrary.load.client import Load, Request, SenderProcess
 from DynamoFaultLibrary.load.windows import FaultWindow, PhaseMark, Segment, Window, cut_at_fault, cut_at_phases, whole
-from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.base import Deployment, Replica
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.processes import ProcessId
 from DynamoFaultLibrary.reports.timeline import EventKind, Timeline
@@ -46,10 +46,11 @@ class Options:
 
 @dataclass
 class Mark:
-    """Where a test began: lengths of log files, values of counters."""
+    """Where a test began: lengths of log files, values of counters, replicas that ran by service."""
 
     log_sizes: dict[Path, int] = field(default_factory=dict)
     metrics: dict[str, str] = field(default_factory=dict)
+    replicas: dict[str, list[Replica]] = field(default_factory=dict)
 
 
 class Context:

@@ -5,6 +5,7 @@
 | ``continue`` | ``processes``: pids and start times | SIGCONT to each that is the same still; none is stopped then |
 | ``end`` | ``leader``: pid and start time, ``mark`` | SIGKILL to its process group; nobody is left in it then |
 | ``remove`` | ``path`` | deletes a directory tree; it is gone then |
+| ``nothing`` | | nothing: what was done leaves no trace that could be taken off |
 | ``respawn`` | ``name``, ``victim``: its leader then | starts a replica again; only its supervisor can |
 """
 
@@ -99,6 +100,10 @@ def _remove(recipe: Recipe) -> str:
     return "removed"
 
 
+def _nothing(recipe: Recipe) -> str:
+    return "there is nothing to undo"
+
+
 def _respawn(recipe: Recipe) -> str:
     raise RecoveryError(f"only the supervisor of its deployment can start '{recipe.get('name')}' again")
 
@@ -107,5 +112,6 @@ _ACTIONS: dict[str, Callable[[Recipe], str]] = {
     "continue": _continue,
     "end": _end,
     "remove": _remove,
+    "nothing": _nothing,
     "respawn": _respawn,
 }

@@ -15,6 +15,9 @@ from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.ledger import Entry
 from DynamoFaultLibrary.processes import ProcessId
 
+ETCD, NATS = "etcd", "nats"
+"""Names of the services that a platform adds to a deployment."""
+
 
 class Discovery(StrEnum):
     """Where Dynamo's processes find each other (``DYN_DISCOVERY_BACKEND``)."""
@@ -150,6 +153,22 @@ class Replacing(Protocol):
 
     def wait_ready(self, deployment: Deployment, timeout: timedelta) -> None:
         """Wait until all replicas of a deployment are known to its frontend and it answers well."""
+        ...
+
+
+@runtime_checkable
+class ControlPlane(Protocol):
+    """Know the servers that discovery and planes run on."""
+
+    def member_urls(self, deployment: Deployment, service: str) -> dict[str, str]:
+        """By member name the URL of its HTTP interface: etcd's for clients, that of NATS for monitoring.
+
+        Members that do not run are among them; without any the service is none of this deployment's.
+        """
+        ...
+
+    def start_without_data(self, deployment: Deployment, replica: Replica) -> Replica:
+        """Start an etcd member again as a new one that joins the cluster with an empty data directory."""
         ...
 
 

@@ -180,12 +180,25 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def loopback() -> Iterator[Loopback]:
-    server = Loopback()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield server
-    server.ended.set()
-    server.shutdown()
-    server.server_close()
-    thread.join(DEADLINE)
+def loopbacks() -> Iterator[Callable[[], Loopback]]:
+    """Starts as many servers as a test wants."""
+    started: list[tuple[Loopback, threading.Thread]] = []
+
+    def begin() -> Loopback:
+        server = Loopback()
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        started.append((server, thread))
+        return server
+
+    yield begin
+    for server, thread in started:
+        server.ended.set()
+        server.shutdown()
+        server.server_close()
+        thread.join(DEADLINE)
+
+
+@pytest.fixture
+def loopback(loopbacks: Callable[[], Loopback]) -> Loopback:
+    return loopbacks()

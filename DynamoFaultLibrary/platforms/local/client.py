@@ -76,9 +76,12 @@ class SupervisorClient:
         """Start a process group."""
         return ProcessStatus(self._call("start", spec=spec.to_json()))
 
-    def restart(self, name: str, victim: ProcessId) -> ProcessStatus:
-        """End what is left of the group that `victim` led, and start it again; once is enough."""
-        return ProcessStatus(self._call("restart", name=name, victim=victim.to_json()))
+    def restart(self, name: str, victim: ProcessId, argv: list[str] | None = None) -> ProcessStatus:
+        """End what is left of the group that `victim` led, and start it again, from now on as `argv` if given.
+
+        Once is enough.
+        """
+        return ProcessStatus(self._call("restart", name=name, victim=victim.to_json(), argv=argv))
 
     def status(self) -> dict[str, ProcessStatus]:
         """All process groups by name."""

@@ -8,10 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from DynamoFaultLibrary.errors import DeploymentError
-from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery, EventPlane, RequestPlane
+from DynamoFaultLibrary.platforms.base import ETCD, NATS, DeploySettings, Discovery, EventPlane, RequestPlane
 
 LOOPBACK = "127.0.0.1"
-ETCD, NATS = "etcd", "nats"
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,11 @@ class Part:
     index: int
     argv: list[str]
     health_url: str
+
+    @property
+    def url(self) -> str:
+        """Root of its HTTP interface."""
+        return self.health_url.rpartition("/")[0]
 
 
 @dataclass
@@ -68,6 +72,15 @@ def _add_etcd(planes: Planes, members: int, work: Path, take_port: Callable[[], 
         argv = [etcd_binary(), *(part for option in options.items() for part in option if part is not None)]
         planes.parts.append(Part(ETCD, index, argv, f"{client}/health"))
     planes.environment["ETCD_ENDPOINTS"] = ",".join(client for client, _ in urls)
+
+
+def without_data(argv: list[str], generation: int) -> list[str]:
+    """The command of an etcd member that joins an existing cluster with a data directory that is not there yet."""
+    changed = list(argv)
+    directory, state = changed.index("--data-dir") + 1, changed.index("--initial-cluster-state") + 1
+    changed[directory] = f"{changed[directory]}.{generation}"
+    changed[state] = "existing"
+    return changed
 
 
 def _add_nats(planes: Planes, work: Path, take_port: Callable[[], int]) -> None:

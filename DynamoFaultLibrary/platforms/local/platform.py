@@ -21,7 +21,7 @@ from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local import commands
 from DynamoFaultLibrary.platforms.local.child import ProcessSpec
 from DynamoFaultLibrary.platforms.local.client import ProcessStatus, SupervisorClient
-from DynamoFaultLibrary.platforms.local.planes import LOOPBACK, Part, Planes, plan_planes
+from DynamoFaultLibrary.platforms.local.planes import LOOPBACK, Part, Planes, plan_planes, without_data
 from DynamoFaultLibrary.platforms.local.ports import PortLeases
 from DynamoFaultLibrary.platforms.readiness import INTERVAL, TIMEOUT, Expectation, wait_until_ready
 from DynamoFaultLibrary.processes import ProcessId, group_members, marked_processes
@@ -46,6 +46,7 @@ class _Local:
     work: Path
     ports: list[int] = field(default_factory=list)
     parts: list[_Part] = field(default_factory=list)
+    servers: list[Part] = field(default_factory=list)
     gpus: list[str] = field(default_factory=commands.visible_gpus)
     """GPUs that no replica has been given yet; there are enough, see `commands.check_requirements`."""
 
@@ -145,6 +146,7 @@ class LocalPlatform:
         return port
 
     def _start_planes(self, deployment: Deployment, local: _Local, planes: Planes, shared: dict[str, str]) -> None:
+        local.servers = planes.parts
         for part in planes.parts:
             if part.service not in deployment.infrastructure:
                 deployment.infrastructure.append(part.service)
@@ -284,6 +286,22 @@ class LocalPlatform:
     def respawn(self, deployment: Deployment, replica: Replica) -> Replica:
         """End what is left of the replica, and start it with the same command, environment and ports."""
         status = self.supervisor.restart(replica.key, replica.process)
+        part = next(part for part in self._local(deployment).parts if part.process == replica.key)
+        return _replica(part, status)
+
+    # Control plane
+
+    def member_urls(self, deployment: Deployment, service: str) -> dict[str, str]:
+        """URLs of etcd's members or of the NATS server, ended ones included."""
+        servers = self._local(deployment).servers
+        return {f"{part.service}-{part.index}": part.url for part in servers if part.service == service}
+
+    def start_without_data(self, deployment: Deployment, replica: Replica) -> Replica:
+        """Start an etcd member again at its old ports, with a data directory of its new generation."""
+        servers = self._local(deployment).servers
+        server = next(part for part in servers if (part.service, part.index) == (replica.service, replica.index))
+        argv = without_data(server.argv, replica.generation + 1)
+        status = self.supervisor.restart(replica.key, replica.process, argv)
         part = next(part for part in self._local(deployment).parts if part.process == replica.key)
         return _replica(part, status)
 

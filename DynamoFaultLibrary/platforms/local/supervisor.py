@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,13 +168,17 @@ class Supervisor:
         """Start a process group; it goes into the ledger so that anybody can end it."""
         return self._start(ProcessSpec(**spec), generation=0).to_json()
 
-    def call_restart(self, name: str, victim: dict[str, Any]) -> dict[str, Any]:
-        """End what is left of the group that `victim` led and start it again, unless that was done already."""
+    def call_restart(self, name: str, victim: dict[str, Any], argv: list[str] | None = None) -> dict[str, Any]:
+        """End what is left of the group that `victim` led and start it again, unless that was done already.
+
+        With `argv` it is another command from now on.
+        """
         child = self._child(name)
         if child.identity != ProcessId.from_json(victim) and child.exit is None:
             return child.to_json()
         self.call_end([name])
-        return self._start(child.spec, child.generation + 1).to_json()
+        spec = replace(child.spec, argv=argv) if argv else child.spec
+        return self._start(spec, child.generation + 1).to_json()
 
     def call_status(self) -> list[dict[str, Any]]:
         """All process groups, ended ones included."""

@@ -16,6 +16,15 @@ CASES = {
     "Kill Worker Gracefully": STILL_RUNS.format("SIGTERM"),
     "Kill Worker And Respawn It": STILL_RUNS.format("SIGKILL"),
     "Terminate Process": STILL_RUNS.format("SIGINT"),
+    "Cancel Request": r"request 'request-1' \(streaming chat, 900 tokens\) was not cancelled: waited 0.3 s for the end",
+    "Kill Etcd Leader": r"pid \d+ \(etcd\) of etcd-\d still runs 300 ms after SIGKILL",
+    "Kill Etcd Member": r"pid \d+ \(etcd\) of etcd-0 still runs 300 ms after SIGKILL",
+    "Stop Etcd Member": r"pid \d+ \(etcd\) of etcd-1 still runs 300 ms after SIGTERM",
+    "Stall Etcd Member": r"not all processes of etcd-2 are stopped \(T\): pid \d+ .* is in state [SR]",
+    "Kill Nats": r"pid \d+ \(nats-server\) of nats-0 still runs 300 ms after SIGKILL",
+    "Stop Nats": r"pid \d+ \(nats-server\) of nats-0 still runs 300 ms after SIGTERM",
+    "Restart Nats": r"pid \d+ \(nats-server\) of nats-0 still runs 300 ms after SIGKILL",
+    "Stall Nats": r"not all processes of nats-0 are stopped \(T\): pid \d+ .* is in state [SR]",
     "Stall Process": r"not all processes of PositionWorker-0 are stopped \(T\): pid \d+ .* is in state [SR]",
 }
 
@@ -23,7 +32,8 @@ CASES = {
 @pytest.fixture(scope="module")
 def sabotaged(tmp_path_factory: pytest.TempPathFactory) -> Run:
     place = Sandbox(tmp_path_factory.mktemp("sabotage"))
-    return place.robot(DATA / "sabotage.robot", PYTHONPATH=str(HERE), SABOTAGE="SIGKILL SIGTERM SIGINT SIGSTOP")
+    suites = (DATA / "sabotage.robot", DATA / "sabotage_planes.robot")
+    return place.robot(*suites, PYTHONPATH=str(HERE), SABOTAGE="SIGKILL SIGTERM SIGINT SIGSTOP cancel")
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -21,5 +21,10 @@ Kill Worker And Respawn It
 Terminate Process
     Terminate Process    PositionWorker    engines.position    SIGINT    0    timeout=300 ms
 
+Cancel Request
+    ${request}    Start Request    chat    max_tokens=900
+    Wait For Tokens    ${request}    1
+    Cancel Request    ${request}    timeout=300 ms
+
 Stall Process
     Stall Process    PositionWorker    replica=0
