@@ -153,7 +153,7 @@ def test_loads_are_reported_for_people(write_load: Write) -> None:
     lines = result.stdout.splitlines()
     assert lines[:2] == [f"1: {one}", f"2: {two}"]
     assert any(line.split() == ["Total", "Requests", "4", "2"] for line in lines)
-    assert any(line.startswith("Failure  Startup  Success Before") for line in lines)
+    assert any(line.split()[:4] == ["Scenario", "Failure", "Startup", "Success"] for line in lines)
 
 
 def test_a_page_is_written_where_it_was_asked_for(write_load: Write, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from DynamoFaultLibrary.load.statistics import Figures
 from DynamoFaultLibrary.load.table import Table
 from DynamoFaultLibrary.load.windows import FaultWindow, PhaseMark
 from DynamoFaultLibrary.reports.page import page
-from DynamoFaultLibrary.reports.results import LoadReport, metrics_table, read_results
+from DynamoFaultLibrary.reports.results import LoadReport, failure_table, metrics_table, read_results, write_whole
 from DynamoFaultLibrary.reports.tables import Grid, ScenarioRow, cut, fault_facts, figures_table, scenario_table
 
 TEST = "Suite.Worker Death"
@@ -151,12 +151,13 @@ def test_a_load_is_cut_by_phase_and_by_fault() -> None:
     assert list(parts) == ["all", "standard", "recovery", "before", "during", "after"]
 
 
-ROW = ScenarioRow("kill", 4.5, figures(name="before"), figures(name="after"), 1.25)
+ROW = ScenarioRow("Worker Death", "kill", 4.5, figures(name="before"), figures(name="after"), 1.25)
 
 
 def test_a_scenario_is_a_row_of_the_failure_table() -> None:
     grid = scenario_table([ROW])
     assert grid.header == [
+        "Scenario",
         "Failure",
         "Startup",
         "Success Before",
@@ -167,17 +168,17 @@ def test_a_scenario_is_a_row_of_the_failure_table() -> None:
         "Latency After",
         "Recovery",
     ]
-    assert grid.rows == [["kill", "4.500 s", "10", "0", "15", "4", "0.500 s", "0.500 s", "1.250 s"]]
+    assert grid.rows == [["Worker Death", "kill", "4.500 s", "10", "0", "15", "4", "0.500 s", "0.500 s", "1.250 s"]]
 
 
 def test_what_a_scenario_does_not_know_is_a_dash() -> None:
-    assert scenario_table([ScenarioRow("none", None, figures(), None, None)]).rows == [
-        ["none", "-", "25", "5", "-", "-", "0.500 s", "-", "-"]
+    assert scenario_table([ScenarioRow("plain", "none", None, figures(), None, None)]).rows == [
+        ["plain", "none", "-", "25", "5", "-", "-", "0.500 s", "-", "-"]
     ]
 
 
 def test_with_an_sla_violations_are_counted_before_and_after() -> None:
-    grid = scenario_table([ScenarioRow("kill", None, None, None, None, (1, 2)), ROW])
+    grid = scenario_table([ScenarioRow("x", "kill", None, None, None, None, (1, 2)), ROW])
     assert grid.header[-3:] == ["Violations Before", "Violations After", "Recovery"]
     assert [row[-3:] for row in grid.rows] == [["1", "2", "-"], ["-", "-", "1.250 s"]]
 
@@ -196,11 +197,14 @@ def test_the_scenario_of_a_load_is_cut_at_the_injection(suite: Path) -> None:
     assert row.before is not None
     assert row.after is not None
     assert (row.before.good, row.before.failed, row.after.good, row.after.failed) == (10, 0, 15, 5)
+    assert row.scenario == "Worker Death"
     assert (row.failure, row.startup, row.recovery, row.violations) == ("kill on Worker-0", 4.5, 5.0, (10, 15))
 
 
 def test_the_scenario_of_a_load_without_a_fault_is_all_before(write_load: Write) -> None:
-    row = report_of(write_load("plain", *story())).scenario(0.6)
+    path = write_load("plain", *story())
+    row = report_of(path).scenario(0.6)
+    assert row.scenario == str(path)
     assert (row.failure, row.after, row.recovery, row.violations) == ("none", None, None, (0, 0))
     assert row.before is not None
     assert row.before.good == 25
@@ -225,7 +229,7 @@ def test_a_report_for_programs_has_the_figures_of_all_parts(suite: Path) -> None
 
 def test_the_metrics_of_a_load_are_those_of_upstream(suite: Path) -> None:
     shown = dict(report_of(suite).metrics(sla_s=0.6))
-    assert shown["Number of Clients"] == "4"
+    assert (shown["Test Directory"], shown["Number of Clients"]) == ("load/default", "4")
     assert (shown["Total Requests"], shown["Successful Requests"], shown["Failed Requests"]) == ("30", "25", "5")
     assert shown["Mean Latency"] == "0.500 s (SLA met)"
     assert shown["Recovery Time"] == "5.000 s"
@@ -312,6 +316,28 @@ def test_a_timeline_of_another_tool_is_an_error_with_its_place(text: str, suite:
     (suite / "timeline.jsonl").write_text(json.dumps(event("load", 1.0)) + f"\n{text}\n")
     with pytest.raises(LoadError, match=f"'{suite}/timeline.jsonl' line 2 is no event: "):
         read_results(suite)
+
+
+def test_the_failure_table_of_a_run_has_the_loads_that_match_and_have_ended(suite: Path, write_load: Write) -> None:
+    write_load("suite/load/other", *story())
+    write_load("suite/load/default-2", *story(), state=LoadState.RUNNING)
+    write_load("suite/load/default-3", state=LoadState.COMPLETED)
+    grid, rows = failure_table(suite, "default*", 0.4)
+    assert [row[:2] for row in grid.rows] == [["Worker Death", "kill on Worker-0"]]
+    assert json.loads(json.dumps(rows))[0]["before"]["good"] == 10
+    assert [row["violations"] for row in rows] == [(10, 15)]
+
+
+def test_a_failure_table_of_nothing_is_an_error(suite: Path) -> None:
+    with pytest.raises(LoadError, match=re.escape(f"no load that matches 'scenario*' has ended in '{suite}'")):
+        failure_table(suite, "scenario*", None)
+
+
+def test_a_file_is_written_in_one_step(tmp_path: Path) -> None:
+    for text in ("first", "second ✓"):
+        write_whole(tmp_path / "failures.txt", text)
+        assert [path.name for path in tmp_path.iterdir()] == ["failures.txt"]
+        assert (tmp_path / "failures.txt").read_text(encoding="utf-8") == text
 
 
 def test_a_page_shows_each_load_with_tables_and_a_picture(suite: Path, write_load: Write) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.load import table as table_module
 from DynamoFaultLibrary.load.records import Attempt, Endpoint, Outcome, Record
 from DynamoFaultLibrary.load.table import OUTCOMES, Table, read_table
 
@@ -110,6 +111,14 @@ def test_what_a_request_did_not_deliver_is_not_a_number() -> None:
 def test_without_a_known_length_the_server_counts_the_prompt() -> None:
     table = Table.of([record(prompt_tokens=5), record(prompt_tokens=5, input_tokens=4), record()])
     assert table.input_tokens.tolist() == [5, 4, 0]
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 10])
+def test_many_rows_are_put_together_from_pieces(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_module, "_CHUNK", 3)
+    table = Table.of(record(ended_monotonic_s=float(-number), prompt_hash=number) for number in range(count))
+    assert table.ended.tolist() == [float(-number) for number in reversed(range(count))]
+    assert table.prompt.tolist() == list(reversed(range(count)))
 
 
 @pytest.mark.parametrize("records", [[], [record(warmup=True)]], ids=["none", "only warm-up"])
