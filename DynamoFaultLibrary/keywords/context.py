@@ -20,7 +20,16 @@ from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.ledger import Ledger, Owner, State
 from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
 from DynamoFaultLibrary.load.client import Load, Request, SenderProcess
-from DynamoFaultLibrary.load.windows import FaultWindow, PhaseMark, Segment, Window, cut_at_fault, cut_at_phases, whole
+from DynamoFaultLibrary.load.windows import (
+    WHOLE,
+    FaultWindow,
+    PhaseMark,
+    Segment,
+    Window,
+    cut_at_fault,
+    cut_at_phases,
+    whole,
+)
 from DynamoFaultLibrary.platforms.base import Deployment, Replica
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.processes import ProcessId
@@ -160,7 +169,7 @@ class Context:
         Raises:
             LoadError: the name is taken.
         """
-        if name in list(Window) or name in [phase.name for phase in self.phases]:
+        if name in (WHOLE, *Window) or name in [phase.name for phase in self.phases]:
             raise LoadError(f"'{name}' is the name of a part already; give this phase another one")
         self.phases.append(PhaseMark(name, monotonic()))
 

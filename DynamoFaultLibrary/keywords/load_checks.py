@@ -12,12 +12,14 @@ from DynamoFaultLibrary.keywords.loads import DEFAULT
 from DynamoFaultLibrary.keywords.observation import new_text
 from DynamoFaultLibrary.load import statistics
 from DynamoFaultLibrary.load.folder import LoadState
-from DynamoFaultLibrary.load.records import iterate_records
+from DynamoFaultLibrary.load.records import Outcome, iterate_records
 from DynamoFaultLibrary.load.statistics import Figures
 from DynamoFaultLibrary.load.windows import Segment
 
 _REJECTED = (503, 529)
 """Older Dynamo answers 503, 1.4 answers 529 (``Service temporarily overloaded``)."""
+_GIVEN_UP = (408, 499, 504)
+"""Statuses that upstream's check counts as well."""
 _REJECTION = re.compile(r"Service temporarily overloaded|Status code: 503|TrySendError::Full")
 
 
@@ -94,13 +96,14 @@ class LoadCheckKeywords(Component):
 
     @keyword(tags=["Check", "Load"])
     def load_should_have_cancelled_requests(self, min_count: int = 10, load: str = DEFAULT) -> None:
-        """Fails when fewer than ``min_count`` requests of the load were cancelled or ran out of time."""
+        """Fails when fewer than ``min_count`` requests were cancelled, ran out of time, or got 408, 499 or 504."""
         figures = self._figures(load)
-        count = figures.cancelled + figures.errors.get("timeout", 0)
-        if count < min_count:
+        late = figures.errors.get(Outcome.TIMEOUT.value, 0)
+        closed = int(np.isin(self.context.load(load).table().status, _GIVEN_UP).sum())
+        if figures.cancelled + late + closed < min_count:
             raise AssertionError(
-                f"load '{load}' has {figures.cancelled} cancelled requests and {figures.errors.get('timeout', 0)} that "
-                f"ran out of time, at least {min_count} together expected"
+                f"load '{load}' has {figures.cancelled} cancelled requests, {late} that ran out of time and {closed} "
+                f"with status {_GIVEN_UP}, at least {min_count} together expected"
             )
 
     @keyword(tags=["Check", "Load"])

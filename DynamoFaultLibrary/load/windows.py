@@ -11,6 +11,9 @@ from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load.statistics import Figures, figures
 from DynamoFaultLibrary.load.table import Table
 
+WHOLE = "all"
+"""Name of the part that is the whole load."""
+
 
 class Window(StrEnum):
     """Where a request lies with respect to a fault."""
@@ -68,7 +71,7 @@ class Segment:
         return figures(self.rows, self.ended_there, max(0.0, self.end_s - self.start_s))
 
 
-def whole(table: Table, name: str = "all") -> Segment:
+def whole(table: Table) -> Segment:
     """A load from its first start to its last end.
 
     Raises:
@@ -76,7 +79,7 @@ def whole(table: Table, name: str = "all") -> Segment:
     """
     if not len(table):
         raise LoadError("the load has no finished request, so it has no figures")
-    return Segment(name, float(table.started.min()), float(table.ended[-1]), table, table)
+    return Segment(WHOLE, float(table.started.min()), float(table.ended[-1]), table, table)
 
 
 def cut_at_fault(table: Table, fault: FaultWindow) -> dict[Window, Segment]:

@@ -13,7 +13,16 @@ from DynamoFaultLibrary.load.statistics import (
     recovery_time,
 )
 from DynamoFaultLibrary.load.table import Table
-from DynamoFaultLibrary.load.windows import FaultWindow, PhaseMark, Segment, Window, cut_at_fault, cut_at_phases, whole
+from DynamoFaultLibrary.load.windows import (
+    WHOLE,
+    FaultWindow,
+    PhaseMark,
+    Segment,
+    Window,
+    cut_at_fault,
+    cut_at_phases,
+    whole,
+)
 
 NONE = "-"
 _CELL = "border:1px solid #cbd5e0;padding:2px 8px;text-align:"
@@ -95,7 +104,7 @@ _ROWS: list[tuple[str, Callable[[Figures], str]]] = [
 
 def cut(table: Table, fault: FaultWindow | None, phases: Sequence[PhaseMark]) -> dict[str, Segment]:
     """The whole load, and its parts by phase and by fault, as far as there are any."""
-    parts = {"all": whole(table), **cut_at_phases(table, phases)}
+    parts = {WHOLE: whole(table), **cut_at_phases(table, phases)}
     if fault is not None:
         parts |= {window.value: segment for window, segment in cut_at_fault(table, fault).items()}
     return parts

@@ -1,21 +1,21 @@
 *** Settings ***
-Documentation     Workers come and go under load with the KV router, disaggregated: how many requests hang for ever?
+Documentation    Workers come and go under load with the KV router, disaggregated: how many requests hang for ever?
 ...
-...               Upstream's open issue 13088 says about 1.6 %: no error, no answer, no timeout. A request counts as
-...               hung when nothing ended it within `${PATIENCE}`; the log names each. `-v ROUNDS:50` makes it minutes.
+...              Upstream's open issue 13088 says about 1.6 %: no error, no answer, no timeout. A request counts as
+...              hung when nothing ended it within `${PATIENCE}`; the log names each. `-v ROUNDS:50` makes it minutes.
 
-Resource          ../../resources/graph.resource
+Resource         ../../resources/graph.resource
 
-Test Setup        A Graph Is Deployed
-...               mocker-vllm-disagg.yaml
-...               router_mode=kv
-...               migration_limit=3
-...               replicas=${REPLICAS}
-...               args=${FASTER}
-Test Teardown     Everything Is As Before
-Test Timeout      30 minutes
+Test Setup       A Graph Is Deployed
+...                  mocker-vllm-disagg.yaml
+...                  router_mode=kv
+...                  migration_limit=3
+...                  replicas=${REPLICAS}
+...                  args=${FASTER}
+Test Teardown    Everything Is As Before
+Test Timeout     30 minutes
 
-Test Tags         churn    backend:vllm    topology:disagg    router:kv    plane:tcp
+Test Tags        churn    backend:vllm    topology:disagg    router:kv    plane:tcp
 
 
 *** Variables ***

@@ -1,18 +1,18 @@
 *** Settings ***
-Documentation     A worker dies under load: what happened before, during and after is read off the load's records
-...               (seed 5, `StartLoad`, `TerminateProcess`, `StopLoad`, `ZeroErrors`, `MinRequests`, `WasCancelled`).
+Documentation    A worker dies under load: what happened before, during and after is read off the load's records
+...              (seed 5, `StartLoad`, `TerminateProcess`, `StopLoad`, `ZeroErrors`, `MinRequests`, `WasCancelled`).
 ...
-...               Streams that the dead worker served go on with the other one. But for about ten seconds the frontend
-...               goes on routing new requests to the dead worker as well, and some of them fail with status 500: a
-...               known defect, see docs/findings.md. A client that retries notices nothing.
+...              Streams that the dead worker served go on with the other one. But for about ten seconds the frontend
+...              goes on routing new requests to the dead worker as well, and some of them fail with status 500: a
+...              known defect, see docs/findings.md. A client that retries notices nothing.
 
-Resource          ../../resources/load.resource
+Resource         ../../resources/load.resource
 
-Test Setup        A Graph Is Deployed    position-agg.yaml    replicas=2    migration_limit=3
-Test Teardown     Everything Is As Before
-Test Timeout      1 minute
+Test Setup       A Graph Is Deployed    position-agg.yaml    replicas=2    migration_limit=3
+Test Teardown    Everything Is As Before
+Test Timeout     1 minute
 
-Test Tags         load    backend:position    plane:tcp    seed:5:load-and-checks
+Test Tags        load    backend:position    plane:tcp    seed:5:load-and-checks
 
 
 *** Test Cases ***

@@ -1,19 +1,19 @@
 *** Settings ***
-Documentation     Busy thresholds: a frontend whose workers are all busy answers 529 at once (503 in older versions),
-...               and serves again when the flood is over (seed 2, phases OVERFLOW and RECOVERY; upstream's
-...               `RejectionFired`).
+Documentation    Busy thresholds: a frontend whose workers are all busy answers 529 at once (503 in older versions),
+...              and serves again when the flood is over (seed 2, phases OVERFLOW and RECOVERY; upstream's
+...              `RejectionFired`).
 
-Resource          ../../resources/overload.resource
+Resource         ../../resources/overload.resource
 
-Test Setup        A Graph Is Deployed
-...               mocker-vllm-agg.yaml
-...               router_mode=${ROUTER}
-...               args=${SMALL CACHE}
-...               frontend_args=${BUSY}
-Test Teardown     Everything Is As Before
-Test Timeout      1 minute
+Test Setup       A Graph Is Deployed
+...                  mocker-vllm-agg.yaml
+...                  router_mode=${ROUTER}
+...                  args=${SMALL CACHE}
+...                  frontend_args=${BUSY}
+Test Teardown    Everything Is As Before
+Test Timeout     1 minute
 
-Test Tags         overload    backend:vllm    plane:tcp    seed:2:phases
+Test Tags        overload    backend:vllm    plane:tcp    seed:2:phases
 
 
 *** Variables ***

@@ -7,9 +7,9 @@ Documentation     The failure scenarios of seed 3 on an aggregated graph: two wo
 
 Resource          ../../resources/scenarios.resource
 
+Suite Teardown    The Table Of Failures Is Written
 Test Setup        A Graph Is Deployed    mocker-vllm-agg.yaml    migration_limit=3    args=${FASTER}
 Test Teardown     Everything Is As Before
-Suite Teardown    The Table Of Failures Is Written
 Test Timeout      2 minutes
 
 Test Tags         scenario    backend:vllm    topology:agg    plane:tcp

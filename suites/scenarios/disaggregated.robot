@@ -3,13 +3,13 @@ Documentation     The failure scenarios of seed 3 on a disaggregated graph: pref
 
 Resource          ../../resources/scenarios.resource
 
-Test Setup        A Graph Is Deployed
-...               mocker-vllm-disagg.yaml
-...               migration_limit=3
-...               args=${FASTER}
-...               replicas=${REPLICAS}
-Test Teardown     Everything Is As Before
 Suite Teardown    The Table Of Failures Is Written
+Test Setup        A Graph Is Deployed
+...                   mocker-vllm-disagg.yaml
+...                   migration_limit=3
+...                   args=${FASTER}
+...                   replicas=${REPLICAS}
+Test Teardown     Everything Is As Before
 Test Timeout      2 minutes
 
 Test Tags         scenario    backend:vllm    topology:disagg    plane:tcp

@@ -17,5 +17,6 @@ A Long Load
 
 *** Keywords ***
 Create File
+    [Documentation]    Tells the test that runs this how far it has come.
     [Arguments]    ${path}
     Evaluate    pathlib.Path($path).touch()    modules=pathlib
