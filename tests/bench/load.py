@@ -103,7 +103,7 @@ def bench_aiperf(work: Path, rounds: int) -> dict[str, object]:
         url = library.context.deployment.url
         for number in range(rounds):
             for engine in list(Engine) if number % 2 else reversed(Engine):
-                for what, clients, count in (("few", STREAMS, FEW), ("many", STREAMS, MANY), ("hundred", 8, 100)):
+                for what, clients, count in (("few", STREAMS, FEW), ("many", STREAMS, MANY), ("hundred", STREAMS, 100)):
                     shape = Workload(input_tokens=TOKENS, output_tokens=TOKENS)
                     plan = LoadPlan(what, url, TINY_MODEL, clients, request_count=count, seed=number, workload=shape)
                     made = run_load(plan, work / f"{engine}-{what}-{number}", engine)
