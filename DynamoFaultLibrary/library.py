@@ -20,6 +20,7 @@ from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
 from DynamoFaultLibrary.keywords.deployment import DeploymentKeywords
 from DynamoFaultLibrary.keywords.faults import FaultKeywords
 from DynamoFaultLibrary.keywords.loads import LoadKeywords
+from DynamoFaultLibrary.keywords.network import NetworkKeywords, Rate
 from DynamoFaultLibrary.keywords.requests import RequestKeywords
 from DynamoFaultLibrary.keywords.story import tell_test
 from DynamoFaultLibrary.runner import end_with_pabot
@@ -27,7 +28,7 @@ from DynamoFaultLibrary.runner import end_with_pabot
 VERSION = "0.1.0"
 
 
-@library(scope="GLOBAL", version=VERSION, doc_format="ROBOT", converters=CONVERTERS)
+@library(scope="GLOBAL", version=VERSION, doc_format="ROBOT", converters={**CONVERTERS, Rate: Rate.convert})
 class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore ships no types
     """Tests the fault tolerance of NVIDIA Dynamo: deploy a graph, load it, break it, prove what happened.
 
@@ -107,7 +108,7 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         radius = BlastRadius(allowed_services, allowed_namespaces, allowed_nodes, max_faults)
         self.context = Context(Options(platform, secrets.randbelow(2**31) if seed is None else seed, fault_ttl, radius))
         self._test_began_s = 0.0
-        components = [DeploymentKeywords, RequestKeywords, LoadKeywords, FaultKeywords, CheckKeywords]
+        components = [DeploymentKeywords, RequestKeywords, LoadKeywords, FaultKeywords, NetworkKeywords, CheckKeywords]
         super().__init__([component(self.context) for component in components])
 
     def run_keyword(self, name: str, args: list[Any], kwargs: dict[str, Any] | None = None) -> Any:

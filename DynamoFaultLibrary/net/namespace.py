@@ -1,0 +1,117 @@
+"""Network namespaces without a name: each lives as long as a process or an open descriptor holds it.
+
+So nothing of them can stay on a machine: a process that dies closes its descriptors, and a namespace takes its
+interfaces, addresses and filters with it. See network_namespaces(7) and setns(2).
+"""
+
+import ctypes
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from DynamoFaultLibrary.processes import ProcessId
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET = 0x40000000
+_OWN = "/proc/thread-self/ns/net"
+
+
+def create_namespace() -> int:
+    """Make a network namespace and return a descriptor that holds it.
+
+    Raises:
+        OSError: this process may not.
+    """
+    outcome: list[int | OSError] = []
+
+    def in_a_thread_of_its_own() -> None:  # unshare(2) moves the calling thread alone, and this one ends
+        try:
+            _check(_LIBC.unshare(_CLONE_NEWNET), "unshare")
+            outcome.append(os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=in_a_thread_of_its_own, name="new network namespace")
+    thread.start()
+    thread.join()
+    (result,) = outcome
+    if isinstance(result, OSError):
+        raise result
+    return result
+
+
+def enter(descriptor: int) -> None:
+    """Move the calling thread into a namespace.
+
+    Raises:
+        OSError: it may not.
+    """
+    _check(_LIBC.setns(descriptor, _CLONE_NEWNET), "setns")
+
+
+@contextmanager
+def inside(descriptor: int) -> Iterator[None]:
+    """Be in a namespace for a while. A socket belongs for ever to the namespace that it was made in."""
+    home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        enter(descriptor)
+        try:
+            yield
+        finally:
+            enter(home)
+    finally:
+        os.close(home)
+
+
+@dataclass(frozen=True)
+class HeldNamespace:
+    """A namespace as other processes find it: who holds it, by which descriptor, and its inode to be sure."""
+
+    holder: ProcessId
+    descriptor: int
+    inode: int
+
+    @classmethod
+    def of(cls, descriptor: int) -> "HeldNamespace":
+        """A namespace that this process holds."""
+        return cls(ProcessId.current(), descriptor, os.fstat(descriptor).st_ino)
+
+    @property
+    def path(self) -> str:
+        """Opening it yields the namespace, as long as its holder lives."""
+        return f"/proc/{self.holder.pid}/fd/{self.descriptor}"
+
+    def open(self) -> int | None:
+        """A descriptor of it; None when it is gone.
+
+        Raises:
+            OSError: it is there, but this process may not open it.
+        """
+        if not self.holder.is_running:
+            return None
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        if os.fstat(descriptor).st_ino != self.inode:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {"holder": self.holder.to_json(), "descriptor": self.descriptor, "inode": self.inode}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "HeldNamespace":
+        """The inverse of `to_json`."""
+        return cls(ProcessId.from_json(data["holder"]), int(data["descriptor"]), int(data["inode"]))
+
+
+def _check(result: int, call: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{call}: {os.strerror(number)}")
