@@ -127,9 +127,13 @@ def base_environment(work: Path) -> dict[str, str]:
 
 
 def host_environment(host: Host) -> dict[str, str]:
-    """Where a Dynamo process listens, and what it tells the others of that."""
+    """Where a Dynamo process listens, and what it tells the others of that.
+
+    The mocker's prefill worker would else advertise whatever the machine's own name resolves to.
+    """
     return {
         "DYN_HTTP_HOST": host.address,
+        "DYN_HTTP_RPC_HOST": host.address,
         "DYN_SYSTEM_HOST": host.address,
         "DYN_TCP_RPC_HOST": host.address,
         "DYN_TCP_RESPONSE_STREAM_HOST": host.interface,

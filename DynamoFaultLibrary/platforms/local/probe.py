@@ -154,8 +154,8 @@ class Probe:
     # When nothing is cut any more
 
     def idle_connection_works(self) -> bool:
-        """Whether a connection from before passes bytes, both ways."""
-        return all(_passes(self._idle[way], self._idle[_opposite(way)]) for way in Way)
+        """Whether a connection from before, if there is one, passes bytes, both ways."""
+        return not self.is_open or all(_passes(self._idle[way], self._idle[_opposite(way)]) for way in Way)
 
     def new_connection_works(self) -> bool:
         """Whether a new connection passes bytes, both ways."""
