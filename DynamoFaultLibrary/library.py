@@ -20,7 +20,7 @@ from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
 from DynamoFaultLibrary.keywords.deployment import DeploymentKeywords
 from DynamoFaultLibrary.keywords.faults import FaultKeywords
 from DynamoFaultLibrary.keywords.loads import LoadKeywords
-from DynamoFaultLibrary.keywords.network import NetworkKeywords, Rate
+from DynamoFaultLibrary.keywords.network import NetworkKeywords
 from DynamoFaultLibrary.keywords.requests import RequestKeywords
 from DynamoFaultLibrary.keywords.story import tell_test
 from DynamoFaultLibrary.runner import end_with_pabot
@@ -28,7 +28,7 @@ from DynamoFaultLibrary.runner import end_with_pabot
 VERSION = "0.1.0"
 
 
-@library(scope="GLOBAL", version=VERSION, doc_format="ROBOT", converters={**CONVERTERS, Rate: Rate.convert})
+@library(scope="GLOBAL", version=VERSION, doc_format="ROBOT", converters=CONVERTERS)
 class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore ships no types
     """Tests the fault tolerance of NVIDIA Dynamo: deploy a graph, load it, break it, prove what happened.
 

@@ -19,16 +19,16 @@ _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)bit(?:/s)?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
 
-class Rate:
-    """A bandwidth as tc(8) writes it: ``64 kbit``, ``1.5 Mbit``; converted to bytes a second."""
+def bytes_per_second(bandwidth: str) -> int:
+    """A bandwidth as tc(8) writes it, such as ``64 kbit`` or ``1.5 Mbit``, in bytes a second.
 
-    @staticmethod
-    def convert(value: str) -> int:
-        """Bytes a second."""
-        match = _RATE.fullmatch(value.strip())
-        if match is None:
-            raise ValueError("expected a bandwidth such as '64 kbit' or '1.5 Mbit'")
-        return round(float(match.group(1)) * _UNITS[match.group(2).lower()] / 8)
+    Raises:
+        FaultError: it is none.
+    """
+    match = _RATE.fullmatch(bandwidth.strip())
+    if match is None:
+        raise FaultError(f"rate must be a bandwidth such as '64 kbit' or '1.5 Mbit', not '{bandwidth}'")
+    return round(float(match.group(1)) * _UNITS[match.group(2).lower()] / 8)
 
 
 class NetworkKeywords(InjectingComponent):
@@ -47,7 +47,7 @@ class NetworkKeywords(InjectingComponent):
         mode: PartitionMode = PartitionMode.DROP,
         direction: Direction = Direction.BOTH,
         loss: int = 100,
-        rate: Rate | None = None,
+        rate: str | None = None,
         duration: timedelta | None = None,
     ) -> str:
         """Cuts replicas off from each other, and nobody else. Returns the id of the fault.
@@ -94,8 +94,8 @@ class NetworkKeywords(InjectingComponent):
             left, right = self._replicas(sources, source_replica), [self._serving(targets, serving)]
         else:
             left, right = self._replicas(sources, source_replica), self._replicas(targets, target_replica)
-        bytes_a_second = rate if isinstance(rate, int) else None  # Robot has converted it
-        partition = Partition(left, right, mode, direction, loss, bytes_a_second)
+        limit = None if rate is None else bytes_per_second(rate)
+        partition = Partition(left, right, mode, direction, loss, limit)
         platform = require(self.context.platform, Partitioning)  # type: ignore[type-abstract]  # a protocol is meant
         fault = NetworkPartition(platform, self.context.deployment, partition)
         return self.inject(fault, duration, serving, f"{kind.name} {fault.target['replica']}, {mode}")

@@ -1,8 +1,8 @@
 *** Settings ***
 Documentation    Frontend and worker do not reach each other (seed 2, `FRONTEND_WORKER`); Dynamo's timeout is set.
 ...
-...              `DYN_HTTP_BACKEND_STREAM_TIMEOUT_SECS` is opt-in: it ends a stream that brings nothing (upstream's
-...              #7929) and takes its worker out of the rotation for a while (#8011).
+...              `DYN_HTTP_BACKEND_STREAM_TIMEOUT_SECS` is opt-in: it ends a stream that brings nothing, and takes
+...              its worker out of the rotation for a while (upstream's #7929 and #8011).
 
 Resource         ../../resources/network.resource
 

@@ -37,7 +37,7 @@ PREFIX = 24
 LINK_PREFIX = "dynf"
 _GATEWAY, _MACHINE, _FIRST = 1, 2, 11
 _SCOPE_LINK = 253
-_REMEDY = "run as root, or in a user namespace: unshare --user --map-root-user --net dynamo-fault run …"
+_REMEDY = "run as root, or with 'dynamo-fault run --own-network'"
 
 
 @dataclass(frozen=True)

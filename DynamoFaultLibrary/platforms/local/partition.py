@@ -73,7 +73,7 @@ def plan_cut(network: Network, deployment: Deployment, partition: Partition) -> 
             f"the replicas of deployment '{deployment.name}' share this machine's loopback, so they cannot be cut off "
             "from each other; deploy the graph with network=isolated"
         )
-    _check(partition)
+    check_partition(partition)
     pairs: list[Pair] = []
     for source, target in product(_ends(network, partition.sources), _ends(network, partition.targets)):
         pair = Pair(source, target)
@@ -94,7 +94,12 @@ def _is_partial(partition: Partition) -> bool:
     return partition.loss < 100 or partition.rate is not None
 
 
-def _check(partition: Partition) -> None:
+def check_partition(partition: Partition) -> None:
+    """See that what is asked for goes together.
+
+    Raises:
+        FaultError: it does not.
+    """
     if not 1 <= partition.loss <= 100:
         raise FaultError(f"loss must be from 1 to 100 percent, not {partition.loss}")
     if partition.rate is not None and not 1 <= partition.rate <= MAX_RATE:

@@ -1,15 +1,25 @@
 """Loaded by each Python that a sabotaged child run starts. In robot itself, injections silently do not happen.
 
-``SABOTAGE`` names the signals that robot believes to have sent, such as ``SIGKILL SIGTERM``.
+``SABOTAGE`` names the signals that robot believes to have sent, such as ``SIGKILL SIGTERM``; ``NETWORK`` means that it
+believes to have put in packet filters and to have closed connections.
 """
 
 import os
 import signal
 import sys
 
-swallowed = {signal.Signals[name] for name in os.environ.get("SABOTAGE", "").split()}
+names = os.environ.get("SABOTAGE", "").split()
+swallowed = {signal.Signals[name] for name in names if name != "NETWORK"}
+is_robot = sys.orig_argv[1:3] == ["-m", "robot"]
 
-if swallowed and sys.orig_argv[1:3] == ["-m", "robot"]:
+if "NETWORK" in names and is_robot:
+    from DynamoFaultLibrary.net.filter import PacketFilter
+    from DynamoFaultLibrary.platforms.local import partition
+
+    PacketFilter.add_table = lambda *ignored: None  # type: ignore[method-assign]
+    partition.destroy = lambda found: found  # type: ignore[attr-defined]
+
+if swallowed and is_robot:
     from DynamoFaultLibrary.processes import ProcessId
 
     honest = ProcessId.send
