@@ -14,8 +14,8 @@ Test Tags        network    backend:position    plane:tcp    partition:frontend-
 
 
 *** Variables ***
-&{TIMEOUT}      DYN_HTTP_BACKEND_STREAM_TIMEOUT_SECS=2
-${QUARANTINE}   backend response inactivity timeout . quarantining worker
+&{TIMEOUT}       DYN_HTTP_BACKEND_STREAM_TIMEOUT_SECS=2
+${QUARANTINE}    backend response inactivity timeout . quarantining worker
 
 
 *** Test Cases ***
