@@ -10,6 +10,7 @@ import click
 from DynamoFaultLibrary.errors import FaultLibraryError, LedgerError
 from DynamoFaultLibrary.ledger import Entry, read_ledger, state_directory
 from DynamoFaultLibrary.ledger.recovery import Recovery, ledgers, recover
+from DynamoFaultLibrary.load_cli import load_command, report_command
 from DynamoFaultLibrary.net.namespace import enter_own_namespaces
 
 
@@ -104,6 +105,10 @@ def doctor(as_json: bool) -> None:
         mark = "yes" if finding.is_there else "no "
         consequence = "" if finding.is_there else f"  -> {finding.consequence}"
         click.echo(f"{mark}  {finding.what}: {finding.detail}{consequence}")
+
+
+main.add_command(load_command)
+main.add_command(report_command)
 
 
 def _read(path: Path) -> list[Entry]:

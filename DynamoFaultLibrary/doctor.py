@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.ledger.store import state_directory
+from DynamoFaultLibrary.load.aiperf import find_aiperf
 from DynamoFaultLibrary.platforms.local.commands import ENGINES, choose_interpreter, missing_modules, visible_gpus
 from DynamoFaultLibrary.platforms.local.network import check_isolation
 from DynamoFaultLibrary.platforms.local.planes import etcd_binary, nats_binary
@@ -29,6 +30,7 @@ def examine() -> list[Finding]:
         _dynamo(),
         _program("etcd", etcd_binary, "Deploy Graph with discovery=etcd fails"),
         _program("nats-server", nats_binary, "Deploy Graph with request_plane=nats or event_plane=nats fails"),
+        _program("aiperf", find_aiperf, "Start Load with engine=aiperf skips its test"),
         _isolation(),
         _gpus(),
         *(_engine(module, package) for module, package in ENGINES.items()),

@@ -19,10 +19,12 @@ from DynamoFaultLibrary.keywords.component import CONVERTERS, NameList
 from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
 from DynamoFaultLibrary.keywords.deployment import DeploymentKeywords
 from DynamoFaultLibrary.keywords.faults import FaultKeywords
+from DynamoFaultLibrary.keywords.figures import FigureKeywords
+from DynamoFaultLibrary.keywords.load_checks import LoadCheckKeywords
 from DynamoFaultLibrary.keywords.loads import LoadKeywords
 from DynamoFaultLibrary.keywords.network import NetworkKeywords
 from DynamoFaultLibrary.keywords.requests import RequestKeywords
-from DynamoFaultLibrary.keywords.story import tell_test
+from DynamoFaultLibrary.keywords.story import save_faults, tell_test
 from DynamoFaultLibrary.runner import end_with_pabot
 
 VERSION = "0.1.0"
@@ -60,6 +62,28 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     `Recover All Faults` in its teardown, which fails when one does not come off. A supervisor process outside robot
     undoes them, and ends all that was started, when robot dies in whatever way, and when their time to live is over.
 
+    = Loads =
+
+    `Start Load` sends requests from a process of its own and records each one. What happened is asked for afterwards,
+    or while it runs: `Get Latency`, `Get Success Rate`, `Get Recovery Time` and others.
+
+    A request is good when it brought all tokens that were asked for. Latency counts from the start of a request, with
+    ``request_rate`` from its place in the schedule. The inter-token latency of a request is the mean time from token to
+    token after the first one. *Recovery time* is the time from the moment a fault was proven to the end of the first
+    of five good responses in a row. A request is *lost* when it was in flight at the injection and failed.
+
+    = Parts of a load =
+
+    Getters and checks of loads take ``part``:
+
+    | ``before`` | Requests that ended before the last fault was injected |
+    | ``during`` | Requests that were in flight at some time between its injection and its end |
+    | ``after`` | Requests that started after its end; none while it is in effect |
+    | a phase | Requests that started after `Start Phase` with that name, up to the next phase |
+
+    ``fault=<id>`` names another fault than the last one; keywords that inject a fault return its id. Rates count good
+    responses that ended in the time of the part. A fault that was made good at once ends with that.
+
     = Assertions =
 
     Getters take an operator and an expected value, such as ``==``, ``!=``, ``<``, ``>``, ``<=``, ``>=``, ``validate``
@@ -70,8 +94,10 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     ``results/<run>/<suite>/`` in the output directory (or in the output directory itself, if that is called
     ``results``) holds ``timeline.jsonl``, the logs of all replicas
-    (``<Service>/<Service>-<index>.log``), the graph as deployed, and the records of loads and requests
-    (``load/<name>/requests.jsonl``). log.html links them.
+    (``<Service>/<Service>-<index>.log``) and what their metrics said last (``.metrics``), the graph as deployed,
+    ``faults.json``, and for each load ``load/<name>/`` with its records (``requests.jsonl``), what it was asked for
+    (``load.json``) and its figures in aiperf's schema (``profile_export_aiperf.json``, ``.csv``). Single requests are
+    in ``load/requests/``. log.html links them; ``dynamo-fault report <directory>`` puts loads side by side.
 
     = Environment variables =
 
@@ -108,7 +134,16 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         radius = BlastRadius(allowed_services, allowed_namespaces, allowed_nodes, max_faults)
         self.context = Context(Options(platform, secrets.randbelow(2**31) if seed is None else seed, fault_ttl, radius))
         self._test_began_s = 0.0
-        components = [DeploymentKeywords, RequestKeywords, LoadKeywords, FaultKeywords, NetworkKeywords, CheckKeywords]
+        components = [
+            DeploymentKeywords,
+            RequestKeywords,
+            LoadKeywords,
+            FaultKeywords,
+            NetworkKeywords,
+            FigureKeywords,
+            LoadCheckKeywords,
+            CheckKeywords,
+        ]
         super().__init__([component(self.context) for component in components])
 
     def run_keyword(self, name: str, args: list[Any], kwargs: dict[str, Any] | None = None) -> Any:
@@ -139,12 +174,14 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         story = tell_test(self.context, outcome.full_name, self._test_began_s)
         if story:
             logger.info(story, html=True)
+        save_faults(self.context)
         self.context.end_test()
 
     def end_suite(self, data: running.TestSuite, outcome: result.TestSuite) -> None:
         """Take off what a suite's setup or teardown injected. Robot has no way to fail a suite here: it is an error."""
         for problem in self._recover(None):
             logger.error(problem)
+        save_faults(self.context)
 
     def close(self) -> None:
         """The library goes out of scope: end everything."""

@@ -1,5 +1,6 @@
 """Keywords that bring graphs up and take them away."""
 
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,14 @@ from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.component import Component
-from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery, EventPlane, NetworkMode, RequestPlane
+from DynamoFaultLibrary.platforms.base import (
+    Deployment,
+    DeploySettings,
+    Discovery,
+    EventPlane,
+    NetworkMode,
+    RequestPlane,
+)
 from DynamoFaultLibrary.reports.timeline import EventKind
 
 
@@ -107,9 +115,13 @@ class DeploymentKeywords(Component):
         )
         deployment = self.context.platform.deploy(edited, settings, self._results(edited))
         self.context.add_deployment(deployment)
-        took = seconds_text(monotonic() - began)
+        took = monotonic() - began
         services = ", ".join(f"{service.replicas} {service.name}" for service in edited.services.values())
-        self.note(EventKind.DEPLOY, f"{edited.name} is ready after {took}: {services} at {deployment.url}")
+        self.note(
+            EventKind.DEPLOY,
+            f"{edited.name} is ready after {seconds_text(took)}: {services} at {deployment.url}",
+            startup_s=took,
+        )
         return deployment.url
 
     @keyword(tags=["Deployment"])
@@ -128,6 +140,7 @@ class DeploymentKeywords(Component):
             if load.plan.url == deployment.url:
                 load.give_up()
         self.context.mark = None
+        self._save_metrics(deployment)
         self.context.platform.delete(deployment)
         self.context.injector.forget(
             lambda fault: fault.entry.target.get("deployment") == deployment.name, "its deployment was deleted"
@@ -152,6 +165,13 @@ class DeploymentKeywords(Component):
         Dynamo's file and etcd discovery keep a dead worker for about 10 s; until then a graph is not ready.
         """
         self.context.platform.wait_ready(self.context.deployment, timeout)
+
+    def _save_metrics(self, deployment: Deployment) -> None:
+        """Keep what the replicas' metrics said last, beside their logs."""
+        for service in deployment.graph.services:
+            with suppress(DeploymentError):  # a replica that is stalled or unwell has nothing to say
+                for replica, text in self.context.platform.metrics(deployment, service).items():
+                    (deployment.results / service / f"{replica}.metrics").write_text(text, encoding="utf-8")
 
     def _results(self, graph: Graph) -> Path:
         """The suite's directory for its first deployment, a numbered one below it for the others."""
