@@ -10,7 +10,6 @@
 | ``respawn`` | ``name``, ``victim``: its leader then | starts a replica again; only its supervisor can |
 """
 
-import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -92,24 +91,18 @@ def _end(recipe: Recipe) -> str:
 
 
 def _heal(recipe: Recipe) -> str:
-    table = str(recipe["table"])
+    table, place = str(recipe["table"]), HeldNamespace.from_json(recipe["namespace"])
     try:
-        namespace = HeldNamespace.from_json(recipe["namespace"]).open()
-        if namespace is None:
-            return "its network is gone"
-        try:
-            with inside(namespace):
-                packets = PacketFilter()
-        finally:
-            os.close(namespace)
-        try:
-            was_there = packets.delete_table(table)
-            if table in packets.tables():
-                raise RecoveryError(f"packet filter '{table}' is still there")
-        finally:
-            packets.close()
+        with place.opened() as namespace:
+            if namespace is None:
+                return "its network is gone"
+            with inside(namespace), PacketFilter() as packets:
+                was_there = packets.delete_table(table)
+                left = packets.tables()
     except OSError as error:
         raise RecoveryError(f"packet filter '{table}' cannot be taken out: {error.strerror}") from error
+    if table in left:
+        raise RecoveryError(f"packet filter '{table}' is still there")
     return "packet filter taken out" if was_there else "packet filter was out"
 
 

@@ -68,6 +68,12 @@ class PacketFilter:
     def __init__(self) -> None:
         self._socket = NetlinkSocket(_NETLINK_NETFILTER)
 
+    def __enter__(self) -> "PacketFilter":
+        return self
+
+    def __exit__(self, *ignored: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Hang up; what was put in stays."""
         self._socket.close()

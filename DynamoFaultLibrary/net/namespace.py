@@ -105,22 +105,24 @@ class HeldNamespace:
         """Opening it yields the namespace, as long as its holder lives."""
         return f"/proc/{self.holder.pid}/fd/{self.descriptor}"
 
-    def open(self) -> int | None:
-        """A descriptor of it; None when it is gone.
+    @contextmanager
+    def opened(self) -> Iterator[int | None]:
+        """A descriptor of it for a while; None when it is gone.
 
         Raises:
             OSError: it is there, but this process may not open it.
         """
-        if not self.holder.is_running:
-            return None
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC) if self.holder.is_running else None
         except FileNotFoundError:
-            return None
-        if os.fstat(descriptor).st_ino != self.inode:
+            descriptor = None
+        if descriptor is None:
+            yield None
+            return
+        try:
+            yield descriptor if os.fstat(descriptor).st_ino == self.inode else None
+        finally:
             os.close(descriptor)
-            return None
-        return descriptor
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data."""

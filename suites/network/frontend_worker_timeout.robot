@@ -20,20 +20,20 @@ ${QUARANTINE}    backend response inactivity timeout . quarantining worker
 
 *** Test Cases ***
 The Client Of A Silent Worker Is Told In Time
-    [Tags]    mode:drop
+    [Tags]    cut:drop
     Given A Stream Is Being Served
     When The Worker That Serves It Is Cut Off From The Frontend
     Then The Stream Ends With An Error Within    4 s
 
 The Client Of A Refused Worker Is Told In Time
-    [Tags]    mode:reject
+    [Tags]    cut:reject
     Given A Stream Is Being Served
     When The Worker That Serves It Is Cut Off From The Frontend    mode=reject
     Then The Stream Ends With An Error Within    4 s
 
 A Silent Worker Is Quarantined
     [Documentation]    While it is, requests go to the other worker without delay.
-    [Tags]    mode:drop
+    [Tags]    cut:drop
     Given A Stream Is Being Served
     When The Worker That Serves It Is Cut Off From The Frontend
     Then The Stream Ends With An Error Within    4 s
@@ -43,7 +43,7 @@ A Silent Worker Is Quarantined
 A Stream Migrates When Its Worker Has Been Silent For Too Long
     [Documentation]    Known defect: the timeout (upstream's #8011) ends the stream with an error, although migration is
     ...    on and another worker is there.
-    [Tags]    mode:drop    defect:8011    robot:skip-on-failure
+    [Tags]    cut:drop    defect:8011    robot:skip-on-failure
     Given A Stream Is Being Served
     When The Worker That Serves It Is Cut Off From The Frontend
     Then The Answer Is Complete

@@ -19,7 +19,7 @@ Test Tags        network    backend:position    plane:nats    partition:worker-n
 
 *** Test Cases ***
 A Stream That Has Begun Does Not Need NATS
-    [Tags]    mode:drop
+    [Tags]    cut:drop
     Given A Stream Is Being Served
     When The Worker That Serves It Is Cut Off From NATS
     Then The Answer Is Complete
@@ -27,7 +27,7 @@ A Stream That Has Begun Does Not Need NATS
     And The Longest Pause Is Short    streaming
 
 New Requests Find A Worker That NATS Reaches
-    [Tags]    mode:drop
+    [Tags]    cut:drop
     Given A Stream Is Being Served
     When The Worker That Serves It Is Cut Off From NATS
     Then Other Requests Are Answered    4 s
@@ -35,7 +35,7 @@ New Requests Find A Worker That NATS Reaches
 
 A Worker That NATS Refuses Serves Again When It Is Let In
     [Documentation]    It connects again by itself.
-    [Tags]    mode:reject
+    [Tags]    cut:reject
     Given A Stream Is Being Served
     And The Worker That Serves It Is Cut Off From NATS    mode=reject
     When The Partition Heals
@@ -43,7 +43,7 @@ A Worker That NATS Refuses Serves Again When It Is Let In
     And Other Requests Are Answered    4 s
 
 A Reset Connection To NATS Is Made Again
-    [Tags]    mode:reset
+    [Tags]    cut:reset
     Given A Stream Is Being Served
     When The Worker That Serves It Is Cut Off From NATS    mode=reset
     Then The Answer Is Complete

@@ -18,14 +18,14 @@ ${ANSWER TOKENS}    ${50}
 
 *** Test Cases ***
 A Request Waits For A Short Silence To End
-    [Tags]    mode:drop
+    [Tags]    cut:drop
     Given Prefill And Decode Workers Are Cut Off From Each Other    duration=2 s
     When A Request Is Sent
     Then The Answer Is Complete Within    12 s
 
 A Request Is Served Although Its KV Cache Does Not Come
     [Documentation]    Known defect: it hangs as long as the silence lasts, and has no timeout of its own.
-    [Tags]    mode:drop    robot:skip-on-failure
+    [Tags]    cut:drop    robot:skip-on-failure
     Given Prefill And Decode Workers Are Cut Off From Each Other
     When A Request Is Sent
     Then The Answer Is Complete Within    ${PATIENCE}
@@ -33,14 +33,14 @@ A Request Is Served Although Its KV Cache Does Not Come
 A Request Is Served Although The Prefill Worker Refuses
     [Documentation]    Known defect: the frontend takes the refusal between the workers for decode workers that it
     ...    cannot reach itself, tries each once, and has no worker left: status 503.
-    [Tags]    mode:reject    robot:skip-on-failure
+    [Tags]    cut:reject    robot:skip-on-failure
     Given Prefill And Decode Workers Are Cut Off From Each Other    mode=reject
     When A Request Is Sent
     Then The Answer Is Complete Within    ${PATIENCE}
 
 Requests Are Served Again After A Refusal
     [Documentation]    The frontend shuns the decode workers for some seconds after the network has healed.
-    [Tags]    mode:reject
+    [Tags]    cut:reject
     Given Prefill And Decode Workers Are Cut Off From Each Other    mode=reject
     And A Request Is Sent
     And Request Should Have Failed    ${REQUEST}    http_error

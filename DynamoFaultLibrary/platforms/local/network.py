@@ -102,8 +102,7 @@ class IsolatedNetwork:
             self.switch = HeldNamespace.of(descriptor)
             with inside(descriptor):
                 _write_setting("net/ipv4/ip_forward", "1")
-                self.filter = PacketFilter()
-                self._stack.callback(self.filter.close)
+                self.filter = self._stack.enter_context(PacketFilter())
                 self._route = self._routes()
             with _routes() as machine:
                 self.subnet = self._stack.enter_context(leased_subnet(_routed(machine)))
@@ -202,8 +201,7 @@ def check_isolation() -> None:
         stack.callback(os.close, descriptor)
         with inside(descriptor):
             route = stack.enter_context(_routes())
-            packets = PacketFilter()
-            stack.callback(packets.close)
+            packets = stack.enter_context(PacketFilter())
         route.link("add", ifname="probe", kind="veth", peer={"ifname": "peer"})
         packets.add_table("probe", [Rule("192.0.2.1", "192.0.2.2")], 0)
 
