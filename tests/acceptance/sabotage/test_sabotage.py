@@ -21,6 +21,7 @@ CASES = {
     "Kill Etcd Member": r"pid \d+ \(etcd\) of etcd-0 still runs 300 ms after SIGKILL",
     "Stop Etcd Member": r"pid \d+ \(etcd\) of etcd-1 still runs 300 ms after SIGTERM",
     "Stall Etcd Member": r"not all processes of etcd-2 are stopped \(T\): pid \d+ .* is in state [SR]",
+    "Isolate Etcd Member": r"no packet from etcd-0 to \S+ caught within 2 s",
     "Kill Nats": r"pid \d+ \(nats-server\) of nats-0 still runs 300 ms after SIGKILL",
     "Stop Nats": r"pid \d+ \(nats-server\) of nats-0 still runs 300 ms after SIGTERM",
     "Restart Nats": r"pid \d+ \(nats-server\) of nats-0 still runs 300 ms after SIGKILL",
