@@ -25,6 +25,7 @@ from DynamoFaultLibrary.keywords.figures import FigureKeywords
 from DynamoFaultLibrary.keywords.load_checks import LoadCheckKeywords
 from DynamoFaultLibrary.keywords.loads import LoadKeywords
 from DynamoFaultLibrary.keywords.nats import NatsKeywords
+from DynamoFaultLibrary.keywords.network import NetworkKeywords
 from DynamoFaultLibrary.keywords.requests import RequestKeywords
 from DynamoFaultLibrary.keywords.services import ServiceKeywords
 from DynamoFaultLibrary.keywords.story import save_faults, tell_test
@@ -146,6 +147,7 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             EtcdKeywords,
             NatsKeywords,
             ServiceKeywords,
+            NetworkKeywords,
             FigureKeywords,
             LoadCheckKeywords,
             CheckKeywords,

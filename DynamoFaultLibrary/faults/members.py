@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from DynamoFaultLibrary.clock import monotonic, seconds_text, wait_until
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, RecoveryError
 from DynamoFaultLibrary.faults.etcd import POLL, EtcdCluster, Leader
+from DynamoFaultLibrary.faults.network import NetworkPartition
 from DynamoFaultLibrary.faults.process import RECOVERY_TIMEOUT, KillReplica, ProcessPlatform, StallProcesses
 from DynamoFaultLibrary.platforms.base import ControlPlane
 
@@ -122,6 +123,25 @@ class KillEtcdMember(KillReplica):
             replica = self.platform.respawn(self.deployment, self.replica)
         state = self.loss.make_good()
         return f"{replica.name} runs as pid {replica.process.pid} with {self._start_with.value} data; {state}"
+
+
+@dataclass
+class IsolateEtcdMember(NetworkPartition):
+    """Nobody reaches a member any more, and it reaches nobody."""
+
+    kind: ClassVar[str] = "Isolate Etcd Member"
+    loss: MemberLoss = field(kw_only=True)
+    _cut_s: float = field(init=False, default=0.0)
+
+    def inject(self) -> None:
+        self._cut_s = monotonic()
+        super().inject()
+
+    def prove(self) -> list[str]:
+        return [*super().prove(), self.loss.prove(self._cut_s)]
+
+    def recover(self) -> str:
+        return f"{super().recover()}; {self.loss.make_good()}"
 
 
 class KillEtcdLeader(KillEtcdMember):

@@ -7,14 +7,13 @@ from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.faults.cancellation import CancelRequests
-from DynamoFaultLibrary.keywords.component import Component
-from DynamoFaultLibrary.keywords.injection import inject
+from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.load.records import Outcome
 
 
-class CancellationKeywords(Component):
+class CancellationKeywords(InjectingComponent):
     """Cancel Request, Request Should Have Been Cancelled."""
 
     @keyword(tags=["Fault", "Request"])
@@ -35,7 +34,7 @@ class CancellationKeywords(Component):
         """
         begin_observation(self.context)
         fault = CancelRequests(self.context.platform, self.context.deployment, requests, timeout)
-        return inject(self, fault, f"the client hangs up on {fault.target['replica']}").entry.id
+        return self.inject(fault, None, None, f"the client hangs up on {fault.target['replica']}")
 
     @keyword(tags=["Check", "Request"])
     def request_should_have_been_cancelled(self, request: Request, timeout: timedelta = timedelta(seconds=5)) -> None:

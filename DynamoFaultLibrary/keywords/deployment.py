@@ -12,7 +12,14 @@ from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.component import Component
-from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Discovery, EventPlane, RequestPlane
+from DynamoFaultLibrary.platforms.base import (
+    Deployment,
+    DeploySettings,
+    Discovery,
+    EventPlane,
+    NetworkMode,
+    RequestPlane,
+)
 from DynamoFaultLibrary.reports.timeline import EventKind
 
 
@@ -38,6 +45,7 @@ class DeploymentKeywords(Component):
         etcd_members: int = 1,
         request_plane: RequestPlane = RequestPlane.TCP,
         event_plane: EventPlane = EventPlane.ZMQ,
+        network: NetworkMode = NetworkMode.SHARED,
         http_port: int | None = None,
         ready_responses: int = 2,
         timeout: timedelta = timedelta(seconds=120),
@@ -61,9 +69,10 @@ class DeploymentKeywords(Component):
         | ``router_mode``, ``migration_limit``, ``migration_max_seq_len`` | The frontend's options of those names |
         | ``discovery`` | ``file``, or ``etcd`` with ``etcd_members`` 1, 3 or 5 |
         | ``request_plane``, ``event_plane`` | ``tcp`` or ``nats``, and ``zmq`` or ``nats`` |
+        | ``network`` | ``shared``, or ``isolated``: each process on a host of its own, for `Partition Network` |
         | ``http_port`` | Port of the frontend; default: a free one |
 
-        Skips the test when the graph needs GPUs or engines that are not there.
+        Skips the test when the graph needs GPUs or engines that are not there, or the network rights that are not.
 
         Example:
         | `Deploy Graph` | position-agg.yaml | replicas=3 | migration_limit=3 |
@@ -98,6 +107,7 @@ class DeploymentKeywords(Component):
             etcd_members=etcd_members,
             request_plane=request_plane,
             event_plane=event_plane,
+            network=network,
             interpreter=interpreter,
             http_port=http_port,
             ready_responses=ready_responses,

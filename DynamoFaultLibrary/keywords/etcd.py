@@ -9,6 +9,7 @@ from DynamoFaultLibrary.clock import seconds_text
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults.etcd import EtcdCluster, Leader
 from DynamoFaultLibrary.faults.members import (
+    IsolateEtcdMember,
     KillEtcdLeader,
     KillEtcdMember,
     MemberData,
@@ -18,15 +19,15 @@ from DynamoFaultLibrary.faults.members import (
     StopEtcdMember,
 )
 from DynamoFaultLibrary.faults.target import RANDOM
-from DynamoFaultLibrary.keywords.component import Component, Operator, check
-from DynamoFaultLibrary.keywords.injection import inject
+from DynamoFaultLibrary.keywords.component import Operator, check
+from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
-from DynamoFaultLibrary.platforms.base import ETCD, Replica, require
+from DynamoFaultLibrary.platforms.base import ETCD, Partition, Partitioning, PartitionMode, Replica, require
 
 LEADER, FOLLOWER = "leader", "follower"
 
 
-class EtcdKeywords(Component):
+class EtcdKeywords(InjectingComponent):
     """Kill, stop and start members; who leads."""
 
     @keyword(tags=["Fault", "etcd"])
@@ -113,6 +114,47 @@ class EtcdKeywords(Component):
         )
         return self._inject(fault, duration)
 
+    @keyword(tags=["Fault", "etcd"])
+    def isolate_etcd_member(
+        self,
+        member: str = RANDOM,
+        *,
+        mode: PartitionMode = PartitionMode.DROP,
+        force: bool = False,
+        timeout: timedelta = timedelta(seconds=30),
+        duration: timedelta | None = None,
+    ) -> str:
+        """Cuts a member of the etcd cluster off from all others and from all of Dynamo. Returns the id of the fault.
+
+        | *Argument* | *Meaning* |
+        | ``member``, ``force``, ``timeout`` | As in `Kill Etcd Member` |
+        | ``mode`` | ``drop`` or ``reject``, as in `Partition Network` |
+        | ``duration`` | After this time it heals by itself; default: the library's ``fault_ttl`` |
+
+        Platform ``local`` needs a graph that was deployed with ``network=isolated``.
+
+        Evidence: that of `Partition Network`, and what the other members say, as in `Kill Etcd Member`. Undo: the
+        partition heals, and the member votes again; `Recover Fault` does it.
+
+        Example:
+        | ${fault} = | `Isolate Etcd Member` | leader |
+        | `Recover Fault` | ${fault} |
+        """
+        if mode is PartitionMode.RESET:
+            raise FaultError("a reset is over at once and isolates nobody; use mode=drop or mode=reject")
+        begin_observation(self.context)
+        victim, deployment = self._choose(member), self.context.deployment
+        services = [*deployment.graph.services, *deployment.infrastructure]
+        running = [replica for name in services for replica in self.context.platform.replicas(deployment, name)]
+        others = [replica for replica in running if replica != victim]
+        fault = IsolateEtcdMember(
+            require(self.context.platform, Partitioning),  # type: ignore[type-abstract]  # a protocol is meant
+            deployment,
+            Partition([victim], others, mode),
+            loss=MemberLoss(self._cluster(), victim.name, force, timeout),
+        )
+        return self.inject(fault, duration, None, f"{victim.name}, {mode.value}")
+
     @keyword(tags=["Recovery", "etcd"])
     def start_etcd_member(self, member: str, *, data: MemberData = MemberData.KEPT) -> None:
         """Starts an etcd member that was killed, stopped or stalled, and returns when it is a voting member again.
@@ -197,7 +239,7 @@ class EtcdKeywords(Component):
 
     def _inject(self, fault: KillEtcdMember | StallEtcdMember, ttl: timedelta | None) -> str:
         begin_observation(self.context)
-        return inject(self, fault, f"{fault.signal_name} to {fault.replica.name}", ttl).entry.id
+        return self.inject(fault, ttl, None, f"{fault.signal_name} to {fault.replica.name}")
 
     def _platform(self) -> MemberPlatform:
         return require(self.context.platform, MemberPlatform)  # type: ignore[type-abstract]  # a protocol is meant

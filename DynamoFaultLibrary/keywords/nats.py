@@ -8,13 +8,12 @@ from robot.api.deco import keyword
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults.members import MemberPlatform
 from DynamoFaultLibrary.faults.nats import KillNats, NatsServer, RestartNats, StallNats, StopNats
-from DynamoFaultLibrary.keywords.component import Component
-from DynamoFaultLibrary.keywords.injection import inject
+from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.platforms.base import NATS, Replica, require
 
 
-class NatsKeywords(Component):
+class NatsKeywords(InjectingComponent):
     """Kill, stop, restart, stall and start NATS."""
 
     @keyword(tags=["Fault", "NATS"])
@@ -90,7 +89,7 @@ class NatsKeywords(Component):
 
     def _inject(self, fault: KillNats | StallNats, ttl: timedelta | None) -> str:
         begin_observation(self.context)
-        return inject(self, fault, f"{fault.signal_name} to {fault.replica.name}", ttl).entry.id
+        return self.inject(fault, ttl, None, f"{fault.signal_name} to {fault.replica.name}")
 
     def _platform(self) -> MemberPlatform:
         return require(self.context.platform, MemberPlatform)  # type: ignore[type-abstract]  # a protocol is meant

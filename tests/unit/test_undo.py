@@ -175,7 +175,8 @@ def test_an_unknown_action_is_an_error_with_the_known_ones(recipe: dict[str, Any
     with pytest.raises(RecoveryError) as raised:
         undo(recipe)
     assert str(raised.value) == (
-        f"unknown undo action {recipe.get('action')!r}; known are ['continue', 'end', 'remove', 'nothing', 'respawn']"
+        f"unknown undo action {recipe.get('action')!r}; "
+        "known are ['continue', 'heal', 'end', 'remove', 'nothing', 'unlink', 'respawn']"
     )
 
 

@@ -1,7 +1,8 @@
 """Loaded by each Python that a sabotaged child run starts. In robot itself, injections silently do not happen.
 
-``SABOTAGE`` names the signals that robot believes to have sent, such as ``SIGKILL SIGTERM``, and the commands that it
-believes to have given to its sending process, such as ``cancel``.
+``SABOTAGE`` names the signals that robot believes to have sent, such as ``SIGKILL SIGTERM``; ``cancel`` means that it
+believes to have told its sending process so, ``NETWORK`` that it believes to have put in packet filters and to have
+closed connections.
 """
 
 import os
@@ -9,11 +10,19 @@ import signal
 import sys
 from typing import Any
 
-words = os.environ.get("SABOTAGE", "").split()
-swallowed = {signal.Signals[word] for word in words if word.startswith("SIG")}
-forgotten = {word for word in words if not word.startswith("SIG")}
+names = os.environ.get("SABOTAGE", "").split()
+swallowed = {signal.Signals[name] for name in names if name.startswith("SIG")}
+forgotten = {name for name in names if name == "cancel"}
+is_robot = sys.orig_argv[1:3] == ["-m", "robot"]
 
-if swallowed and sys.orig_argv[1:3] == ["-m", "robot"]:
+if "NETWORK" in names and is_robot:
+    from DynamoFaultLibrary.net.filter import PacketFilter
+    from DynamoFaultLibrary.platforms.local import partition
+
+    PacketFilter.add_table = lambda *ignored: None  # type: ignore[method-assign]
+    partition.destroy = lambda found: found  # type: ignore[attr-defined]
+
+if swallowed and is_robot:
     from DynamoFaultLibrary.processes import ProcessId
 
     honest = ProcessId.send
@@ -23,7 +32,7 @@ if swallowed and sys.orig_argv[1:3] == ["-m", "robot"]:
 
     ProcessId.send = send  # type: ignore[method-assign]
 
-if forgotten and sys.orig_argv[1:3] == ["-m", "robot"]:
+if forgotten and is_robot:
     from DynamoFaultLibrary.load.client import SenderProcess
 
     obey = SenderProcess.command

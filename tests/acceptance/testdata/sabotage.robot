@@ -28,3 +28,15 @@ Cancel Request
 
 Stall Process
     Stall Process    PositionWorker    replica=0
+
+Partition Network
+    [Setup]    Deploy Graph    position-agg.yaml    network=isolated
+    Partition Network    FRONTEND_WORKER
+    [Teardown]    Delete Graph
+
+Partition Network That Resets
+    [Setup]    Deploy Graph    position-agg.yaml    network=isolated
+    ${request}    Start Request
+    Wait For Tokens    ${request}    10
+    Partition Network    FRONTEND_WORKER    serving=${request}    mode=reset
+    [Teardown]    Delete Graph

@@ -32,3 +32,8 @@ Restart Nats
 
 Stall Nats
     Stall Nats
+
+Isolate Etcd Member
+    [Setup]    Deploy Graph    position-agg.yaml    discovery=etcd    etcd_members=3    network=isolated
+    Isolate Etcd Member    0
+    [Teardown]    Delete Graph
