@@ -194,7 +194,10 @@ def _tell(
     from DynamoFaultLibrary.reports.tables import scenario_table
 
     if html is not None:
-        html.write_text(page(rows, sla_s), encoding="utf-8")
+        try:
+            html.write_text(page(rows, sla_s), encoding="utf-8")
+        except OSError as error:
+            raise LoadError(f"cannot write '{html}': {error.strerror}") from error
         click.echo(f"written: {html.absolute()}", err=True)
     if as_json:
         click.echo(json.dumps([report.to_json(sla_s) for report in rows], indent=1))

@@ -16,8 +16,9 @@ from DynamoFaultLibrary.load.records import iterate_records
 from DynamoFaultLibrary.load.statistics import Figures
 from DynamoFaultLibrary.load.windows import Segment
 
-_REJECTED = 503
-_REJECTION = re.compile(r"\b503\b|TrySendError::Full")
+_REJECTED = (503, 529)
+"""Older Dynamo answers 503, 1.4 answers 529 (``Service temporarily overloaded``)."""
+_REJECTION = re.compile(r"Service temporarily overloaded|Status code: 503|TrySendError::Full")
 
 
 class LoadCheckKeywords(Component):
@@ -104,18 +105,18 @@ class LoadCheckKeywords(Component):
 
     @keyword(tags=["Check", "Load"])
     def load_should_have_been_rejected(self, min_count: int = 1, load: str = DEFAULT) -> None:
-        """Fails when fewer than ``min_count`` requests of the load were answered with status 503.
+        """Fails when fewer than ``min_count`` requests of the load were answered with status 503 or 529.
 
-        A frontend rejects when all workers are busy. Its log and the workers' are searched as well: what they say of
-        rejections is shown, but only responses count.
+        A frontend rejects when all workers are busy; Dynamo 1.4 answers 529, older ones 503. The logs are searched as
+        well: what they say of rejections is shown, but only responses count.
         """
         self._ended(load)
-        count = int((self.context.load(load).table().status == _REJECTED).sum())
+        count = int(np.isin(self.context.load(load).table().status, _REJECTED).sum())
         for line in self._log_lines()[:3]:
             self.info(f"rejection in a log: {line}")
         if count < min_count:
             raise AssertionError(
-                f"load '{load}' has {count} responses with status 503, at least {min_count} expected; "
+                f"load '{load}' has {count} responses with status 503 or 529, at least {min_count} expected; "
                 f"its outcomes: {self._figures(load).errors or 'no errors'}"
             )
 

@@ -53,7 +53,7 @@ def arguments_of(plan: LoadPlan, tokenizer: str, directory: Path) -> list[str]:
         "--endpoint-type": "chat" if workload.endpoint is Endpoint.CHAT else "completions",
         "--tokenizer": tokenizer,
         "--concurrency": plan.concurrency,
-        "--synthetic-input-tokens-mean": workload.input_tokens,
+        "--synthetic-input-tokens-mean": max(1, workload.input_tokens - workload.prefix_tokens),  # a prefix is added
         "--synthetic-input-tokens-stddev": workload.input_tokens_stddev,
         "--output-tokens-mean": workload.output_tokens,
         "--output-tokens-stddev": workload.output_tokens_stddev,
@@ -78,10 +78,11 @@ def arguments_of(plan: LoadPlan, tokenizer: str, directory: Path) -> list[str]:
         options["--request-cancellation-delay"] = plan.cancellation_delay_s
     if workload.prefix_tokens:
         options |= {"--num-prefix-prompts": workload.prefixes, "--prefix-prompt-length": workload.prefix_tokens}
-    body = {"ignore_eos": True, "min_tokens": workload.output_tokens, "temperature": 0, **workload.extra_body}
-    extra = [part for name, value in body.items() for part in ("--extra-inputs", f"{name}:{json.dumps(value)}")]
+    # As one JSON object: of `name:value` aiperf would keep a text's quotes, and split a value at its commas.
+    least = {} if workload.output_tokens_stddev else {"min_tokens": workload.output_tokens}
+    options["--extra-inputs"] = json.dumps({"ignore_eos": True, **least, "temperature": 0, **workload.extra_body})
     flags = ["--streaming"] if workload.streaming else []
-    return [*(str(part) for option in options.items() for part in option), *flags, *extra]
+    return [*(str(part) for option in options.items() for part in option), *flags]
 
 
 class AiperfProcess:

@@ -6,6 +6,8 @@ out when all requests failed.
 
 import csv
 import zlib
+from array import array
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,10 +42,11 @@ def read_table(path: Path, clock_offset_s: float = 0.0) -> Table:
     )
 
 
-def _parse(path: Path, offset: float, number: int, line: bytes) -> tuple[float, ...] | None:
+def _parse(path: Path, offset: float, number: int, line: bytes) -> Iterable[float] | None:
     try:
-        return _row(orjson.loads(line), offset)
-    except (ValueError, TypeError, KeyError) as error:
+        row = _row(orjson.loads(line), offset)
+        return row and array("d", row)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise LoadError(f"'{path}' line {number} is no record of aiperf: {error!r}") from error
 
 
@@ -114,7 +117,7 @@ def read_counts(path: Path) -> tuple[int, int]:
         if "error_request_count" in data:
             failed = round(data["error_request_count"]["avg"])
         good = round(data["request_count"]["avg"]) if "request_count" in data else 0
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LoadError(f"'{path}' is no summary of aiperf: {error!r}") from error
     if "request_count" not in data and not failed:
         raise LoadError(f"'{path}' is no summary of aiperf: it has neither 'request_count' nor 'error_summary'")

@@ -82,8 +82,8 @@ class Driver:
         self._awaited.append(_Awaited(key, monotonic(), count))
 
     def stop(self) -> None:
-        """Start no more requests, before the load's own end."""
-        self._was_stopped = self._was_stopped or not self._stopping.is_set()
+        """Start no more requests; after the load's own end, or once all have started, this changes nothing."""
+        self._was_stopped = self._was_stopped or not (self._stopping.is_set() or self._left == 0)
         self._time_is_up()
 
     def _time_is_up(self) -> None:

@@ -48,6 +48,9 @@ async def exchange(client: httpx.AsyncClient, spec: RequestSpec, record: Record,
     except TimeoutError:
         record.outcome = Outcome.TIMEOUT
         record.error = f"{record.output_tokens} of {spec.max_tokens} tokens after {spec.timeout_s:g} s"
+    except asyncio.CancelledError:
+        record.outcome = Outcome.CANCELLED
+        raise
     finally:
         record.ended_monotonic_s = monotonic()
 
@@ -79,9 +82,6 @@ async def _attempt(client: httpx.AsyncClient, spec: RequestSpec, record: Record,
         record.error = _describe(error)
     except Exception as error:
         record.outcome, record.error = Outcome.MALFORMED, _describe(error)
-    except BaseException:
-        record.outcome = Outcome.CANCELLED
-        raise
     if record.outcome is Outcome.OK:
         _judge(spec, record)
 

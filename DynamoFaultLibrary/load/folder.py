@@ -53,15 +53,16 @@ class LoadFolder:
 
     @cached_property
     def table(self) -> Table:
-        """Its records; read once.
+        """Its records; read once. None of a load that was cut off before it could write one.
 
         Raises:
-            LoadError: they are missing or are none.
+            LoadError: they are missing, or are no records.
         """
-        ours = self.path / RECORDS_FILE
-        if ours.exists():
-            return read_table(ours)
-        return aiperf_files.read_table(self.path / aiperf_files.RECORDS_FILE, self.clock_offset_s)
+        is_ours = self.engine == "native"
+        records = self.path / (RECORDS_FILE if is_ours else aiperf_files.RECORDS_FILE)
+        if not self.is_complete and not records.exists():
+            return Table.of([])
+        return read_table(records) if is_ours else aiperf_files.read_table(records, self.clock_offset_s)
 
     def save(self) -> None:
         """Write what is known of the load beside its records."""

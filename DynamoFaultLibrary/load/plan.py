@@ -129,21 +129,23 @@ class LoadPlan:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """The inverse of `to_json`; what a later version added is left out."""
-        known = {each.name for each in fields(cls)}
-        workload = Workload(**{**data["workload"], "endpoint": Endpoint(data["workload"]["endpoint"])})
-        made = {name: value for name, value in data.items() if name in known}
+        workload = _known(Workload, data["workload"])
         return cls(
             **{
-                **made,
-                "workload": workload,
+                **_known(cls, data),
+                "workload": Workload(**{**workload, "endpoint": Endpoint(workload["endpoint"])}),
                 "arrival": Arrival(data["arrival"]),
                 "connections": ConnectionReuse(data["connections"]),
             }
         )
 
 
+def _known(made: type[Workload | LoadPlan], data: dict[str, Any]) -> dict[str, Any]:
+    return {each.name: data[each.name] for each in fields(made) if each.name in data}
+
+
 def _check_at_least(asked: object, least: int, *names: str) -> None:
     for name in names:
         value = getattr(asked, name)
-        if not value >= least:
+        if not least <= value < float("inf"):
             raise LoadError(f"{name.removesuffix('_s')} must be {least} or more, not {value:g}")

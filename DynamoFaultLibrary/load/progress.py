@@ -25,7 +25,7 @@ class Progress:
         elapsed, tally = float(event["elapsed_s"]), event["tally"]
         if elapsed < self._told_s + INTERVAL:
             return ""
-        self._told_s = elapsed
+        self._told_s = elapsed - elapsed % INTERVAL  # one that is late delays none that follow
         line = self.describe(elapsed, tally)
         if self.file is not None:
             with self.file.open("a", encoding="utf-8") as file:

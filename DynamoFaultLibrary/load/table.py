@@ -85,7 +85,7 @@ class Table:
         return cls.from_rows(filter(None, (row_of(orjson.loads(record.to_line())) for record in records)))
 
     @classmethod
-    def from_rows(cls, rows: Iterable[tuple[float, ...]]) -> Self:
+    def from_rows(cls, rows: Iterable[Iterable[float]]) -> Self:
         """From tuples with a value a column, in any order."""
         width = len(fields(cls))
         pieces: list[list[Floats]] = [[] for _ in range(width)]
@@ -109,9 +109,10 @@ def read_table(path: Path) -> Table:
     return Table.from_rows(row for row in (_parse(path, *line) for line in enumerate(complete_lines(path), 1)) if row)
 
 
-def _parse(path: Path, number: int, line: bytes) -> tuple[float, ...] | None:
+def _parse(path: Path, number: int, line: bytes) -> Iterable[float] | None:
     try:
-        return row_of(orjson.loads(line))
+        row = row_of(orjson.loads(line))
+        return row and array("d", row)  # here, where a value that is no number can still be told by its line
     except (ValueError, TypeError, KeyError) as error:
         raise LoadError(f"'{path}' line {number} is no record of schema {SCHEMA_VERSION}: {error}") from error
 

@@ -91,9 +91,9 @@ def cut_at_fault(table: Table, fault: FaultWindow) -> dict[Window, Segment]:
     after = ~before & (table.started >= ended) & (fault.ended_s is not None)
     rows = {Window.BEFORE: before, Window.DURING: ~before & ~after, Window.AFTER: after}
     times = {
-        Window.BEFORE: (load.start_s, min(injected, load.end_s)),
-        Window.DURING: (injected, min(ended, load.end_s)),
-        Window.AFTER: (ended, load.end_s),
+        Window.BEFORE: (load.start_s, _within(load, injected)),
+        Window.DURING: (_within(load, injected), _within(load, ended)),
+        Window.AFTER: (_within(load, ended), load.end_s),
     }
     return {
         window: Segment(window.value, *times[window], table.where(rows[window]), _ended(table, *times[window]))
@@ -103,13 +103,18 @@ def cut_at_fault(table: Table, fault: FaultWindow) -> dict[Window, Segment]:
 
 def cut_at_phases(table: Table, marks: Sequence[PhaseMark]) -> dict[str, Segment]:
     """A segment a phase: the requests that started in it, up to the next mark."""
-    last = whole(table).end_s
+    load = whole(table)
     found: dict[str, Segment] = {}
     for mark, following in itertools.pairwise([*marks, PhaseMark("", float("inf"))]):
-        end = min(following.began_s, max(last, mark.began_s))
+        start, end = _within(load, mark.began_s), _within(load, following.began_s)
         rows = table.where((table.started >= mark.began_s) & (table.started < following.began_s))
-        found[mark.name] = Segment(mark.name, mark.began_s, end, rows, _ended(table, mark.began_s, end))
+        found[mark.name] = Segment(mark.name, start, end, rows, _ended(table, start, end))
     return found
+
+
+def _within(load: Segment, moment_s: float) -> float:
+    """A part lasts only while the load does: its rates are not thinned by time in which nothing was sent."""
+    return min(max(moment_s, load.start_s), load.end_s)
 
 
 def _ended(table: Table, start_s: float, end_s: float) -> Table:

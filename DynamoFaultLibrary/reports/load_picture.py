@@ -55,6 +55,7 @@ def draw_load(table: Table, faults: Sequence[FaultWindow], phases: Sequence[Phas
     load = whole(table)
     axis = TimeAxis(load.start_s, load.end_s)
     faults = [fault for fault in faults if fault.injected_s <= load.end_s]
+    phases = [phase for phase in phases if phase.began_s <= load.end_s]
     bins = _bin(table, axis)
     parts = [
         text(4, 14, title),
@@ -103,10 +104,10 @@ def _latencies(bins: _Bins, axis: TimeAxis) -> str:
     parts = [_scale(_LATENCY_TOP, _LATENCY_HEIGHT, top, "latency (s)")]
     for percent, colour in _LINES.items():
         points = [
-            f"{(axis.x(bins.edges[number]) + axis.x(bins.edges[number + 1])) / 2:.1f},"
-            f"{_BASE - _LATENCY_HEIGHT * percentile(values, percent) / top:.1f}"
-            for number, values in enumerate(good)
+            f"{axis.x(edge):.1f},{_BASE - _LATENCY_HEIGHT * percentile(values, percent) / top:.1f}"
+            for values, edges in zip(good, itertools.pairwise(bins.edges), strict=True)
             if len(values)
+            for edge in edges  # a step, so that a single stretch is a line as well
         ]
         parts.append(f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
     legend = "".join(

@@ -175,9 +175,10 @@ def _events(path: Path) -> Iterator[dict[str, Any]]:
         if not line.endswith("\n"):
             continue  # torn: whoever wrote it was killed
         try:
-            yield {"data": {}, **json.loads(line)}
-        except ValueError as error:
-            raise LoadError(f"'{path}' line {number} is no event: {error}") from error
+            event = {"data": {}, **json.loads(line)}
+            yield {name: event[name] for name in ("kind", "test", "monotonic_s", "data")}
+        except (ValueError, TypeError, KeyError) as error:
+            raise LoadError(f"'{path}' line {number} is no event: {error!r}") from error
 
 
 def _faults(path: Path) -> list[FaultWindow]:

@@ -1,6 +1,7 @@
 *** Settings ***
-Documentation     Busy thresholds: a frontend whose workers are all busy answers 503 at once, and serves again when the
-...               flood is over (seed 2, phases OVERFLOW and RECOVERY; upstream's `RejectionFired`).
+Documentation     Busy thresholds: a frontend whose workers are all busy answers 529 at once (503 in older versions),
+...               and serves again when the flood is over (seed 2, phases OVERFLOW and RECOVERY; upstream's
+...               `RejectionFired`).
 
 Resource          ../../resources/overload.resource
 

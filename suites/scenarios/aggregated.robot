@@ -2,8 +2,8 @@
 Documentation     The failure scenarios of seed 3 on an aggregated graph: two workers behind one frontend.
 ...
 ...               Dynamo has no processor any more: tokenization moved into the frontend, so that scenario kills the
-...               frontend. The mocker has no engine process of its own: `vllm_worker` kills the process of the worker by
-...               its name.
+...               frontend. The mocker has no engine process of its own: `vllm_worker` kills the worker's process by its
+...               name.
 
 Resource          ../../resources/scenarios.resource
 
