@@ -11,9 +11,9 @@ Test Tags        network    backend:position    plane:tcp    partition:custom   
 
 
 *** Test Cases ***
-A Stream Survives Loss
-    [Documentation]    A third of all packets vanishes; TCP makes good for it.
-    Given The Workers Are Cut Off    loss=30
+An Answer Survives Loss
+    [Documentation]    A tenth of all packets vanishes; TCP makes good for it.
+    Given The Workers Are Cut Off    loss=10
     When A Request Is Being Served    completion    unary
     Then The Answer Is Complete
 

@@ -130,6 +130,15 @@ def test_overlapping_partitions_come_off_one_by_one(
     assert second.entry.detail.startswith("packet filter taken out")
 
 
+def test_a_later_partition_is_seen_through_an_earlier_one(
+    platform: LocalPlatform, deployment: Deployment, injector: Injector, frontend: Replica, workers: list[Replica]
+) -> None:
+    first, _ = (injector.inject(partition(platform, deployment, Partition([frontend], workers))) for _ in range(2))
+    injector.recover(first)
+    third = injector.inject(partition(platform, deployment, Partition([frontend], workers)))
+    assert "already cut by another fault" in third.entry.evidence[0]
+
+
 def test_a_partition_heals_by_itself_at_its_expiry(
     platform: LocalPlatform, deployment: Deployment, injector: Injector, frontend: Replica, workers: list[Replica]
 ) -> None:

@@ -11,6 +11,7 @@ by descriptors of this process: it is gone with it, however that dies, since a v
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import socket
@@ -86,6 +87,8 @@ class IsolatedNetwork:
         self.hosts: dict[str, Host] = {}
         self.cuts: dict[str, LocalCut] = {}
         """Partitions that were made, by the names of their filters; some may have come off by themselves."""
+        self.numbers = itertools.count(1)
+        """Of partitions, in the order in which they are made."""
         self.link = f"{LINK_PREFIX}{secrets.token_hex(4)}"
         self._ledger = ledger
         self._entry: Entry | None = None

@@ -200,7 +200,7 @@ class FilterCut(LocalCut):
     def cut(self) -> None:
         """Put the rules in. A later cut is asked first, so that it sees what an earlier one drops."""
         self._rules = [rule for pair in self.pairs for way in self.ways for rule in self.rules(pair.addresses(way))]
-        self.network.filter.add_table(self.table, self._rules, -len(self.network.cuts))
+        self.network.filter.add_table(self.table, self._rules, -next(self.network.numbers))
 
     @abstractmethod
     def rules(self, addresses: tuple[str, str]) -> list[Rule]:
