@@ -56,7 +56,7 @@ def test_processes_that_are_gone_are_passed_over(start: Callable[..., Any], even
 
 
 def test_ending_kills_the_whole_group(start: Callable[..., Any]) -> None:
-    leader = start("/bin/sh", "-c", "/bin/sh -c '/bin/sleep 60 & echo $!; wait' & wait", env=OURS)
+    leader = start("/bin/sh", "-c", "(/bin/sleep 60 & echo $!; wait) & exec /bin/sleep 60", env=OURS)
     grandchild = ProcessId.of(int(leader.line()))
     assert grandchild is not None
     members = group_members(leader.pid)
