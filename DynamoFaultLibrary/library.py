@@ -10,7 +10,7 @@ from robot.api.deco import library
 from robotlibcore import DynamicCore
 
 from DynamoFaultLibrary.clock import monotonic
-from DynamoFaultLibrary.errors import Unsupported
+from DynamoFaultLibrary.errors import FaultError, LedgerError, Unsupported
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL
 from DynamoFaultLibrary.keywords import robot_context
@@ -65,6 +65,9 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     that cannot be undone fails its test. A fault that a suite's setup injected stays for all tests of the suite; call
     `Recover All Faults` in its teardown, which fails when one does not come off. A supervisor process outside robot
     undoes them, and ends all that was started, when robot dies in whatever way, and when their time to live is over.
+
+    A test with the tag ``robot:skip-on-failure`` stands for a known defect of the system under test. It fails all the
+    same when a fault could not be injected, proven or undone.
 
     = Loads =
 
@@ -138,6 +141,8 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         radius = BlastRadius(allowed_services, allowed_namespaces, allowed_nodes, max_faults)
         self.context = Context(Options(platform, secrets.randbelow(2**31) if seed is None else seed, fault_ttl, radius))
         self._test_began_s = 0.0
+        self._trouble = ""
+        """What went wrong with a fault last; the tag robot:skip-on-failure may not hide it."""
         components = [
             DeploymentKeywords,
             RequestKeywords,
@@ -160,6 +165,9 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             return super().run_keyword(name, args, kwargs or {})
         except Unsupported as reason:
             raise SkipExecution(str(reason)) from reason
+        except (FaultError, LedgerError) as trouble:
+            self._trouble = str(trouble)
+            raise
 
     # Listener
 
@@ -176,6 +184,9 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     def end_test(self, data: running.TestCase, outcome: result.TestCase) -> None:
         """Take the test's faults off, whatever it did; then tell its story in the log."""
         problems = self._recover(outcome.full_name)
+        if outcome.skipped and self._trouble and self._trouble in outcome.message:
+            problems.insert(0, "a fault that was not injected, proven or undone is no known defect of the system")
+        self._trouble = ""
         if problems:
             outcome.status = "FAIL"
             outcome.message = "\n\n".join(filter(None, [outcome.message, *problems]))

@@ -27,7 +27,7 @@ ${PATIENCE}    15 s
 
 *** Test Cases ***
 No Request Hangs For Ever
-    [Tags]    robot:skip-on-failure    known-defect:13088
+    [Tags]    robot:skip-on-failure    defect:13088
     Given Clients Send Requests All The Time
     When Workers Come And Go
     Then No Request Has Hung

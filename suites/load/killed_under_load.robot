@@ -33,7 +33,7 @@ Clients That Retry Notice Nothing
 
 New Requests Do Not Fail Either
     [Documentation]    What one would expect; upstream issue 1424 was about the kind.
-    [Tags]    robot:skip-on-failure    known-defect:requests-to-dead-workers
+    [Tags]    robot:skip-on-failure    defect:requests-to-dead-workers
     Given Steady Load
     When A Worker Is Killed
     Then Load Should Have Zero Errors

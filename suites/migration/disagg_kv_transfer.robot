@@ -15,7 +15,7 @@ Test Tags        migration    backend:vllm    plane:tcp    end:killed    migrati
 *** Test Cases ***
 A Request Survives The Death Of The Decode Worker That Waits For It
     [Documentation]    Known defect: the migrated request fails at once, `destination handoff ended before completion`.
-    [Tags]    robot:skip-on-failure
+    [Tags]    defect:death-in-kv-transfer    robot:skip-on-failure
     Given A Request Is In Prefill
     When Its Decode Worker Is Killed
     Then The Answer Is Complete

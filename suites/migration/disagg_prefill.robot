@@ -17,7 +17,7 @@ Test Tags        migration    backend:vllm    plane:tcp    migration:on    seed:
 *** Test Cases ***
 A Request Survives The Death Of Its Prefill Worker
     [Documentation]    Known defect: a prefill is not migrated (upstream's own test expects that to fail, too).
-    [Tags]    end:killed    robot:skip-on-failure
+    [Tags]    end:killed    defect:prefill-not-migrated    robot:skip-on-failure
     Given A Request Is In Prefill
     When Its Prefill Worker Is Killed
     Then The Answer Is Complete

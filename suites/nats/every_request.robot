@@ -9,7 +9,12 @@ Resource         ../../resources/nats.resource
 Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 
-Test Tags        nats    backend:position    plane:nats    seed:2:nats-restart    robot:skip-on-failure
+Test Tags    nats
+...          backend:position
+...          plane:nats
+...          seed:2:nats-restart
+...          defect:requests-after-nats
+...          robot:skip-on-failure
 
 
 *** Test Cases ***

@@ -73,7 +73,7 @@ A Stream Migrates When Its Connection Is Reset
 A Stream Survives The Reset Of All Connections
     [Documentation]    Known defect: the frontend tries its broken connection to the other worker, takes that for a
     ...    worker which is gone, and has none left: error 500, although all workers are within reach.
-    [Tags]    cut:reset    robot:skip-on-failure
+    [Tags]    cut:reset    defect:reset-of-all    robot:skip-on-failure
     Given A Stream Is Being Served
     When All Connections Between Frontend And Workers Are Reset
     Then The Answer Is Complete Within    ${PATIENCE}

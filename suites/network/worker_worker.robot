@@ -25,7 +25,7 @@ A Request Waits For A Short Silence To End
 
 A Request Is Served Although Its KV Cache Does Not Come
     [Documentation]    Known defect: it hangs as long as the silence lasts, and has no timeout of its own.
-    [Tags]    cut:drop    robot:skip-on-failure
+    [Tags]    cut:drop    defect:silent-kv-transfer    robot:skip-on-failure
     Given Prefill And Decode Workers Are Cut Off From Each Other
     When A Request Is Sent
     Then The Answer Is Complete Within    ${PATIENCE}
@@ -33,7 +33,7 @@ A Request Is Served Although Its KV Cache Does Not Come
 A Request Is Served Although The Prefill Worker Refuses
     [Documentation]    Known defect: the frontend takes the refusal between the workers for decode workers that it
     ...    cannot reach itself, tries each once, and has no worker left: status 503.
-    [Tags]    cut:reject    robot:skip-on-failure
+    [Tags]    cut:reject    defect:refused-kv-transfer    robot:skip-on-failure
     Given Prefill And Decode Workers Are Cut Off From Each Other    mode=reject
     When A Request Is Sent
     Then The Answer Is Complete Within    ${PATIENCE}
