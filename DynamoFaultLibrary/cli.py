@@ -10,6 +10,8 @@ import click
 from DynamoFaultLibrary.errors import FaultLibraryError, LedgerError
 from DynamoFaultLibrary.ledger import Entry, read_ledger, state_directory
 from DynamoFaultLibrary.ledger.recovery import Recovery, ledgers, recover
+from DynamoFaultLibrary.load_cli import load_command, report_command
+from DynamoFaultLibrary.net.namespace import enter_own_namespaces
 
 
 @click.group()
@@ -21,13 +23,19 @@ def main() -> None:
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--processes", default=4, show_default=True, help="Suites that run at a time.")
 @click.option("-d", "--outputdir", default="results", show_default=True, help="Where log.html and all results go.")
+@click.option("--own-network", is_flag=True, help="In a user and network namespace: network=isolated without root.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def run(processes: int, outputdir: str, arguments: tuple[str, ...]) -> None:
+def run(processes: int, outputdir: str, own_network: bool, arguments: tuple[str, ...]) -> None:
     """Run suites with pabot. ARGUMENTS are options of pabot and robot, then the paths of the suites.
 
     Ends with the exit status of pabot: 0 if all tests passed, else the number of failed ones. INT, TERM and HUP end the
     run cleanly; a suite whose robot was killed is a failed one in log and xUnit.
     """
+    if own_network:
+        try:
+            enter_own_namespaces()
+        except OSError as error:
+            raise click.ClickException(f"this machine does not allow user namespaces: {error.strerror}") from error
     from DynamoFaultLibrary.launcher import REPORTS, Launcher, output_directory  # Robot takes 0.2 s to import
 
     directory = output_directory(arguments, outputdir)
@@ -97,6 +105,10 @@ def doctor(as_json: bool) -> None:
         mark = "yes" if finding.is_there else "no "
         consequence = "" if finding.is_there else f"  -> {finding.consequence}"
         click.echo(f"{mark}  {finding.what}: {finding.detail}{consequence}")
+
+
+main.add_command(load_command)
+main.add_command(report_command)
 
 
 def _read(path: Path) -> list[Entry]:

@@ -7,8 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.ledger.store import state_directory
+from DynamoFaultLibrary.load.aiperf import find_aiperf
 from DynamoFaultLibrary.platforms.local.commands import ENGINES, choose_interpreter, missing_modules, visible_gpus
 from DynamoFaultLibrary.platforms.local.cuda import missing_tools
+from DynamoFaultLibrary.platforms.local.network import check_isolation
 from DynamoFaultLibrary.platforms.local.planes import etcd_binary, nats_binary
 
 
@@ -29,6 +31,8 @@ def examine() -> list[Finding]:
         _dynamo(),
         _program("etcd", etcd_binary, "Deploy Graph with discovery=etcd fails"),
         _program("nats-server", nats_binary, "Deploy Graph with request_plane=nats or event_plane=nats fails"),
+        _program("aiperf", find_aiperf, "Start Load with engine=aiperf skips its test"),
+        _isolation(),
         _gpus(),
         _compiler(),
         *(_engine(module, package) for module, package in ENGINES.items()),
@@ -59,6 +63,15 @@ def _program(name: str, find: Callable[[], str], consequence: str) -> Finding:
         return Finding(name, True, find())
     except FaultLibraryError as error:
         return Finding(name, False, str(error), consequence)
+
+
+def _isolation() -> Finding:
+    consequence = "Deploy Graph with network=isolated skips its tests"
+    try:
+        check_isolation()
+    except FaultLibraryError as error:
+        return Finding("isolated networks", False, str(error), consequence)
+    return Finding("isolated networks", True, "packet filters work")
 
 
 def _gpus() -> Finding:

@@ -5,6 +5,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,9 @@ from robot.result.executionresult import CombinedResult
 from DynamoFaultLibrary.clock import utc_now, wait_until
 from DynamoFaultLibrary.ledger.recovery import problems, recover
 from DynamoFaultLibrary.ledger.store import RUN_VARIABLE, state_directory
+from DynamoFaultLibrary.load.progress import PROGRESS_FILE
 from DynamoFaultLibrary.processes import ProcessId, all_pids, die_with_parent, read_command, read_variable
+from DynamoFaultLibrary.runner import results_folder
 
 REPORTS = ("log.html", "report.html", "xunit.xml", "output.xml")
 PLAN = ".pabotsuitenames"
@@ -27,6 +30,7 @@ _PATIENCE = 20.0
 """Seconds that pabot gets to end its robots after a signal; it gives each of them about 5 s."""
 _AFTERMATH = 5.0
 """Seconds within which supervisors must have undone everything after the last robot."""
+_PROGRESS_INTERVAL = 1.0
 _SUPERVISOR = "DynamoFaultLibrary.platforms.local.supervisor"
 
 
@@ -51,9 +55,12 @@ class Launcher:
             self._command(),
             env={**os.environ, RUN_VARIABLE: self.run},
             start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509  # this process has one thread
+            preexec_fn=die_with_parent,  # noqa: PLW1509  # no thread has been started yet
         )
+        ended = threading.Event()
+        threading.Thread(target=self._show_progress, args=(ended,), daemon=True).start()
         status = self._wait(pabot)
+        ended.set()
         troubles = self._clean_up()
         os.write(farewell, b"!")
         missing = self._complete_results()
@@ -87,6 +94,17 @@ class Launcher:
             status = 0
         finally:
             os._exit(status)
+
+    def _show_progress(self, ended: threading.Event) -> None:
+        """Print what robots tell of long loads; pabot keeps their consoles to itself."""
+        path = results_folder(self.outputdir) / self.run / PROGRESS_FILE
+        shown = 0
+        while not ended.wait(_PROGRESS_INTERVAL):
+            if path.exists():
+                with path.open(encoding="utf-8") as file:
+                    file.seek(shown)
+                    print(file.read(), end="", flush=True)
+                    shown = file.tell()
 
     def _wait(self, pabot: subprocess.Popen[bytes]) -> int:
         def forward(number: int, frame: FrameType | None) -> None:

@@ -10,19 +10,26 @@ from robot.api.deco import library
 from robotlibcore import DynamicCore
 
 from DynamoFaultLibrary.clock import monotonic
-from DynamoFaultLibrary.errors import Unsupported
+from DynamoFaultLibrary.errors import FaultError, LedgerError, Unsupported
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL
 from DynamoFaultLibrary.keywords import robot_context
+from DynamoFaultLibrary.keywords.cancellation import CancellationKeywords
 from DynamoFaultLibrary.keywords.checks import CheckKeywords
 from DynamoFaultLibrary.keywords.component import CONVERTERS, NameList
 from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
 from DynamoFaultLibrary.keywords.cuda import CudaKeywords
 from DynamoFaultLibrary.keywords.deployment import DeploymentKeywords
+from DynamoFaultLibrary.keywords.etcd import EtcdKeywords
 from DynamoFaultLibrary.keywords.faults import FaultKeywords
+from DynamoFaultLibrary.keywords.figures import FigureKeywords
+from DynamoFaultLibrary.keywords.load_checks import LoadCheckKeywords
 from DynamoFaultLibrary.keywords.loads import LoadKeywords
+from DynamoFaultLibrary.keywords.nats import NatsKeywords
+from DynamoFaultLibrary.keywords.network import NetworkKeywords
 from DynamoFaultLibrary.keywords.requests import RequestKeywords
-from DynamoFaultLibrary.keywords.story import tell_test
+from DynamoFaultLibrary.keywords.services import ServiceKeywords
+from DynamoFaultLibrary.keywords.story import save_faults, tell_test
 from DynamoFaultLibrary.runner import end_with_pabot
 
 VERSION = "0.1.0"
@@ -60,6 +67,31 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     `Recover All Faults` in its teardown, which fails when one does not come off. A supervisor process outside robot
     undoes them, and ends all that was started, when robot dies in whatever way, and when their time to live is over.
 
+    A test with the tag ``robot:skip-on-failure`` stands for a known defect of the system under test. It fails all the
+    same when a fault could not be injected, proven or undone.
+
+    = Loads =
+
+    `Start Load` sends requests from a process of its own and records each one. What happened is asked for afterwards,
+    or while it runs: `Get Latency`, `Get Success Rate`, `Get Recovery Time` and others.
+
+    A request is good when it brought all tokens that were asked for. Latency counts from the start of a request, with
+    ``request_rate`` from its place in the schedule. The inter-token latency of a request is the mean time from token to
+    token after the first one. *Recovery time* is the time from the moment a fault was proven to the end of the first
+    of five good responses in a row. A request is *lost* when it was in flight at the injection and failed.
+
+    = Parts of a load =
+
+    Getters and checks of loads take ``part``:
+
+    | ``before`` | Requests that ended before the last fault was injected |
+    | ``during`` | Requests that were in flight at some time between its injection and its end |
+    | ``after`` | Requests that started after its end; none while it is in effect |
+    | a phase | Requests that started after `Start Phase` with that name, up to the next phase |
+
+    ``fault=<id>`` names another fault than the last one; keywords that inject a fault return its id. Rates count good
+    responses that ended in the time of the part. A fault that was made good at once ends with that.
+
     = Assertions =
 
     Getters take an operator and an expected value, such as ``==``, ``!=``, ``<``, ``>``, ``<=``, ``>=``, ``validate``
@@ -70,8 +102,10 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     ``results/<run>/<suite>/`` in the output directory (or in the output directory itself, if that is called
     ``results``) holds ``timeline.jsonl``, the logs of all replicas
-    (``<Service>/<Service>-<index>.log``), the graph as deployed, and the records of loads and requests
-    (``load/<name>/requests.jsonl``). log.html links them.
+    (``<Service>/<Service>-<index>.log``) and what their metrics said last (``.metrics``), the graph as deployed,
+    ``faults.json``, and for each load ``load/<name>/`` with its records (``requests.jsonl``), what it was asked for
+    (``load.json``) and its figures in aiperf's schema (``profile_export_aiperf.json``, ``.csv``). Single requests are
+    in ``load/requests/``. log.html links them; ``dynamo-fault report <directory>`` puts loads side by side.
 
     = Environment variables =
 
@@ -108,12 +142,21 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         radius = BlastRadius(allowed_services, allowed_namespaces, allowed_nodes, max_faults)
         self.context = Context(Options(platform, secrets.randbelow(2**31) if seed is None else seed, fault_ttl, radius))
         self._test_began_s = 0.0
+        self._trouble = ""
+        """What went wrong with a fault last; the tag robot:skip-on-failure may not hide it."""
         components = [
             DeploymentKeywords,
             RequestKeywords,
             LoadKeywords,
             FaultKeywords,
             CudaKeywords,
+            CancellationKeywords,
+            EtcdKeywords,
+            NatsKeywords,
+            ServiceKeywords,
+            NetworkKeywords,
+            FigureKeywords,
+            LoadCheckKeywords,
             CheckKeywords,
         ]
         super().__init__([component(self.context) for component in components])
@@ -124,6 +167,9 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             return super().run_keyword(name, args, kwargs or {})
         except Unsupported as reason:
             raise SkipExecution(str(reason)) from reason
+        except (FaultError, LedgerError) as trouble:
+            self._trouble = str(trouble)
+            raise
 
     # Listener
 
@@ -140,18 +186,23 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     def end_test(self, data: running.TestCase, outcome: result.TestCase) -> None:
         """Take the test's faults off, whatever it did; then tell its story in the log."""
         problems = self._recover(outcome.full_name)
+        if outcome.skipped and self._trouble and self._trouble in outcome.message:
+            problems.insert(0, "a fault that was not injected, proven or undone is no known defect of the system")
+        self._trouble = ""
         if problems:
             outcome.status = "FAIL"
             outcome.message = "\n\n".join(filter(None, [outcome.message, *problems]))
         story = tell_test(self.context, outcome.full_name, self._test_began_s)
         if story:
             logger.info(story, html=True)
+        save_faults(self.context)
         self.context.end_test()
 
     def end_suite(self, data: running.TestSuite, outcome: result.TestSuite) -> None:
         """Take off what a suite's setup or teardown injected. Robot has no way to fail a suite here: it is an error."""
         for problem in self._recover(None):
             logger.error(problem)
+        save_faults(self.context)
         self.context.end_suite(outcome.full_name)
 
     def close(self) -> None:

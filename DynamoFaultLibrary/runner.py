@@ -9,6 +9,11 @@ import psutil
 from DynamoFaultLibrary.processes import ProcessId, die_with_parent
 
 
+def results_folder(output: Path) -> Path:
+    """Where a run's results go: the output directory itself if it is called ``results``, else one in it."""
+    return output if output.name == "results" else output / "results"
+
+
 def pabot_above() -> psutil.Process | None:
     """The pabot process that started this one, directly or not."""
     return next((parent for parent in psutil.Process().parents() if _is_pabot(parent)), None)

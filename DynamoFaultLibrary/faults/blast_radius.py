@@ -24,11 +24,13 @@ class BlastRadius:
         """
         for what in ("service", "namespace", "node"):
             allowed = getattr(self, f"{what}s")
-            wanted = target.get(what)
-            if allowed is not None and wanted is not None and wanted not in allowed:
-                raise FaultError(
-                    f"'{kind}' on {what} '{wanted}' is refused: the library's import allows the {what}s {list(allowed)}"
-                )
+            hit = [*([target[what]] if target.get(what) is not None else []), *target.get(f"{what}s", [])]
+            for wanted in hit if allowed is not None else ():
+                if wanted not in allowed:
+                    raise FaultError(
+                        f"'{kind}' on {what} '{wanted}' is refused: the library's import allows the {what}s "
+                        f"{list(allowed)}"
+                    )
         if self.max_faults is not None and len(active) >= self.max_faults:
             raise FaultError(
                 f"'{kind}' is refused: {len(active)} faults are active ({', '.join(active)}), and the library allows "

@@ -1,21 +1,16 @@
-"""Getters with assertion operators, and checks: what happened to requests, loads and the graph."""
+"""Getters with assertion operators, and checks: what happened in the graph."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
 
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import wait_until
-from DynamoFaultLibrary.errors import FaultLibraryError, LoadError
-from DynamoFaultLibrary.keywords.component import Component, Count, Duration, Operator, check
-from DynamoFaultLibrary.keywords.loads import DEFAULT
+from DynamoFaultLibrary.errors import FaultLibraryError
+from DynamoFaultLibrary.keywords.component import Component, Count, Operator, check
 from DynamoFaultLibrary.keywords.observation import Migrations, counter_growth, new_text, read_migrations
-from DynamoFaultLibrary.load import statistics
-from DynamoFaultLibrary.load.client import Request
-from DynamoFaultLibrary.load.records import Outcome, Record
-from DynamoFaultLibrary.reports.timeline import EventKind
 
 _AGREEMENT_TIMEOUT = timedelta(seconds=2)
 
@@ -85,195 +80,6 @@ class CheckKeywords(Component):
             )
         return seen
 
-    @keyword(tags=["Getter", "Load"])
-    def get_request_count(
-        self,
-        assertion_operator: Operator = None,
-        assertion_expected: Count | None = None,
-        message: str | None = None,
-        *,
-        load: str = DEFAULT,
-    ) -> int:
-        """Returns the number of good requests of a load so far. Optionally asserts it, see `Assertions`."""
-        value = sum(record.is_ok for record in self._records(load))
-        return int(check(value, assertion_operator, assertion_expected, f"Good requests of load '{load}'", message))
-
-    @keyword(tags=["Getter", "Load"])
-    def get_error_count(
-        self,
-        assertion_operator: Operator = None,
-        assertion_expected: Count | None = None,
-        message: str | None = None,
-        *,
-        load: str = DEFAULT,
-        error_class: Outcome | None = None,
-    ) -> int:
-        """Returns the number of failed requests of a load so far, of one ``error_class`` or of all.
-
-        A truncated answer (fewer tokens than asked for) is an error. Optionally asserts the value, see `Assertions`.
-
-        Example:
-        | `Get Error Count` | == | 0 |
-        | `Get Error Count` | <= | 3 | error_class=truncated |
-        """
-        failed = statistics.errors(self._records(load), error_class)
-        for record in failed[:10]:
-            self.info(f"{record.id}: {record.summary()}")
-        what = f"Failed requests of load '{load}'" + (f" of class {error_class.value}" if error_class else "")
-        return int(check(len(failed), assertion_operator, assertion_expected, what, message))
-
-    @keyword(tags=["Getter", "Load"])
-    def get_latency(
-        self,
-        percentile: float,
-        assertion_operator: Operator = None,
-        assertion_expected: Duration | None = None,
-        message: str | None = None,
-        *,
-        load: str = DEFAULT,
-    ) -> timedelta:
-        """Returns a percentile of the latencies of a load's good requests. Optionally asserts it, see `Assertions`.
-
-        Example:
-        | `Get Latency` | 99 | < | 2 s |
-        """
-        values = statistics.latencies(self._records(load))
-        return self._duration(values, percentile, "latency", assertion_operator, assertion_expected, message)
-
-    @keyword(tags=["Getter", "Load"])
-    def get_time_to_first_token(
-        self,
-        percentile: float,
-        assertion_operator: Operator = None,
-        assertion_expected: Duration | None = None,
-        message: str | None = None,
-        *,
-        load: str = DEFAULT,
-    ) -> timedelta:
-        """Returns a percentile of the times to the first token of a load's good streamed requests.
-
-        Optionally asserts it, see `Assertions`.
-        """
-        values = statistics.first_token_times(self._records(load))
-        return self._duration(
-            values, percentile, "time to first token", assertion_operator, assertion_expected, message
-        )
-
-    @keyword(tags=["Getter", "Load"])
-    def get_inter_token_latency(
-        self,
-        percentile: float,
-        assertion_operator: Operator = None,
-        assertion_expected: Duration | None = None,
-        message: str | None = None,
-        *,
-        load: str = DEFAULT,
-    ) -> timedelta:
-        """Returns a percentile of the pauses between two tokens of a load's streams.
-
-        Optionally asserts it, see `Assertions`.
-        """
-        values = statistics.token_gaps(self._records(load))
-        return self._duration(
-            values, percentile, "inter-token latency", assertion_operator, assertion_expected, message
-        )
-
-    def _duration(
-        self,
-        values: Sequence[float],
-        percentile: float,
-        what: str,
-        operator: Operator,
-        expected: Duration | None,
-        message: str | None,
-    ) -> timedelta:
-        value = timedelta(seconds=statistics.percentile(values, percentile))
-        check(value, operator, expected, f"p{percentile:g} {what}", message)
-        return value
-
-    @keyword(tags=["Getter", "Load", "Request"])
-    def get_longest_token_gap(
-        self,
-        assertion_operator: Operator = None,
-        assertion_expected: Duration | None = None,
-        message: str | None = None,
-        *,
-        request: Request | None = None,
-        load: str = DEFAULT,
-    ) -> timedelta:
-        """Returns the longest pause between two tokens of one streamed request, or of all streams of a load.
-
-        Optionally asserts it, see `Assertions`.
-
-        Example:
-        | `Get Longest Token Gap` | < | 2 s | request=${request} |
-        """
-        records = [self._ended(request)] if request else self._records(load)
-        gaps = statistics.token_gaps(records)
-        if not gaps:
-            raise LoadError("no stream with two tokens, so there is no pause between tokens")
-        value = timedelta(seconds=max(gaps))
-        check(value, assertion_operator, assertion_expected, "Longest pause between tokens", message)
-        return value
-
-    @keyword(tags=["Getter", "Load"])
-    def get_recovery_time(
-        self,
-        assertion_operator: Operator = None,
-        assertion_expected: Duration | None = None,
-        message: str | None = None,
-        *,
-        load: str = DEFAULT,
-        consecutive: int = statistics.CONSECUTIVE_GOOD,
-    ) -> timedelta:
-        """Returns the recovery time after the last fault, measured on a load.
-
-        That is the time from the moment the fault was proven to the end of the first of ``consecutive`` good
-        responses in a row. Fails when the load has no such row. Optionally asserts the value, see `Assertions`.
-
-        Example:
-        | `Get Recovery Time` | < | 10 s |
-        """
-        fault = self.context.last_fault
-        records = self._records(load)
-        seconds = statistics.recovery_time(records, fault.active_s, consecutive)
-        if seconds is None:
-            ended = sum(record.ended_monotonic_s >= fault.active_s for record in records)
-            raise AssertionError(
-                f"load '{load}' has not recovered from {fault}: no {consecutive} good responses in a row among the "
-                f"{ended} that ended after it; see {self.context.load(load).sender.records}"
-            )
-        self.note(EventKind.GOOD, f"first of {consecutive} good responses in a row", fault.active_s + seconds)
-        value = timedelta(seconds=seconds)
-        check(value, assertion_operator, assertion_expected, "Recovery time", message)
-        return value
-
-    @keyword(tags=["Check", "Load"])
-    def load_should_have_zero_errors(self, load: str = DEFAULT) -> None:
-        """Fails when a request of the load failed, and shows the first ones. The load must have ended."""
-        self.load_should_have_at_most_errors(0, load)
-
-    @keyword(tags=["Check", "Load"])
-    def load_should_have_at_most_errors(self, max_errors: int, load: str = DEFAULT) -> None:
-        """Fails when more than ``max_errors`` requests of the load failed, and shows the first ones.
-
-        The load must have ended: what still hangs could fail yet.
-        """
-        failed = statistics.errors(self._final_records(load))
-        if len(failed) > max_errors:
-            first = "; ".join(f"{record.id}: {record.summary()}" for record in failed[:3])
-            raise AssertionError(
-                f"load '{load}' has {len(failed)} failed requests, at most {max_errors} expected; the first: {first} "
-                f"(all: {self.context.load(load).sender.records})"
-            )
-
-    @keyword(tags=["Check", "Load"])
-    def load_should_have_at_least_requests(self, min_count: int, load: str = DEFAULT) -> None:
-        """Fails when the load has fewer than ``min_count`` good requests."""
-        good = sum(record.is_ok for record in self._records(load))
-        if good < min_count:
-            raise AssertionError(f"load '{load}' has {good} good requests, at least {min_count} expected")
-
     @keyword(tags=["Check", "Log"])
     def service_log_should_contain(
         self, service: str, pattern: str, timeout: timedelta = timedelta(0), whole: bool = False
@@ -319,17 +125,3 @@ class CheckKeywords(Component):
 
     def _logs(self, service: str) -> str:
         return ", ".join(str(log) for log in self.context.platform.logs(self.context.deployment, service))
-
-    def _records(self, load: str) -> list[Record]:
-        return self.context.load(load).records()
-
-    def _final_records(self, load: str) -> list[Record]:
-        if self.context.load(load).was_stopped is None:
-            raise LoadError(f"load '{load}' still runs; call 'Wait For Load Completion' or 'Stop Load' first")
-        return self._records(load)
-
-    @staticmethod
-    def _ended(request: Request) -> Record:
-        if request.record is None:
-            raise LoadError(f"{request} has not ended; call 'Wait For Request' first")
-        return request.record

@@ -22,9 +22,9 @@ class Component:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    def note(self, kind: EventKind, text: str, monotonic_s: float | None = None) -> None:
-        """Put an event on the timeline and in the log."""
-        event = self.context.timeline.add(kind, text, monotonic_s)
+    def note(self, kind: EventKind, text: str, monotonic_s: float | None = None, **data: Any) -> None:
+        """Put an event on the timeline and in the log; `data` is for programs that read the timeline."""
+        event = self.context.timeline.add(kind, text, monotonic_s, **data)
         logger.info(f"{event.at[11:23]}Z {text}")
 
     @staticmethod
@@ -52,8 +52,10 @@ class Duration:
     """What a time is compared with: a Robot Framework time such as ``2 s``, or an expression for ``validate``."""
 
     @staticmethod
-    def convert(value: str | float) -> timedelta | str:
+    def convert(value: str | float | timedelta) -> timedelta | str:
         """A time becomes a timedelta; anything else stays as it is."""
+        if isinstance(value, timedelta):
+            return value
         try:
             return timedelta(seconds=timestr_to_secs(value))
         except ValueError:
@@ -72,6 +74,18 @@ class Count:
             return str(value)
 
 
+class Number:
+    """What a measured number is compared with: a number, or an expression for ``validate``."""
+
+    @staticmethod
+    def convert(value: str | float) -> float | str:
+        """A number becomes a float; anything else stays as it is."""
+        try:
+            return float(value)
+        except ValueError:
+            return str(value)
+
+
 class NameList(list[str]):
     """Several names: ``a, b``, or a list."""
 
@@ -85,5 +99,6 @@ class NameList(list[str]):
 CONVERTERS: dict[type, Callable[[Any], Any] | Callable[[Any, Any], Any]] = {
     Duration: Duration.convert,
     Count: Count.convert,
+    Number: Number.convert,
     NameList: NameList.convert,
 }

@@ -12,14 +12,25 @@ from pathlib import Path
 
 import psutil
 
+from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import DeploymentError, FaultError, LoadError
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import ActiveFault, Injector
 from DynamoFaultLibrary.keywords import robot_context
-from DynamoFaultLibrary.ledger import Ledger, Owner
+from DynamoFaultLibrary.ledger import Ledger, Owner, State
 from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
 from DynamoFaultLibrary.load.client import Load, Request, SenderProcess
-from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.load.windows import (
+    WHOLE,
+    FaultWindow,
+    PhaseMark,
+    Segment,
+    Window,
+    cut_at_fault,
+    cut_at_phases,
+    whole,
+)
+from DynamoFaultLibrary.platforms.base import Deployment, Replica
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.processes import ProcessId
 from DynamoFaultLibrary.reports.timeline import EventKind, Timeline
@@ -44,10 +55,11 @@ class Options:
 
 @dataclass
 class Mark:
-    """Where a test began: lengths of log files, values of counters."""
+    """Where a test began: lengths of log files, values of counters, replicas that ran by service."""
 
     log_sizes: dict[Path, int] = field(default_factory=dict)
     metrics: dict[str, str] = field(default_factory=dict)
+    replicas: dict[str, list[Replica]] = field(default_factory=dict)
 
 
 class Context:
@@ -60,6 +72,7 @@ class Context:
         self.deployments: list[Deployment] = []
         self.requests: list[Request] = []
         self.loads: dict[str, Load] = {}
+        self.phases: list[PhaseMark] = []
         self.mark: Mark | None = None
         self._platform: LocalPlatform | None = None
         self._injector: Injector | None = None
@@ -133,23 +146,61 @@ class Context:
             raise LoadError(f"no load '{name}' was started; there are {list(self.loads) or 'none'}")
         return self.loads[name]
 
-    @property
-    def last_fault(self) -> ActiveFault:
-        """The fault that was injected last, in this test or by its suite.
+    def fault(self, fault_id: str | None = None) -> ActiveFault:
+        """The fault of that id, else the one that was proven last, in this test or by its suite.
 
         Raises:
             FaultError: there is none.
         """
         proven = [fault for fault in self.faults if fault.active_s and fault.scope in ("", self.test)]
+        if fault_id is not None:
+            proven = [fault for fault in proven if fault.entry.id == fault_id]
         if not proven:
-            raise FaultError("no fault has been injected in this test or by its suite")
+            raise FaultError(
+                f"no fault {fault_id or ''} has been injected in this test or by its suite".replace("  ", " ")
+            )
         return proven[-1]
+
+    def fault_window(self, fault_id: str | None = None) -> FaultWindow:
+        """When that fault was in effect."""
+        return window_of(self.fault(fault_id))
+
+    def begin_phase(self, name: str) -> None:
+        """Mark the beginning of a phase of the running test.
+
+        Raises:
+            LoadError: the name is taken.
+        """
+        if name in (WHOLE, *Window) or name in [phase.name for phase in self.phases]:
+            raise LoadError(f"'{name}' is the name of a part already; give this phase another one")
+        self.phases.append(PhaseMark(name, monotonic()))
+
+    def segment(self, load: str, part: str | None = None, fault_id: str | None = None) -> Segment:
+        """A load, or a part of it: before, during or after a fault, or a phase.
+
+        Raises:
+            LoadError: the load has no such part.
+        """
+        table = self.load(load).table()
+        if part is None:
+            return whole(table)
+        if part in list(Window):
+            return cut_at_fault(table, self.fault_window(fault_id))[Window(part)]
+        phases = cut_at_phases(table, self.phases)
+        if part not in phases:
+            known = [*(window.value for window in Window), *phases]
+            raise LoadError(f"load '{load}' has no part '{part}'; it has {known}")
+        return phases[part]
+
+    def run_directory(self) -> Path:
+        """``<results>/<run>/``."""
+        return robot_context.results_root() / self.ledger.run
 
     def results_directory(self) -> Path:
         """``<results>/<run>/<suite>/``, the timeline of which is started with it."""
         suite = robot_context.suite_name()
         if suite not in self._directories:
-            path = robot_context.results_root() / self.ledger.run / safe_name(suite)
+            path = self.run_directory() / safe_name(suite)
             self._directories[suite] = path
             self.timeline.write_to(path / "timeline.jsonl")
         return self._directories[suite]
@@ -162,6 +213,7 @@ class Context:
     def begin_test(self, test: str) -> None:
         """A new test sees only what happens from now on."""
         self.timeline.test = test
+        self.phases.clear()
         self.mark = None
         self.log_starts = {log: log.stat().st_size for log in self.log_starts if log.exists()}
 
@@ -200,6 +252,12 @@ class Context:
 
     def _note_recovery(self, fault: ActiveFault) -> None:
         self.timeline.add(EventKind.RECOVERED, f"{fault.entry.kind} undone: {fault.entry.detail}")
+
+
+def window_of(fault: ActiveFault) -> FaultWindow:
+    """When a fault was in effect."""
+    ended = fault.active_s if fault.entry.state is State.IRREVERSIBLE else fault.recovered_s
+    return FaultWindow(str(fault), fault.injected_s, fault.active_s, ended)
 
 
 def safe_name(name: str) -> str:

@@ -7,23 +7,23 @@ from assertionengine import AssertionOperator
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import wait_until
-from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, RecoveryError
+from DynamoFaultLibrary.errors import FaultError, RecoveryError
 from DynamoFaultLibrary.faults.cuda import ALL_GPUS, CudaPlatform, CudaRule, EnableCudaFaults, shimmed_processes
 from DynamoFaultLibrary.faults.injector import ActiveFault
-from DynamoFaultLibrary.faults.target import RANDOM, Chooser
+from DynamoFaultLibrary.faults.target import RANDOM
 from DynamoFaultLibrary.keywords import robot_context
-from DynamoFaultLibrary.keywords.component import Component, Count, NameList, check
+from DynamoFaultLibrary.keywords.component import Count, NameList, check
+from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.nodes.xid import XIDS
 from DynamoFaultLibrary.platforms.base import Replica, require
-from DynamoFaultLibrary.reports.timeline import EventKind
 
 LIBRARY_NAME = "libdynamo_fault_cuda"
 RESTART_TIMEOUT = timedelta(seconds=120)
 
 
-class CudaKeywords(Component):
+class CudaKeywords(InjectingComponent):
     """The shim on and off, faults on and off, and what they did."""
 
     @keyword(tags=["Deployment"])
@@ -132,15 +132,7 @@ class CudaKeywords(Component):
         fault = EnableCudaFaults(
             self._platform(), self.context.deployment, self._choose(service, replica, serving), rule, timeout
         )
-        life = self.context.options.fault_ttl if ttl is None else ttl
-        active = self.context.injector.inject(fault, life, self.context.test)
-        if serving is not None and serving.has_ended_before(active.injected_s):
-            self.context.injector.recover(active)
-            raise EvidenceMissing(f"{serving} had ended before {fault.kind} hit its worker, so it met no fault")
-        self.note(EventKind.FAULT, f"{fault.kind}: {XIDS[xid]} in {fault.replica.name}", active.injected_s)
-        for line in active.entry.evidence:
-            self.note(EventKind.EVIDENCE, line, active.active_s)
-        return active.entry.id
+        return self.inject(fault, ttl, serving, f"{XIDS[xid]} in {fault.replica.name}")
 
     @keyword(tags=["Recovery"])
     def disable_cuda_faults(self, service: str | None = None) -> None:
@@ -154,9 +146,7 @@ class CudaKeywords(Component):
         active = self._active(service)
         if not active:
             where = f" of service '{service}'" if service else ""
-            raise FaultError(
-                f"no CUDA fault{where} is active; active are {[str(f) for f in self.context.injector.active]}"
-            )
+            raise FaultError(f"no CUDA fault{where} is active; active are {self.active_names()}")
         for fault in active:
             self.context.injector.recover(fault)
 
@@ -229,7 +219,7 @@ class CudaKeywords(Component):
 
     def _choose(self, service: str, replica: int | str, serving: Request | None) -> Replica:
         begin_observation(self.context)
-        chooser = Chooser(self.context.platform, self.context.deployment, self.context.random)
+        chooser = self.chooser()
         return chooser.serving(service, serving.id) if serving else chooser.by_index(service, replica)
 
     def _replicas(self) -> list[Replica]:

@@ -1,5 +1,6 @@
 """Keywords that bring graphs up and take them away."""
 
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,14 @@ from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.component import Component
-from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery, EventPlane, RequestPlane
+from DynamoFaultLibrary.platforms.base import (
+    Deployment,
+    DeploySettings,
+    Discovery,
+    EventPlane,
+    NetworkMode,
+    RequestPlane,
+)
 from DynamoFaultLibrary.reports.timeline import EventKind
 
 
@@ -37,6 +45,7 @@ class DeploymentKeywords(Component):
         etcd_members: int = 1,
         request_plane: RequestPlane = RequestPlane.TCP,
         event_plane: EventPlane = EventPlane.ZMQ,
+        network: NetworkMode = NetworkMode.SHARED,
         http_port: int | None = None,
         ready_responses: int = 2,
         timeout: timedelta = timedelta(seconds=120),
@@ -60,9 +69,10 @@ class DeploymentKeywords(Component):
         | ``router_mode``, ``migration_limit``, ``migration_max_seq_len`` | The frontend's options of those names |
         | ``discovery`` | ``file``, or ``etcd`` with ``etcd_members`` 1, 3 or 5 |
         | ``request_plane``, ``event_plane`` | ``tcp`` or ``nats``, and ``zmq`` or ``nats`` |
+        | ``network`` | ``shared``, or ``isolated``: each process on a host of its own, for `Partition Network` |
         | ``http_port`` | Port of the frontend; default: a free one |
 
-        Skips the test when the graph needs GPUs or engines that are not there.
+        Skips the test when the graph needs GPUs or engines that are not there, or the network rights that are not.
 
         Example:
         | `Deploy Graph` | position-agg.yaml | replicas=3 | migration_limit=3 |
@@ -97,6 +107,7 @@ class DeploymentKeywords(Component):
             etcd_members=etcd_members,
             request_plane=request_plane,
             event_plane=event_plane,
+            network=network,
             interpreter=interpreter,
             http_port=http_port,
             ready_responses=ready_responses,
@@ -104,9 +115,13 @@ class DeploymentKeywords(Component):
         )
         deployment = self.context.platform.deploy(edited, settings, self._results(edited))
         self.context.add_deployment(deployment)
-        took = seconds_text(monotonic() - began)
+        took = monotonic() - began
         services = ", ".join(f"{service.replicas} {service.name}" for service in edited.services.values())
-        self.note(EventKind.DEPLOY, f"{edited.name} is ready after {took}: {services} at {deployment.url}")
+        self.note(
+            EventKind.DEPLOY,
+            f"{edited.name} is ready after {seconds_text(took)}: {services} at {deployment.url}",
+            startup_s=took,
+        )
         return deployment.url
 
     @keyword(tags=["Deployment"])
@@ -125,6 +140,7 @@ class DeploymentKeywords(Component):
             if load.plan.url == deployment.url:
                 load.give_up()
         self.context.mark = None
+        self._save_metrics(deployment)
         self.context.platform.delete(deployment)
         self.context.injector.forget(
             lambda fault: fault.entry.target.get("deployment") == deployment.name, "its deployment was deleted"
@@ -149,6 +165,13 @@ class DeploymentKeywords(Component):
         Dynamo's file and etcd discovery keep a dead worker for about 10 s; until then a graph is not ready.
         """
         self.context.platform.wait_ready(self.context.deployment, timeout)
+
+    def _save_metrics(self, deployment: Deployment) -> None:
+        """Keep what the replicas' metrics said last, beside their logs."""
+        for service in deployment.graph.services:
+            with suppress(DeploymentError):  # a replica that is stalled or unwell has nothing to say
+                for replica, text in self.context.platform.metrics(deployment, service).items():
+                    (deployment.results / service / f"{replica}.metrics").write_text(text, encoding="utf-8")
 
     def _results(self, graph: Graph) -> Path:
         """The suite's directory for its first deployment, a numbered one below it for the others."""

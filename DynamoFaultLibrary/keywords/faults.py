@@ -1,32 +1,30 @@
 """Keywords that inject faults and take them off."""
 
 import signal
-from collections.abc import Sequence
 from datetime import timedelta
 
 from robot.api.deco import keyword
 
-from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, RecoveryError
-from DynamoFaultLibrary.faults.injector import ActiveFault, Fault
+from DynamoFaultLibrary.errors import FaultError, RecoveryError
 from DynamoFaultLibrary.faults.process import (
     EndProcesses,
     KillReplica,
+    ProcessFault,
     ProcessPlatform,
     StallProcesses,
     check_ending_signal,
 )
-from DynamoFaultLibrary.faults.target import RANDOM, Chooser, matching_processes
-from DynamoFaultLibrary.keywords.component import Component
+from DynamoFaultLibrary.faults.target import RANDOM, matching_processes
+from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.platforms.base import Replica, require
 from DynamoFaultLibrary.processes import signal_number
-from DynamoFaultLibrary.reports.timeline import EventKind
 
 ReplicaChoice = int | str
 
 
-class FaultKeywords(Component):
+class FaultKeywords(InjectingComponent):
     """Kill Worker, Terminate Process, Stall Process, and their undoing."""
 
     @keyword(tags=["Fault"])
@@ -147,7 +145,7 @@ class FaultKeywords(Component):
             if active.entry.kind == StallProcesses.kind and active.entry.target["service"] == service
         ]
         if not stalled:
-            raise FaultError(f"no process of service '{service}' is stalled; active are {self._names()}")
+            raise FaultError(f"no process of service '{service}' is stalled; active are {self.active_names()}")
         for active in stalled:
             self.context.injector.recover(active)
 
@@ -158,7 +156,7 @@ class FaultKeywords(Component):
         Example:
         | `Renew Fault` | ${fault} | 20 min |
         """
-        self.context.injector.renew(self._fault(fault_id), ttl)
+        self.context.injector.renew(self.fault(fault_id), ttl)
 
     @keyword(tags=["Recovery"])
     def recover_fault(self, fault_id: str) -> None:
@@ -168,7 +166,7 @@ class FaultKeywords(Component):
         | ${fault} = | `Kill Worker` | PositionWorker | 0 |
         | `Recover Fault` | ${fault} |
         """
-        self.context.injector.recover(self._fault(fault_id))
+        self.context.injector.recover(self.fault(fault_id))
 
     @keyword(tags=["Recovery"])
     def recover_all_faults(self) -> None:
@@ -186,11 +184,11 @@ class FaultKeywords(Component):
     def no_fault_should_be_active(self) -> None:
         """Fails when a fault is in effect, and names it."""
         if self.context.injector.active:
-            raise AssertionError(f"no fault should be active, but there are {self._names()}")
+            raise AssertionError(f"no fault should be active, but there are {self.active_names()}")
 
     def _choose(self, service: str, replica: ReplicaChoice, serving: Request | None) -> Replica:
         begin_observation(self.context)
-        chooser = Chooser(self.context.platform, self.context.deployment, self.context.random)
+        chooser = self.chooser()
         if serving is not None:
             chosen = chooser.serving(service, serving.id)
             self.info(f"{serving} is served by {chosen.name}")
@@ -203,27 +201,8 @@ class FaultKeywords(Component):
     def _process_platform(self) -> ProcessPlatform:
         return require(self.context.platform, ProcessPlatform)  # type: ignore[type-abstract]  # a protocol is meant
 
-    def _inject(self, fault: Fault, ttl: timedelta | None, serving: Request | None) -> str:
-        life = self.context.options.fault_ttl if ttl is None else ttl
-        active = self.context.injector.inject(fault, life, self.context.test)
-        if serving is not None and serving.has_ended_before(active.injected_s):
-            self.context.injector.recover(active)
-            raise EvidenceMissing(f"{serving} had ended before {fault.kind} hit its worker, so it met no fault")
-        replica = active.entry.target["replica"]
-        self.note(EventKind.FAULT, f"{fault.kind}: {active.entry.target['signal']} to {replica}", active.injected_s)
-        for line in active.entry.evidence:
-            self.note(EventKind.EVIDENCE, line, active.active_s)
-        return active.entry.id
-
-    def _fault(self, fault_id: str) -> ActiveFault:
-        for active in self.context.faults:
-            if active.entry.id == fault_id:
-                return active
-        known = [active.entry.id for active in self.context.faults]
-        raise FaultError(f"no fault '{fault_id}' in this run; known are {known}")
-
-    def _names(self) -> Sequence[str]:
-        return [str(active) for active in self.context.injector.active]
+    def _inject(self, fault: ProcessFault, ttl: timedelta | None, serving: Request | None) -> str:
+        return self.inject(fault, ttl, serving, f"{fault.signal_name} to {fault.replica.name}")
 
 
 def _signal(name: str) -> int:

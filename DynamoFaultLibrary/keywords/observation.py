@@ -11,14 +11,16 @@ from DynamoFaultLibrary.keywords.context import Context, Mark
 
 
 def begin_observation(context: Context) -> None:
-    """Remember logs' lengths and the frontend's counters, once a test: before its first request, load or fault."""
+    """Remember logs' lengths, replicas and the frontend's counters, once a test: before its first request or fault."""
     if context.mark is None:
         deployment = context.deployment
         frontend = deployment.graph.frontend.name
         services = [*deployment.graph.services, *deployment.infrastructure]
         logs = [log for service in services for log in context.platform.logs(deployment, service)]
         context.mark = Mark(
-            {log: log.stat().st_size for log in logs if log.exists()}, context.platform.metrics(deployment, frontend)
+            {log: log.stat().st_size for log in logs if log.exists()},
+            context.platform.metrics(deployment, frontend),
+            {service: context.platform.replicas(deployment, service) for service in services},
         )
 
 

@@ -8,8 +8,8 @@ from robot.api.deco import keyword
 from DynamoFaultLibrary.keywords.component import Component
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
-from DynamoFaultLibrary.load.plan import prompt_of
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record, RequestSpec
+from DynamoFaultLibrary.load.workload import prompt_of
 from DynamoFaultLibrary.reports.timeline import EventKind
 
 _POSITION_ENGINE = "DynamoFaultLibrary.engines.position"
@@ -93,7 +93,7 @@ class RequestKeywords(Component):
         | ``max_tokens`` | Tokens to generate; end-of-sequence is ignored, so a good answer has them all |
         | ``streaming`` | Whether tokens come one by one |
         | ``seed`` | The sampling seed; temperature is 0 |
-        | ``timeout`` | After this time without a byte the request counts as failed |
+        | ``timeout`` | Time for the whole request |
 
         Nothing is retried. The record goes to ``load/requests/requests.jsonl`` in the results.
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from robot.libraries.BuiltIn import BuiltIn, RobotNotRunningError
 
+from DynamoFaultLibrary.runner import results_folder
+
 
 def variable(name: str, default: Any = None) -> Any:
     """Value of a Robot variable."""
@@ -35,6 +37,5 @@ def output_root() -> Path:
 
 
 def results_root() -> Path:
-    """The output directory if it is called ``results``, else a directory of that name in it."""
-    root = output_root()
-    return root if root.name == "results" else root / "results"
+    """Where the results of all runs go."""
+    return results_folder(output_root())

@@ -1,16 +1,25 @@
 """What a person finds at the end of each test in log.html: the timeline, the evidence, links to the raw files."""
 
+import itertools
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.faults.injector import ActiveFault
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.component import link
-from DynamoFaultLibrary.keywords.context import Context, safe_name
-from DynamoFaultLibrary.load.records import Record, read_records
-from DynamoFaultLibrary.reports.picture import FaultWindow, draw
+from DynamoFaultLibrary.keywords.context import Context, safe_name, window_of
+from DynamoFaultLibrary.load.client import Load
+from DynamoFaultLibrary.load.records import Record, iterate_records
+from DynamoFaultLibrary.load.windows import FaultWindow
+from DynamoFaultLibrary.reports.load_picture import draw_load
+from DynamoFaultLibrary.reports.picture import MOST_BARS, draw
+from DynamoFaultLibrary.reports.results import FAULTS_FILE
+from DynamoFaultLibrary.reports.tables import cut, fault_facts, figures_table
 
 
 def tell_test(context: Context, test: str, began_s: float) -> str:
@@ -19,9 +28,14 @@ def tell_test(context: Context, test: str, began_s: float) -> str:
     if not events:
         return ""
     faults = [fault for fault in context.faults if fault.active_s >= began_s]
-    records = [record for record in _records(context) if record.ended_monotonic_s >= events[0].monotonic_s]
-    windows = [FaultWindow(str(fault), fault.active_s, fault.recovered_s) for fault in faults]
-    parts = [draw(events, records, windows), *map(_fault, faults), _links(context, test)]
+    windows = [window_of(fault) for fault in faults]
+    records = [record for record in _few_records(context) if record.ended_monotonic_s >= events[0].monotonic_s]
+    parts = [
+        draw(events, records, windows),
+        *(part for load in context.loads.values() for part in _load(context, load, windows)),
+        *map(_fault, faults),
+        _links(context, test),
+    ]
     return "<div>" + "".join(f"<div>{part}</div>" for part in parts if part) + "</div>"
 
 
@@ -41,16 +55,54 @@ def save_log_slices(context: Context, test: str) -> list[Path]:
     return saved
 
 
-def _records(context: Context) -> list[Record]:
+def save_faults(context: Context) -> None:
+    """Write what is known of each fault so far to ``faults.json`` in the suite's results."""
+    if context.faults:
+        path = context.results_directory() / FAULTS_FILE
+        known = [_fault_to_json(fault) for fault in context.faults]
+        path.write_bytes(orjson.dumps(known, option=orjson.OPT_INDENT_2))
+
+
+def _fault_to_json(fault: ActiveFault) -> dict[str, Any]:
+    """A fault's ledger entry, and its times on the clock of the records."""
+    return {
+        **fault.entry.to_json(),
+        "test": fault.scope,
+        "label": str(fault),
+        "injected_monotonic_s": fault.injected_s,
+        "active_monotonic_s": fault.active_s,
+        "ended_monotonic_s": window_of(fault).ended_s,
+    }
+
+
+def _few_records(context: Context) -> list[Record]:
+    """Records to draw a bar for: of single requests, and of loads that are small enough."""
     paths = [load.sender.records for load in context.loads.values()]
     paths += {request.sender.records for request in context.requests}
     found: list[Record] = []
     for path in paths:
         try:
-            found += read_records(path)
+            records = list(itertools.islice(iterate_records(path), MOST_BARS + 1))
         except LoadError:
-            continue  # a load that has not finished a request yet has nothing to show
+            continue  # a load that has not finished a request yet has nothing to show, nor has one sent by aiperf
+        single = path.parent.name == "requests"
+        found += records if single or len(records) <= MOST_BARS else []
     return found
+
+
+def _load(context: Context, load: Load, faults: Sequence[FaultWindow]) -> list[str]:
+    """Picture of a load over time, and its figures cut at the last fault or at the phases."""
+    try:
+        table = load.table()
+    except LoadError:
+        return []
+    began, ended = float(table.started.min()), float(table.ended[-1])
+    met = [fault for fault in faults if began <= fault.injected_s <= ended]
+    title = f"load '{load.plan.name}': {load.plan.describe()}"
+    parts = cut(table, met[-1] if met else None, context.phases)
+    grid = figures_table({name: part.figures for name, part in parts.items()})
+    facts = f"<div>{escape('; '.join(fault_facts(table, met[-1])))}</div>" if met else ""
+    return [draw_load(table, met, context.phases, title), facts + grid.to_html()]
 
 
 def _fault(fault: ActiveFault) -> str:

@@ -83,7 +83,7 @@ def _recover_entry(ledger: Ledger, entry: Entry, found: Recovery) -> None:
         found.failed.append((entry, f"undone ({done}), but {error}"))
 
 
-_ORDER = {"continue": 0, "end": 1, "remove": 2, "respawn": 3}
+_ORDER = {"continue": 0, "heal": 0, "end": 1, "remove": 2, "unlink": 2, "respawn": 3}
 _REPLACED = _ORDER["respawn"]
 
 

@@ -4,8 +4,11 @@
 |---|---|---|
 | ``cuda`` | ``path`` of a toggle, ``generation`` that is ours | switches it off; all processes have seen it then |
 | ``continue`` | ``processes``: pids and start times | SIGCONT to each that is the same still; none is stopped then |
+| ``heal`` | ``namespace``, ``table`` | takes the packet filter of a partition out; it is gone then |
 | ``end`` | ``leader``: pid and start time, ``mark`` | SIGKILL to its process group; nobody is left in it then |
 | ``remove`` | ``path`` | deletes a directory tree; it is gone then |
+| ``nothing`` | | nothing: what was done leaves no trace that could be taken off |
+| ``unlink`` | ``link`` | deletes a network interface; it is gone then |
 | ``respawn`` | ``name``, ``victim``: its leader then | starts a replica again; only its supervisor can |
 """
 
@@ -17,6 +20,9 @@ from typing import Any
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import RecoveryError
+from DynamoFaultLibrary.net.filter import PacketFilter
+from DynamoFaultLibrary.net.links import delete_link, link_exists
+from DynamoFaultLibrary.net.namespace import HeldNamespace, inside
 from DynamoFaultLibrary.nodes.cuda_toggle import Toggle
 from DynamoFaultLibrary.processes import STOPPED, ProcessId, group_members, has_environment, marked_processes
 
@@ -87,6 +93,33 @@ def _end(recipe: Recipe) -> str:
     return f"{len(before)} processes ended"
 
 
+def _heal(recipe: Recipe) -> str:
+    table, place = str(recipe["table"]), HeldNamespace.from_json(recipe["namespace"])
+    try:
+        with place.opened() as namespace:
+            if namespace is None:
+                return "its network is gone"
+            with inside(namespace), PacketFilter() as packets:
+                was_there = packets.delete_table(table)
+                left = packets.tables()
+    except OSError as error:
+        raise RecoveryError(f"packet filter '{table}' cannot be taken out: {error.strerror}") from error
+    if table in left:
+        raise RecoveryError(f"packet filter '{table}' is still there")
+    return "packet filter taken out" if was_there else "packet filter was out"
+
+
+def _unlink(recipe: Recipe) -> str:
+    link = str(recipe["link"])
+    try:
+        was_there = delete_link(link)
+    except OSError as error:
+        raise RecoveryError(f"network interface '{link}' cannot be deleted: {error.strerror}") from error
+    if not wait_until(lambda: not link_exists(link), TIMEOUT):
+        raise RecoveryError(f"network interface '{link}' is still there")
+    return "deleted" if was_there else "was gone"
+
+
 def _remove(recipe: Recipe) -> str:
     path = Path(recipe["path"])
     if not path.exists():
@@ -117,6 +150,10 @@ def _switch_cuda_off(recipe: Recipe) -> str:
     return f"off, and seen by {len([c for c in toggle.counters() if c.process.is_running])} processes"
 
 
+def _nothing(recipe: Recipe) -> str:
+    return "there is nothing to undo"
+
+
 def _respawn(recipe: Recipe) -> str:
     raise RecoveryError(f"only the supervisor of its deployment can start '{recipe.get('name')}' again")
 
@@ -124,7 +161,10 @@ def _respawn(recipe: Recipe) -> str:
 _ACTIONS: dict[str, Callable[[Recipe], str]] = {
     "continue": _continue,
     "cuda": _switch_cuda_off,
+    "heal": _heal,
     "end": _end,
     "remove": _remove,
+    "nothing": _nothing,
+    "unlink": _unlink,
     "respawn": _respawn,
 }

@@ -1,5 +1,6 @@
 """The other end of a sending process: starts it, commands it, waits for its events."""
 
+import itertools
 import json
 import os
 import signal
@@ -10,31 +11,35 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from DynamoFaultLibrary.clock import monotonic
+from DynamoFaultLibrary.clock import monotonic, utc_now, wait_until
 from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.load.aiperf import arguments_of, find_aiperf
+from DynamoFaultLibrary.load.folder import RECORDS_FILE, LoadFolder, LoadState
 from DynamoFaultLibrary.load.plan import LoadPlan
-from DynamoFaultLibrary.load.records import Record, RequestSpec, read_records
+from DynamoFaultLibrary.load.records import Record, RequestSpec, iterate_records
+from DynamoFaultLibrary.load.table import Table
 from DynamoFaultLibrary.runner import module_environment
-
-RECORDS_FILE = "requests.jsonl"
 
 
 class SenderProcess:
     """One sending process. It dies by itself when this process does: its standard input ends."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, module: str = "DynamoFaultLibrary.load.sender") -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.records = directory / RECORDS_FILE
         self.log = directory / "sender.log"
+        self.progress: dict[str, Any] = {}
+        """The last event of that name: how the load goes."""
         self._changed = threading.Condition()
         self._events: list[dict[str, Any]] = []
         self._ended = False
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "DynamoFaultLibrary.load.sender", str(self.records)],
+                [sys.executable, "-m", module, str(self.records)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -69,7 +74,13 @@ class SenderProcess:
         except (BrokenPipeError, ValueError) as error:
             raise LoadError(f"the sending process {self.pid} is gone ({error}); see {self.log}") from error
 
-    def wait_for(self, matches: Callable[[dict[str, Any]], bool], timeout: timedelta, what: str) -> dict[str, Any]:
+    def wait_for(
+        self,
+        matches: Callable[[dict[str, Any]], bool],
+        timeout: timedelta,
+        what: str,
+        on_progress: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
         """Wait for the first event that `matches`, those that came before included.
 
         Raises:
@@ -88,6 +99,8 @@ class SenderProcess:
                 left = deadline - monotonic()
                 if left <= 0:
                     raise LoadError(f"waited {timeout.total_seconds():g} s for {what}; records so far: {self.records}")
+                if on_progress is not None and self.progress:
+                    on_progress(self.progress)
                 # Short waits: Robot's timeouts interrupt this thread only between them.
                 self._changed.wait(min(left, 0.2))
 
@@ -111,8 +124,12 @@ class SenderProcess:
         stream = self._process.stdout
         assert stream is not None  # noqa: S101  # it was opened as a pipe
         for line in stream:
+            event = json.loads(line)
             with self._changed:
-                self._events.append(json.loads(line))
+                if event["event"] == "progress":
+                    self.progress = event
+                else:
+                    self._events.append(event)
                 self._changed.notify_all()
         with self._changed:
             self._ended = True
@@ -170,47 +187,138 @@ class Request:
             raise LoadError(f"{self} has ended before it had {tokens} tokens; see {self.sender.records}")
 
 
-@dataclass
-class Load:
-    """A load that was started."""
+class Engine(StrEnum):
+    """Which program sends the requests of a load."""
 
-    plan: LoadPlan
-    sender: SenderProcess
-    scope: str = ""
-    """Full name of the test that it belongs to; empty: to its suite."""
-    was_stopped: bool | None = None
-    """Whether it was stopped before its end; None while it runs."""
+    NATIVE = "native"
+    """This library's own."""
+    AIPERF = "aiperf"
+    """NVIDIA's aiperf, if it is installed."""
+
+
+class Load:
+    """A load that was started, in a process of its own."""
+
+    _keys = itertools.count()
+
+    def __init__(self, plan: LoadPlan, directory: Path, engine: Engine = Engine.NATIVE, test: str = "") -> None:
+        self.plan = plan
+        if engine is Engine.AIPERF:
+            find_aiperf()
+            arguments_of(plan, "", directory)
+        self.sender = SenderProcess(directory, _MODULES[engine])
+        offset = utc_now().timestamp() - monotonic()
+        self.folder = LoadFolder(directory, plan.name, plan, LoadState.RUNNING, engine.value, {}, test, offset)
+        self.folder.save()
+        self._first_good_s = monotonic()
+
+    @property
+    def scope(self) -> str:
+        """Full name of the test that it belongs to; empty: to its suite."""
+        return self.folder.test
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not come to an end yet."""
+        return self.folder.state is LoadState.RUNNING
+
+    def start(self, tokenizer: str, timeout: timedelta) -> None:
+        """Start it and wait for its first good response.
+
+        Raises:
+            LoadError: there was none in time, or it ended without one.
+        """
+        what = f"a good response to load '{self.plan.name}'"
+        try:
+            extra = {"tokenizer": tokenizer} if self.folder.engine == Engine.AIPERF else {}
+            self.sender.command("load", plan=self.plan.to_json(), **extra)
+            event = self.sender.wait_for(lambda event: event["event"] in ("first", "finished"), timeout, what)
+            if event["event"] == "finished":
+                raise LoadError(
+                    f"load '{self.plan.name}' has ended without a good response; {self._first_failure(event)}"
+                )
+            self._first_good_s = monotonic()
+        except BaseException:
+            self.give_up()
+            raise
+
+    def _first_failure(self, finished: dict[str, Any]) -> str:
+        if self.folder.engine == Engine.AIPERF:
+            return finished["error"] or f"see {self.folder.path}"
+        first = next(iterate_records(self.sender.records), None)
+        return f"its first: {first.summary()}" if first else "it sent no request"
+
+    def wait_for_good(self, count: int, timeout: timedelta) -> None:
+        """Wait until so many requests that start from now on have ended well.
+
+        Raises:
+            LoadError: they have not in time, the load ends before, or its engine cannot tell.
+        """
+        if self.folder.engine == Engine.AIPERF:
+            raise LoadError(f"load '{self.plan.name}' is sent by aiperf, which tells nothing while it runs")
+        key = next(self._keys)
+        self.sender.command("await", count=count, key=key)
+        what = f"{count} good requests of load '{self.plan.name}'"
+        event = self.sender.wait_for(lambda e: e["event"] == "finished" or e.get("key") == key, timeout, what)
+        if event["event"] == "finished":
+            raise LoadError(f"load '{self.plan.name}' has ended before it had {count} more good requests")
+
+    def wait_until_run(self, duration: timedelta) -> None:
+        """Wait until so much time has passed since its first good response.
+
+        Raises:
+            LoadError: it ends before.
+        """
+        left = self._first_good_s + duration.total_seconds() - monotonic()
+        if wait_until(lambda: self.sender.find(lambda e: e["event"] == "finished") is not None, left, 0.02):
+            raise LoadError(f"load '{self.plan.name}' has ended before it had run for {duration.total_seconds():g} s")
 
     def stop(self) -> None:
         """Start no more requests."""
         self.sender.command("stop")
 
-    def wait(self, timeout: timedelta) -> None:
-        """Wait until its last request has ended, and end its process.
+    def wait(self, timeout: timedelta, on_progress: Callable[[dict[str, Any]], None] | None = None) -> None:
+        """Wait until its last request has ended, end its process and write its exports.
+
+        `on_progress` gets the sender's last word on how it goes, now and then.
 
         Raises:
             LoadError: it has not ended in time.
         """
-        if self.was_stopped is None:
-            event = self.sender.wait_for(
-                lambda e: e["event"] == "finished", timeout, f"the end of load '{self.plan.name}'"
-            )
-            self.was_stopped = bool(event["was_stopped"])
-            self.sender.close()
+        if not self.is_running:
+            return
+        event = self.sender.wait_for(
+            lambda e: e["event"] == "finished", timeout, f"the end of load '{self.plan.name}'", on_progress
+        )
+        self._end(LoadState.STOPPED if event["was_stopped"] else LoadState.COMPLETED, event["tally"])
+        if event.get("error"):
+            raise LoadError(f"load '{self.plan.name}' failed: {event['error']}")
 
     def give_up(self) -> None:
         """Cancel what is in flight and end its process, if it runs."""
-        if self.was_stopped is None:
-            self.sender.close()
-            self.was_stopped = True
+        if self.is_running:
+            self._end(LoadState.GIVEN_UP, {})
 
-    def records(self) -> list[Record]:
-        """Its records so far.
+    def table(self) -> Table:
+        """Its records so far, those for warm-up left out.
 
         Raises:
             LoadError: there are none.
         """
-        records = read_records(self.sender.records)
-        if not records:
-            raise LoadError(f"load '{self.plan.name}' has no finished request yet ({self.sender.records})")
-        return records
+        table = LoadFolder.read(self.folder.path).table if self.is_running else self.folder.table
+        if not len(table):
+            raise LoadError(f"load '{self.plan.name}' has no finished request yet ({self.folder.path})")
+        return table
+
+    def _end(self, state: LoadState, tally: dict[str, int]) -> None:
+        self.sender.close()
+        self.folder.state, self.folder.tally = state, tally
+        self.folder.save()
+        with suppress(LoadError):  # without a record there is nothing to export
+            self.folder.export()
+
+
+_MODULES = {
+    Engine.NATIVE: "DynamoFaultLibrary.load.sender",
+    Engine.AIPERF: "DynamoFaultLibrary.load.aiperf",
+}

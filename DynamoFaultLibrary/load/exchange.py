@@ -1,30 +1,72 @@
 """One request over HTTP, measured: what is sent, what comes back, when."""
 
-import json
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import httpx
+import orjson
+from httpx_aiohttp import AiohttpTransport
 
 from DynamoFaultLibrary.clock import monotonic, utc_text
 from DynamoFaultLibrary.engines.sequence import first_break
-from DynamoFaultLibrary.load.records import Outcome, Record, RequestSpec
+from DynamoFaultLibrary.load.records import Attempt, Outcome, Record, RequestSpec
 
 OnChunk = Callable[[Record], None]
+RETRY_DELAY = 0.5
+"""Seconds between a failure and the next attempt."""
 _DATA = b"data:"
 _DONE = b"[DONE]"
 
 
-async def exchange(client: httpx.AsyncClient, spec: RequestSpec, record: Record, on_chunk: OnChunk) -> None:
-    """Send `spec` and fill `record`; `on_chunk` is called after each chunk of a stream. Never raises but on cancel.
+def http_client(*, reuse_connections: bool = True) -> httpx.AsyncClient:
+    """A client without limits of its own: nothing waits for a connection, nothing is retried or redirected."""
 
-    The header ``x-request-id`` carries our id: Dynamo's frontend writes it beside its own in its log.
+    def session() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=not reuse_connections))
+
+    return httpx.AsyncClient(transport=AiohttpTransport(client=session), trust_env=False, timeout=None)  # noqa: S113  # see `exchange`
+
+
+async def exchange(client: httpx.AsyncClient, spec: RequestSpec, record: Record, on_chunk: OnChunk) -> None:
+    """Send `spec`, again after a failure if it asks for that, and fill `record`. Never raises but on cancel.
+
+    `on_chunk` is called after each chunk of a stream. The header ``x-request-id`` carries our id: Dynamo's frontend
+    writes it beside its own in its log.
     """
     record.started_at, record.started_monotonic_s = utc_text(), monotonic()
-    headers = {"x-request-id": spec.id}
     try:
-        async with client.stream("POST", spec.api, json=spec.body, headers=headers, timeout=spec.timeout_s) as answer:
+        async with asyncio.timeout(spec.timeout_s):
+            await _attempt(client, spec, record, on_chunk)
+            for _ in range(spec.retries):
+                if not record.outcome.is_error:
+                    break
+                _set_aside(record)
+                await asyncio.sleep(RETRY_DELAY)
+                await _attempt(client, spec, record, on_chunk)
+    except TimeoutError:
+        record.outcome = Outcome.TIMEOUT
+        record.error = f"{record.output_tokens} of {spec.max_tokens} tokens after {spec.timeout_s:g} s"
+    except asyncio.CancelledError:
+        record.outcome = Outcome.CANCELLED
+        raise
+    finally:
+        record.ended_monotonic_s = monotonic()
+
+
+def _set_aside(record: Record) -> None:
+    """Keep what a failed attempt brought to light, and make room for the next one."""
+    record.failed_attempts.append(Attempt(record.outcome, record.status, record.error, monotonic()))
+    record.outcome, record.status, record.error = Outcome.INCOMPLETE, None, ""
+    record.response_id = record.finish_reason = record.text = ""
+    record.prompt_tokens, record.output_tokens, record.ttft_s, record.gaps_s = None, 0, None, []
+
+
+async def _attempt(client: httpx.AsyncClient, spec: RequestSpec, record: Record, on_chunk: OnChunk) -> None:
+    headers = {"x-request-id": spec.id, "content-type": "application/json"}
+    try:
+        async with client.stream("POST", spec.api, content=orjson.dumps(spec.body), headers=headers) as answer:
             record.status = answer.status_code
             if answer.status_code != 200:
                 record.outcome = Outcome.HTTP_ERROR
@@ -32,7 +74,7 @@ async def exchange(client: httpx.AsyncClient, spec: RequestSpec, record: Record,
             elif spec.streaming:
                 await _read_stream(answer, record, on_chunk)
             else:
-                _read_body(json.loads(await answer.aread()), record)
+                _read_body(orjson.loads(await answer.aread()), record)
     except (httpx.HTTPError, aiohttp.ClientError) as error:
         # The transport calls a refused connection a timeout; its cause knows better.
         timed_out = isinstance(error.__cause__, TimeoutError)
@@ -40,11 +82,6 @@ async def exchange(client: httpx.AsyncClient, spec: RequestSpec, record: Record,
         record.error = _describe(error)
     except Exception as error:
         record.outcome, record.error = Outcome.MALFORMED, _describe(error)
-    except BaseException:
-        record.outcome = Outcome.CANCELLED
-        raise
-    finally:
-        record.ended_monotonic_s = monotonic()
     if record.outcome is Outcome.OK:
         _judge(spec, record)
 
@@ -64,13 +101,13 @@ async def _read_stream(answer: httpx.Response, record: Record, on_chunk: OnChunk
             payload = line[len(_DATA) :].strip()
             if payload == _DONE:
                 return
-            chunk = json.loads(payload)
+            chunk = orjson.loads(payload)
             if _take_chunk(chunk, record):
                 now = monotonic()
                 if record.ttft_s is None:
                     record.ttft_s = now - record.started_monotonic_s
                 else:
-                    record.gaps_s.append(now - last)
+                    record.gaps_s.append(round(now - last, 6))
                 last = now
                 on_chunk(record)
 
@@ -79,7 +116,7 @@ def _take_chunk(chunk: dict[str, Any], record: Record) -> bool:
     """Note one chunk; True when it carries output."""
     if "choices" not in chunk:
         record.outcome = Outcome.STREAM_ERROR
-        record.error = json.dumps(chunk)[:500]
+        record.error = orjson.dumps(chunk).decode()[:500]
         return False
     record.response_id = record.response_id or str(chunk.get("id") or "")
     _take_usage(chunk, record)
@@ -102,7 +139,7 @@ def _read_body(body: dict[str, Any], record: Record) -> None:
         _take_finish(choice, record)
     _take_usage(body, record)
     if record.outcome is Outcome.INCOMPLETE:
-        record.error = f"no finish reason in {json.dumps(body)[:300]}"
+        record.error = f"no finish reason in {orjson.dumps(body).decode()[:300]}"
 
 
 def _take_usage(data: dict[str, Any], record: Record) -> None:
@@ -122,7 +159,7 @@ def _take_finish(choice: dict[str, Any], record: Record) -> None:
 
 def _judge(spec: RequestSpec, record: Record) -> None:
     """Well-formed is not good: all tokens must be there, and in order where the order is known."""
-    if record.output_tokens < spec.max_tokens:
+    if record.output_tokens < spec.max_tokens and spec.ignores_eos:
         record.outcome = Outcome.TRUNCATED
         record.error = f"{record.output_tokens} of {spec.max_tokens} tokens"
     elif record.output_tokens > spec.max_tokens:

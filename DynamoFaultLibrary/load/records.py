@@ -1,19 +1,21 @@
-"""What is recorded of a request: schema version 1, one JSON object a line in ``requests.jsonl``.
+"""What is recorded of a request: schema version 2, one JSON object a line in ``requests.jsonl``.
 
 Times end in ``_s`` and are seconds; those with ``monotonic`` are readings of this machine's CLOCK_MONOTONIC, so they
 can be compared with the times of faults.
 """
 
-import json
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import orjson
 
 from DynamoFaultLibrary.errors import LoadError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Endpoint(StrEnum):
@@ -24,7 +26,7 @@ class Endpoint(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a request ended. Everything but `OK` is an error class."""
+    """How a request ended. Everything but `OK` and `CANCELLED` is an error class."""
 
     OK = "ok"
     """All tokens that were asked for have arrived."""
@@ -45,7 +47,12 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"
     """No answer in time."""
     CANCELLED = "cancelled"
-    """The client gave up on purpose."""
+    """The client gave up on purpose: no error."""
+
+    @property
+    def is_error(self) -> bool:
+        """Whether the request failed."""
+        return self not in (Outcome.OK, Outcome.CANCELLED)
 
 
 @dataclass(frozen=True)
@@ -60,16 +67,31 @@ class RequestSpec:
     max_tokens: int
     streaming: bool
     timeout_s: float = 240.0
+    """Seconds that the request may take in all, retries included."""
     seed: int | None = None
     check_sequence: bool = False
     """Whether the answer must follow the position engine's sequence."""
+    input_tokens: int = 0
+    """Length that the prompt was made with; 0: not known."""
+    retries: int = 0
+    """How often it is sent again after a failure."""
+    cancel_after_s: float | None = None
+    """Seconds after its start at which the client gives up on purpose."""
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    """What the body has beside the usual, or in place of it."""
     load: str = ""
     client: int = 0
+    warmup: bool = False
 
     @property
     def api(self) -> str:
         """URL of the API at the frontend `url`."""
         return self.url + ("/v1/completions" if self.endpoint is Endpoint.COMPLETION else "/v1/chat/completions")
+
+    @property
+    def ignores_eos(self) -> bool:
+        """Whether the answer must have all tokens: generation goes on after an end-of-sequence token."""
+        return bool(self.extra_body.get("ignore_eos", True))
 
     @property
     def body(self) -> dict[str, Any]:
@@ -89,7 +111,7 @@ class RequestSpec:
             body["stream_options"] = {"include_usage": True}
         if self.seed is not None:
             body["seed"] = self.seed
-        return body
+        return {**body, **self.extra_body}
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data."""
@@ -102,8 +124,21 @@ class RequestSpec:
 
 
 @dataclass
+class Attempt:
+    """A try of a request that failed and was followed by another one."""
+
+    outcome: Outcome
+    status: int | None
+    error: str
+    ended_monotonic_s: float
+
+
+@dataclass
 class Record:
-    """One request as it went. `gaps_s` are the pauses between the chunks of a stream."""
+    """One request as it went. `gaps_s` are the pauses between the chunks of a stream.
+
+    After retries it is the last attempt's, counted from the start of the first; the others are in `failed_attempts`.
+    """
 
     id: str
     load: str
@@ -111,10 +146,15 @@ class Record:
     endpoint: Endpoint
     streaming: bool
     requested_tokens: int
-    started_at: str
-    started_monotonic_s: float
+    input_tokens: int = 0
+    prompt_hash: int = 0
+    """CRC-32 of the prompt: tells how many prompts a load had."""
+    warmup: bool = False
+    started_at: str = ""
+    started_monotonic_s: float = 0.0
     ended_monotonic_s: float = 0.0
     scheduled_monotonic_s: float | None = None
+    failed_attempts: list[Attempt] = field(default_factory=list)
     response_id: str = ""
     status: int | None = None
     outcome: Outcome = Outcome.INCOMPLETE
@@ -151,13 +191,29 @@ class Record:
         gap = f", longest gap {self.longest_gap_s * 1000:.0f} ms" if self.longest_gap_s is not None else ""
         return f"{what}{reason}{gap}{', ' + self.error if self.error else ''}"
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON data, gaps rounded to 10 microseconds."""
-        return {**asdict(self), "gaps_s": [round(gap, 5) for gap in self.gaps_s]}
+    def to_line(self) -> bytes:
+        """As a line of JSON."""
+        return orjson.dumps(self, option=orjson.OPT_APPEND_NEWLINE)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Record":
-        """The inverse of `to_json`.
+    def of(cls, spec: RequestSpec, scheduled_monotonic_s: float | None = None) -> Self:
+        """The record of a request that is to be sent."""
+        return cls(
+            id=spec.id,
+            load=spec.load,
+            client=spec.client,
+            endpoint=spec.endpoint,
+            streaming=spec.streaming,
+            requested_tokens=spec.max_tokens,
+            input_tokens=spec.input_tokens,
+            prompt_hash=zlib.crc32(spec.prompt.encode()),
+            warmup=spec.warmup,
+            scheduled_monotonic_s=scheduled_monotonic_s,
+        )
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_line`.
 
         Raises:
             ValueError: the record is of another schema version.
@@ -165,7 +221,13 @@ class Record:
         version = data["version"]
         if version != SCHEMA_VERSION:
             raise ValueError(f"schema version {version}, expected {SCHEMA_VERSION}")
-        return cls(**{**data, "endpoint": Endpoint(data["endpoint"]), "outcome": Outcome(data["outcome"])})
+        attempts = [Attempt(**{**each, "outcome": Outcome(each["outcome"])}) for each in data["failed_attempts"]]
+        made = {
+            "endpoint": Endpoint(data["endpoint"]),
+            "outcome": Outcome(data["outcome"]),
+            "failed_attempts": attempts,
+        }
+        return cls(**{**data, **made})
 
 
 def read_records(path: Path) -> list[Record]:
@@ -174,17 +236,26 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         LoadError: the file is missing, or a line other than the last one is no record.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise LoadError(f"cannot read records '{path}': {error.strerror}") from error
-    complete = lines[:-1]
-    return list(_parse(complete, path))
+    return list(iterate_records(path))
 
 
-def _parse(lines: Iterable[str], path: Path) -> Iterable[Record]:
-    for number, line in enumerate(lines, start=1):
+def iterate_records(path: Path) -> Iterator[Record]:
+    """The same, one record at a time."""
+    for number, line in enumerate(complete_lines(path), start=1):
         try:
-            yield Record.from_json(json.loads(line))
+            yield Record.from_json(orjson.loads(line))
         except (ValueError, TypeError, KeyError) as error:
             raise LoadError(f"'{path}' line {number} is no record of schema {SCHEMA_VERSION}: {error}") from error
+
+
+def complete_lines(path: Path) -> Iterator[bytes]:
+    """Lines of a file, without a torn last one.
+
+    Raises:
+        LoadError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            yield from (line for line in file if line.endswith(b"\n"))
+    except OSError as error:
+        raise LoadError(f"cannot read records '{path}': {error.strerror}") from error

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from DynamoFaultLibrary.errors import Unsupported
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.ledger import Entry
 from DynamoFaultLibrary.nodes.cuda_toggle import Toggle
 from DynamoFaultLibrary.processes import ProcessId
+
+ETCD, NATS = "etcd", "nats"
+"""Names of the services that a platform adds to a deployment."""
 
 
 class Discovery(StrEnum):
@@ -38,6 +41,14 @@ class EventPlane(StrEnum):
     NATS = "nats"
 
 
+class NetworkMode(StrEnum):
+    """Whether the processes of a deployment share this machine's network."""
+
+    SHARED = "shared"
+    ISOLATED = "isolated"
+    """Each replica, etcd member and NATS server has a host of its own, so that it can be cut off."""
+
+
 @dataclass(frozen=True)
 class DeploySettings:
     """How to deploy a graph, beside what the graph itself says."""
@@ -46,6 +57,7 @@ class DeploySettings:
     etcd_members: int = 1
     request_plane: RequestPlane = RequestPlane.TCP
     event_plane: EventPlane = EventPlane.ZMQ
+    network: NetworkMode = NetworkMode.SHARED
     interpreter: str | None = None
     http_port: int | None = None
     ready_responses: int = 2
@@ -151,6 +163,96 @@ class Replacing(Protocol):
 
     def wait_ready(self, deployment: Deployment, timeout: timedelta) -> None:
         """Wait until all replicas of a deployment are known to its frontend and it answers well."""
+        ...
+
+
+class PartitionMode(StrEnum):
+    """What happens to what two sides of a partition send each other."""
+
+    DROP = "drop"
+    """Packets vanish: connections hang, new ones time out."""
+    REJECT = "reject"
+    """Whoever sends gets a TCP reset (or ICMP unreachable): connections break, new ones are refused."""
+    RESET = "reset"
+    """Connections that are open are cut at both ends, once; new ones are made."""
+
+
+class Direction(StrEnum):
+    """Which packets a partition hits, seen from its source."""
+
+    BOTH = "both"
+    TO = "to"
+    FROM = "from"
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A cut through the network: between each of `sources` and each of `targets`, and nobody else.
+
+    `loss` is the percentage of packets that are hit, `rate` the bytes a second that get through.
+    """
+
+    sources: Sequence[Replica]
+    targets: Sequence[Replica]
+    mode: PartitionMode = PartitionMode.DROP
+    direction: Direction = Direction.BOTH
+    loss: int = 100
+    rate: int | None = None
+
+
+class Cut(Protocol):
+    """A partition on its way through life. Making one does nothing to the network."""
+
+    recipe: dict[str, Any]
+    """How anybody undoes it, see `DynamoFaultLibrary.ledger.undo`."""
+
+    def apply(self) -> None:
+        """Cut."""
+        ...
+
+    def prove(self) -> list[str]:
+        """Evidence from open and from new connections between the two sides.
+
+        Raises:
+            EvidenceMissing: something gets through that should not, or nothing does that should.
+        """
+        ...
+
+    def heal(self) -> str:
+        """Undo it, and see that open and new connections work. Returns what was found.
+
+        Raises:
+            RecoveryError: they do not.
+        """
+        ...
+
+
+@runtime_checkable
+class Partitioning(Protocol):
+    """Cut replicas off from each other."""
+
+    def plan_cut(self, deployment: Deployment, partition: Partition) -> Cut:
+        """Plan a partition.
+
+        Raises:
+            FaultError: the replicas of this deployment cannot be cut off from each other.
+        """
+        ...
+
+
+@runtime_checkable
+class ControlPlane(Protocol):
+    """Know the servers that discovery and planes run on."""
+
+    def member_urls(self, deployment: Deployment, service: str) -> dict[str, str]:
+        """By member name the URL of its HTTP interface: etcd's for clients, that of NATS for monitoring.
+
+        Members that do not run are among them; without any the service is none of this deployment's.
+        """
+        ...
+
+    def start_without_data(self, deployment: Deployment, replica: Replica) -> Replica:
+        """Start an etcd member again as a new one that joins the cluster with an empty data directory."""
         ...
 
 

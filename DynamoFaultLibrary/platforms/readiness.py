@@ -74,7 +74,7 @@ class _Probe:
         return False
 
     def _knows_the_workers(self) -> bool:
-        known = _known_instances(self.url)
+        known = known_instances(self.url)
         for url in self.expected.workers:
             if url not in self._instances and (instance := _instance_of(url)) is not None:
                 self._instances[url] = instance
@@ -99,7 +99,7 @@ class _Probe:
         return True
 
 
-def _known_instances(url: str) -> set[int]:
+def known_instances(url: str) -> set[int]:
     """Instance ids whose `generate` endpoint the frontend routes to."""
     instances = get_json(f"{url}/health", TIMEOUT).get("instances", [])
     return {int(instance["instance_id"]) for instance in instances if instance.get("endpoint") == "generate"}

@@ -1,10 +1,11 @@
 """All events of a run in time order, as JSON lines on disk and in memory for the picture."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from DynamoFaultLibrary.clock import monotonic, utc_now, utc_text
 
@@ -14,6 +15,7 @@ class EventKind(StrEnum):
 
     DEPLOY = "deploy"
     LOAD = "load"
+    PHASE = "phase"
     FAULT = "fault"
     EVIDENCE = "evidence"
     RECOVERED = "recovered"
@@ -22,13 +24,14 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True)
 class Event:
-    """Something happened; `monotonic_s` compares with the records of requests."""
+    """Something happened; `monotonic_s` compares with the records of requests, `data` is for programs."""
 
     at: str
     monotonic_s: float
     kind: EventKind
     text: str
     test: str
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 class Timeline:
@@ -44,12 +47,12 @@ class Timeline:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
 
-    def add(self, kind: EventKind, text: str, monotonic_s: float | None = None) -> Event:
+    def add(self, kind: EventKind, text: str, monotonic_s: float | None = None, **data: Any) -> Event:
         """Note an event, at `monotonic_s` if it was before now."""
         now = monotonic()
         moment = now if monotonic_s is None else monotonic_s
         at = utc_text(utc_now() - timedelta(seconds=now - moment))
-        event = Event(at, moment, kind, text, self.test)
+        event = Event(at, moment, kind, text, self.test, data)
         self.events.append(event)
         if self._path is not None:
             with self._path.open("a", encoding="utf-8") as file:

@@ -12,6 +12,7 @@ from robot.result import Message, Result, TestCase
 from DynamoFaultLibrary.ledger import read_ledger
 from DynamoFaultLibrary.ledger.store import LedgerView
 from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
+from DynamoFaultLibrary.net.links import link_exists
 from DynamoFaultLibrary.processes import all_pids, read_command, read_stat, read_variable
 
 DATA = Path(__file__).parent / "testdata"
@@ -63,12 +64,14 @@ class Sandbox:
         return [read_ledger(path) for path in sorted((self.state / "runs").glob("*.jsonl"))]
 
     def leftovers(self) -> list[str]:
-        """What is left of this sandbox's runs: processes, work directories, open ledger entries, files at home."""
+        """What is left of this sandbox's runs: processes, directories, open ledger entries, networks, files at home."""
         found = [f"process {pid} ({state_of(pid)}): {read_command(pid)}" for pid in self.processes()]
         found += [f"directory {path}" for path in (self.state / "work").glob("*")]
         found += [f"file {path}" for path in (self.base / "home").rglob("*") if path.is_file()]
         for ledger in self.ledgers():
             found += [f"entry {entry.id} is {entry.state}" for entry in ledger.open_entries]
+            networks = [entry.target["link"] for entry in ledger.entries.values() if entry.kind == "network"]
+            found += [f"interface {link}" for link in networks if link_exists(link)]
         return found
 
     def processes(self) -> list[int]:

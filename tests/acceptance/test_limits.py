@@ -13,6 +13,7 @@ REFUSED = {
     "A Load That Still Runs Has No Verdict": "load 'default' still runs; call 'Wait For Load Completion'",
     "A Time To Live Of Nothing Is Refused": "the time to live of a fault must be above 0, not 0:00:00",
     "An Unknown Fault Cannot Be Recovered": "no fault 'kill-worker-00000000' in this run; known are",
+    "A Known Defect Hides No Fault That Was Refused": "not injected, proven or undone is no known defect",
     "Without A Ledger No Fault Is Injected": "No space left on device; without a ledger no fault is injected",
 }
 GOOD = {"A Fault Comes Off At Its Expiry", "A Renewed Fault Stays", "The Worker Of The Test Before Is Alive"}
@@ -34,13 +35,17 @@ def test_what_is_allowed_passes(limits: Run, test: str) -> None:
     assert limits.tests[test].status == "PASS", limits.tests[test].message
 
 
+def test_a_known_defect_is_skipped(limits: Run) -> None:
+    assert limits.tests["A Known Defect Is Skipped"].status == "SKIP"
+
+
 def test_a_fault_of_the_suite_stays_for_all_its_tests(sandbox: Sandbox) -> None:
     run = sandbox.robot(DATA / "suite_fault.robot")
     assert run.returncode == 0, run.console
 
 
 def test_every_fault_has_come_off(limits: Run) -> None:
-    assert set(limits.tests) == set(REFUSED) | GOOD
+    assert set(limits.tests) == set(REFUSED) | GOOD | {"A Known Defect Is Skipped"}
     assert limits.sandbox.leftovers() == []
     (ledger,) = limits.sandbox.ledgers()
     details = [entry.detail for entry in ledger.entries.values() if entry.is_fault and entry.state is State.RECOVERED]

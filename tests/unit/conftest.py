@@ -19,6 +19,9 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.ledger import Ledger, Owner
+from DynamoFaultLibrary.load.folder import LoadFolder, LoadState
+from DynamoFaultLibrary.load.plan import LoadPlan
+from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record
 from DynamoFaultLibrary.nodes.cuda_toggle import CLASSES, Toggle
 from DynamoFaultLibrary.processes import ProcessId
 
@@ -95,6 +98,32 @@ def sleeper(start: Callable[..., Started]) -> Started:
     return start(SLEEP, "60")
 
 
+@pytest.fixture
+def write_load(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the folder of a load below `tmp_path`, with a record for each (start, end, outcome)."""
+
+    def write(
+        place: str,
+        *requests: tuple[float, float, Outcome],
+        state: LoadState = LoadState.COMPLETED,
+        test: str = "",
+    ) -> Path:
+        path = tmp_path / place
+        path.mkdir(parents=True)
+        plan = LoadPlan(path.name, "http://127.0.0.1:1", "m", 4, request_count=max(1, len(requests)))
+        LoadFolder(path, path.name, plan, state, tally={"good": len(requests)}, test=test).save()
+        records = [
+            Record(f"r-{number}", path.name, 0, Endpoint.CHAT, True, 8, status=200, output_tokens=8, outcome=outcome)
+            for number, (_, _, outcome) in enumerate(requests)
+        ]
+        for record, (start, end, _) in zip(records, requests, strict=True):
+            record.started_monotonic_s, record.ended_monotonic_s = start, end
+        (path / "requests.jsonl").write_bytes(b"".join(record.to_line() for record in records))
+        return path
+
+    return write
+
+
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
@@ -136,6 +165,7 @@ class Loopback(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: Loopback
+    disable_nagle_algorithm = True  # else the body of an answer waits for the other side to acknowledge its head
 
     def do_GET(self) -> None:  # the base class names it so
         self.reply(None)
@@ -152,15 +182,28 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def loopback() -> Iterator[Loopback]:
-    server = Loopback()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield server
-    server.ended.set()
-    server.shutdown()
-    server.server_close()
-    thread.join(DEADLINE)
+def loopbacks() -> Iterator[Callable[[], Loopback]]:
+    """Starts as many servers as a test wants."""
+    started: list[tuple[Loopback, threading.Thread]] = []
+
+    def begin() -> Loopback:
+        server = Loopback()
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        started.append((server, thread))
+        return server
+
+    yield begin
+    for server, thread in started:
+        server.ended.set()
+        server.shutdown()
+        server.server_close()
+        thread.join(DEADLINE)
+
+
+@pytest.fixture
+def loopback(loopbacks: Callable[[], Loopback]) -> Loopback:
+    return loopbacks()
 
 
 @pytest.fixture

@@ -13,10 +13,12 @@ from DynamoFaultLibrary.platforms.local.commands import (
     check_requirements,
     choose_interpreter,
     command_line,
+    host_environment,
     place_tiny_model,
     service_environment,
     uses_tiny_model,
 )
+from DynamoFaultLibrary.platforms.local.network import LOOPBACK, Host
 
 ROOT = Path(__file__).parents[2]
 
@@ -142,10 +144,12 @@ def test_the_environment_belongs_to_its_deployment(monkeypatch: pytest.MonkeyPat
     assert environment["PATH"] == os.environ["PATH"]
 
 
-def test_all_that_listens_does_so_on_loopback(tmp_path: Path) -> None:
-    environment = base_environment(tmp_path)
-    hosts = {name: environment[name] for name in ("DYN_HTTP_HOST", "DYN_SYSTEM_HOST", "DYN_TCP_RPC_HOST")}
-    assert set(hosts.values()) == {"127.0.0.1"}
+@pytest.mark.parametrize("host", [LOOPBACK, Host("10.201.7.11", "eth0")])
+def test_all_that_listens_does_so_on_its_host(host: Host) -> None:
+    environment = host_environment(host)
+    hosts = {environment[name] for name in ("DYN_HTTP_HOST", "DYN_SYSTEM_HOST", "DYN_TCP_RPC_HOST")}
+    assert hosts == {host.address}
+    assert environment["DYN_TCP_RESPONSE_STREAM_HOST"] == host.interface
 
 
 def test_a_given_hugging_face_cache_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,11 +8,17 @@ from hypothesis import strategies as st
 
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record
-from DynamoFaultLibrary.reports.picture import WIDTH, FaultWindow, draw
+from DynamoFaultLibrary.load.windows import FaultWindow
+from DynamoFaultLibrary.reports.picture import draw
+from DynamoFaultLibrary.reports.svg import WIDTH
 from DynamoFaultLibrary.reports.timeline import Event, EventKind, Timeline
 
 SVG = "{http://www.w3.org/2000/svg}"
 NASTY = "<script>&\"quoted\" 'text' ]]> ä ✓"
+
+
+def fault(label: str, start: float, end: float | None) -> FaultWindow:
+    return FaultWindow(label, start, start, end)
 
 
 def event(at: float, text: str = "something", kind: EventKind = EventKind.FAULT) -> Event:
@@ -22,7 +28,19 @@ def event(at: float, text: str = "something", kind: EventKind = EventKind.FAULT)
 def record(
     name: str, start: float, end: float, outcome: Outcome = Outcome.OK, gaps: list[float] | None = None
 ) -> Record:
-    return Record(name, "", 0, Endpoint.CHAT, True, 8, "", start, end, outcome=outcome, ttft_s=0.1, gaps_s=gaps or [])
+    return Record(
+        name,
+        "",
+        0,
+        Endpoint.CHAT,
+        True,
+        8,
+        started_monotonic_s=start,
+        ended_monotonic_s=end,
+        outcome=outcome,
+        ttft_s=0.1,
+        gaps_s=gaps or [],
+    )
 
 
 def parse(svg: str) -> ET.Element:
@@ -47,11 +65,11 @@ def rectangles(svg: str, title: str) -> list[tuple[float, float]]:
 
 def test_nothing_is_drawn_of_nothing() -> None:
     assert draw([], [], []) == ""
-    assert draw([], [], [FaultWindow("stall", 1, 2)]) == ""
+    assert draw([], [], [fault("stall", 1, 2)]) == ""
 
 
 def test_a_picture_is_valid_xml_of_the_width_of_a_log() -> None:
-    root = parse(draw([event(1), event(2)], [record("r", 1, 2)], [FaultWindow("stall", 1, None)]))
+    root = parse(draw([event(1), event(2)], [record("r", 1, 2)], [fault("stall", 1, None)]))
     assert root.tag == f"{SVG}svg"
     assert root.attrib["width"] == str(WIDTH)
     assert root.attrib["viewBox"] == f"0 0 {WIDTH} {root.attrib['height']}"
@@ -60,7 +78,7 @@ def test_a_picture_is_valid_xml_of_the_width_of_a_log() -> None:
 def test_each_text_is_escaped() -> None:
     failed = record(NASTY, 1, 2, Outcome.HTTP_ERROR)
     failed.error = NASTY
-    svg = draw([event(1, NASTY)], [failed], [FaultWindow(NASTY, 1, 2)])
+    svg = draw([event(1, NASTY)], [failed], [fault(NASTY, 1, 2)])
     assert "<script>" not in svg
     assert NASTY in texts(svg)
     assert NASTY[:20] in texts(svg)
@@ -112,13 +130,13 @@ def test_a_long_pause_of_a_stream_is_drawn_and_a_short_one_is_not() -> None:
 
 
 def test_a_fault_is_shaded_while_it_is_in_effect() -> None:
-    svg = draw([event(0), event(10)], [], [FaultWindow("stall", 2, 4), FaultWindow("kill", 5, None)])
+    svg = draw([event(0), event(10)], [], [fault("stall", 2, 4), fault("kill", 5, None)])
     assert rectangles(svg, "stall") == [(pytest.approx(292, abs=0.1), pytest.approx(454, abs=0.2))]
     assert rectangles(svg, "kill") == [(535, 940)]
 
 
 def test_a_fault_outside_of_the_picture_stays_within_its_frame() -> None:
-    svg = draw([event(10), event(20)], [], [FaultWindow("stall", 0, 100)])
+    svg = draw([event(10), event(20)], [], [fault("stall", 0, 100)])
     assert rectangles(svg, "stall") == [(130, 940)]
 
 
@@ -141,7 +159,7 @@ def test_whatever_happened_the_picture_is_valid_and_within_its_frame(
     events: list[tuple[float, str]], requests: list[tuple[float, float]]
 ) -> None:
     records = [record("r", start, start + length, gaps=[length / 2]) for start, length in requests]
-    root = parse(draw([event(at, text) for at, text in events], records, [FaultWindow("f", events[0][0], None)]))
+    root = parse(draw([event(at, text) for at, text in events], records, [fault("f", events[0][0], None)]))
     for element in root.iter():
         for name in ("x", "x1", "x2", "cx"):
             assert 0 <= float(element.attrib.get(name, 0)) <= WIDTH
@@ -170,7 +188,7 @@ def test_each_event_is_in_the_file_at_once(tmp_path: Path) -> None:
     timeline.write_to(path)
     timeline.test = "t"
     for number, text in enumerate(["first ✓", "second"]):
-        made = timeline.add(EventKind.FAULT, text)
+        made = timeline.add(EventKind.FAULT, text, number=number)
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         assert len(lines) == number + 1
         assert lines[-1] == {
@@ -179,6 +197,7 @@ def test_each_event_is_in_the_file_at_once(tmp_path: Path) -> None:
             "kind": "fault",
             "text": text,
             "test": "t",
+            "data": {"number": number},
         }
     assert len(timeline.events) == 3
 

@@ -56,7 +56,7 @@ def test_processes_that_are_gone_are_passed_over(start: Callable[..., Any], even
 
 
 def test_ending_kills_the_whole_group(start: Callable[..., Any]) -> None:
-    leader = start("/bin/sh", "-c", "/bin/sh -c '/bin/sleep 60 & echo $!; wait' & wait", env=OURS)
+    leader = start("/bin/sh", "-c", "(/bin/sleep 60 & echo $!; wait) & exec /bin/sleep 60", env=OURS)
     grandchild = ProcessId.of(int(leader.line()))
     assert grandchild is not None
     members = group_members(leader.pid)
@@ -175,7 +175,8 @@ def test_an_unknown_action_is_an_error_with_the_known_ones(recipe: dict[str, Any
     with pytest.raises(RecoveryError) as raised:
         undo(recipe)
     assert str(raised.value) == (
-        f"unknown undo action {recipe.get('action')!r}; known are ['continue', 'cuda', 'end', 'remove', 'respawn']"
+        f"unknown undo action {recipe.get('action')!r}; "
+        "known are ['continue', 'cuda', 'heal', 'end', 'remove', 'nothing', 'unlink', 'respawn']"
     )
 
 

@@ -3,33 +3,52 @@
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.ledger import Entry
+from DynamoFaultLibrary.net.namespace import enter
 from DynamoFaultLibrary.processes import ProcessId, die_with_parent
 
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What the supervisor ignores, and its children must not: a fault of theirs may be just that signal."""
 
 
-def _prepare_child() -> None:
+def _prepare_child(namespace: int | None) -> None:
     for number in IGNORED:
         signal.signal(number, signal.SIG_DFL)
+    if namespace is not None:
+        enter(namespace)
     die_with_parent()
+
+
+@contextmanager
+def _opened(namespace: str) -> Iterator[int | None]:
+    if not namespace:
+        yield None
+        return
+    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """What to start. `log` receives standard output and error, appended."""
+    """What to start. `log` receives standard output and error, appended; `namespace` is the path of a network's."""
 
     name: str
     argv: list[str]
     env: dict[str, str]
     cwd: str
     log: str
+    namespace: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data."""
@@ -62,7 +81,7 @@ class Child:
     def start(spec: ProcessSpec) -> ProcessId:
         """Start `spec` as leader of a new session and process group that dies with this process."""
         Path(spec.log).parent.mkdir(parents=True, exist_ok=True)
-        with open(spec.log, "ab") as log:
+        with open(spec.log, "ab") as log, _opened(spec.namespace) as namespace:
             process = subprocess.Popen(
                 spec.argv,
                 env=spec.env,
@@ -71,7 +90,7 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_prepare_child,  # noqa: PLW1509  # the supervisor has one thread when it starts children
+                preexec_fn=partial(_prepare_child, namespace),  # noqa: PLW1509  # the supervisor has one thread when it starts children
             )
         identity = ProcessId.of(process.pid)
         process.returncode = 0  # the supervisor reaps by itself; this keeps Popen from doing it too

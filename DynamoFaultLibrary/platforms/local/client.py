@@ -77,9 +77,12 @@ class SupervisorClient:
         """Start a process group."""
         return ProcessStatus(self._call("start", spec=spec.to_json()))
 
-    def restart(self, name: str, victim: ProcessId) -> ProcessStatus:
-        """End what is left of the group that `victim` led, and start it again; once is enough."""
-        return ProcessStatus(self._call("restart", name=name, victim=victim.to_json()))
+    def restart(self, name: str, victim: ProcessId, argv: list[str] | None = None) -> ProcessStatus:
+        """End what is left of the group that `victim` led, and start it again, from now on as `argv` if given.
+
+        Once is enough.
+        """
+        return ProcessStatus(self._call("restart", name=name, victim=victim.to_json(), argv=argv))
 
     def change_environment(self, name: str, changes: Mapping[str, str | None]) -> None:
         """Set (or, with None, unset) variables of a process group from its next start on."""

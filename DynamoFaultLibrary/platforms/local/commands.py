@@ -13,7 +13,7 @@ from pathlib import Path
 from DynamoFaultLibrary.engines.model import TINY_MODEL
 from DynamoFaultLibrary.errors import DeploymentError, Unsupported
 from DynamoFaultLibrary.graph import Graph, Service
-from DynamoFaultLibrary.platforms.local.planes import LOOPBACK
+from DynamoFaultLibrary.platforms.local.network import Host
 
 INTERPRETER_VARIABLE = "DYNAMO_PYTHON"
 GPUS_VARIABLE = "CUDA_VISIBLE_DEVICES"
@@ -128,10 +128,20 @@ def base_environment(work: Path) -> dict[str, str]:
         "HOME": str(work / "home"),
         "PYTHONUNBUFFERED": "1",
         "DYN_SDK_DISABLE_ANSI_LOGGING": "1",
-        "DYN_HTTP_HOST": LOOPBACK,
-        "DYN_SYSTEM_HOST": LOOPBACK,
-        "DYN_TCP_RPC_HOST": LOOPBACK,
-        "DYN_TCP_RESPONSE_STREAM_HOST": "lo",
+    }
+
+
+def host_environment(host: Host) -> dict[str, str]:
+    """Where a Dynamo process listens, and what it tells the others of that.
+
+    The mocker's prefill worker would else advertise whatever the machine's own name resolves to.
+    """
+    return {
+        "DYN_HTTP_HOST": host.address,
+        "DYN_HTTP_RPC_HOST": host.address,
+        "DYN_SYSTEM_HOST": host.address,
+        "DYN_TCP_RPC_HOST": host.address,
+        "DYN_TCP_RESPONSE_STREAM_HOST": host.interface,
     }
 
 

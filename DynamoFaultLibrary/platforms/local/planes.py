@@ -8,20 +8,24 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from DynamoFaultLibrary.errors import DeploymentError
-from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery, EventPlane, RequestPlane
-
-LOOPBACK = "127.0.0.1"
-ETCD, NATS = "etcd", "nats"
+from DynamoFaultLibrary.platforms.base import ETCD, NATS, DeploySettings, Discovery, EventPlane, RequestPlane
+from DynamoFaultLibrary.platforms.local.network import LOOPBACK, Host
 
 
 @dataclass(frozen=True)
 class Part:
-    """A process that a plane needs, and the URL that answers 200 once it is healthy."""
+    """A process that a plane needs, its host, and the URL that answers 200 once it is healthy."""
 
     service: str
     index: int
+    host: Host
     argv: list[str]
     health_url: str
+
+    @property
+    def url(self) -> str:
+        """Root of its HTTP interface."""
+        return self.health_url.rpartition("/")[0]
 
 
 @dataclass
@@ -32,25 +36,35 @@ class Planes:
     parts: list[Part] = field(default_factory=list)
 
 
-def plan_planes(settings: DeploySettings, work: Path, take_port: Callable[[], int]) -> Planes:
+TakeHost = Callable[[str], Host]
+"""Gives a process of that name a host."""
+
+
+def plan_planes(
+    settings: DeploySettings,
+    work: Path,
+    take_port: Callable[[], int],
+    take_host: TakeHost = lambda name: LOOPBACK,
+) -> Planes:
     """Plan discovery, request plane and event plane below the directory `work`."""
     planes = Planes()
     planes.environment["DYN_DISCOVERY_BACKEND"] = settings.discovery.value
     planes.environment["DYN_REQUEST_PLANE"] = settings.request_plane.value
     planes.environment["DYN_EVENT_PLANE"] = settings.event_plane.value
     if settings.discovery is Discovery.ETCD:
-        _add_etcd(planes, settings.etcd_members, work, take_port)
+        _add_etcd(planes, settings.etcd_members, work, take_port, take_host)
     else:
         planes.environment["DYN_FILE_KV"] = str(work / "discovery")
     if uses_nats(settings):
-        _add_nats(planes, work, take_port)
+        _add_nats(planes, work, take_port, take_host)
     return planes
 
 
-def _add_etcd(planes: Planes, members: int, work: Path, take_port: Callable[[], int]) -> None:
+def _add_etcd(planes: Planes, members: int, work: Path, take_port: Callable[[], int], take_host: TakeHost) -> None:
     if members not in (1, 3, 5):
         raise DeploymentError(f"etcd needs 1, 3 or 5 members, not {members}")
-    urls = [(f"http://{LOOPBACK}:{take_port()}", f"http://{LOOPBACK}:{take_port()}") for _ in range(members)]
+    hosts = [take_host(f"{ETCD}-{index}") for index in range(members)]
+    urls = [(f"http://{host.address}:{take_port()}", f"http://{host.address}:{take_port()}") for host in hosts]
     cluster = ",".join(f"etcd-{index}={peer}" for index, (_, peer) in enumerate(urls))
     for index, (client, peer) in enumerate(urls):
         options = {
@@ -66,16 +80,25 @@ def _add_etcd(planes: Planes, members: int, work: Path, take_port: Callable[[], 
             "--unsafe-no-fsync": None,
         }
         argv = [etcd_binary(), *(part for option in options.items() for part in option if part is not None)]
-        planes.parts.append(Part(ETCD, index, argv, f"{client}/health"))
+        planes.parts.append(Part(ETCD, index, hosts[index], argv, f"{client}/health"))
     planes.environment["ETCD_ENDPOINTS"] = ",".join(client for client, _ in urls)
 
 
-def _add_nats(planes: Planes, work: Path, take_port: Callable[[], int]) -> None:
-    port, monitor = take_port(), take_port()
-    argv = [nats_binary(), "--addr", LOOPBACK, "--port", str(port), "--http_port", str(monitor)]
+def without_data(argv: list[str], generation: int) -> list[str]:
+    """The command of an etcd member that joins an existing cluster with a data directory that is not there yet."""
+    changed = list(argv)
+    directory, state = changed.index("--data-dir") + 1, changed.index("--initial-cluster-state") + 1
+    changed[directory] = f"{changed[directory]}.{generation}"
+    changed[state] = "existing"
+    return changed
+
+
+def _add_nats(planes: Planes, work: Path, take_port: Callable[[], int], take_host: TakeHost) -> None:
+    host, port, monitor = take_host(f"{NATS}-0"), take_port(), take_port()
+    argv = [nats_binary(), "--addr", host.address, "--port", str(port), "--http_port", str(monitor)]
     argv += ["--jetstream", "--store_dir", str(work / "nats")]
-    planes.parts.append(Part(NATS, 0, argv, f"http://{LOOPBACK}:{monitor}/healthz"))
-    planes.environment["NATS_SERVER"] = f"nats://{LOOPBACK}:{port}"
+    planes.parts.append(Part(NATS, 0, host, argv, f"http://{host.address}:{monitor}/healthz"))
+    planes.environment["NATS_SERVER"] = f"nats://{host.address}:{port}"
 
 
 def uses_nats(settings: DeploySettings) -> bool:

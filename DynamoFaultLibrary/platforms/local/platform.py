@@ -17,12 +17,14 @@ from DynamoFaultLibrary.ledger.recovery import problems, recover, recover_dead_r
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.nodes.cuda_toggle import TOGGLE_NAME, TOGGLE_VARIABLE, Toggle
-from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Replica, ReplicaExit
+from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Partition, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local import commands, cuda
 from DynamoFaultLibrary.platforms.local.child import ProcessSpec
 from DynamoFaultLibrary.platforms.local.client import ProcessStatus, SupervisorClient
-from DynamoFaultLibrary.platforms.local.planes import LOOPBACK, Part, Planes, plan_planes
+from DynamoFaultLibrary.platforms.local.network import Host, Network, SharedNetwork, make_network
+from DynamoFaultLibrary.platforms.local.partition import LocalCut, plan_cut
+from DynamoFaultLibrary.platforms.local.planes import Part, Planes, plan_planes, without_data
 from DynamoFaultLibrary.platforms.local.ports import PortLeases
 from DynamoFaultLibrary.platforms.readiness import INTERVAL, TIMEOUT, Expectation, wait_until_ready
 from DynamoFaultLibrary.processes import ProcessId, group_members, marked_processes, read_variable
@@ -45,8 +47,10 @@ class _Local:
     """What only this platform knows of a deployment."""
 
     work: Path
+    network: Network = field(default_factory=SharedNetwork)
     ports: list[int] = field(default_factory=list)
     parts: list[_Part] = field(default_factory=list)
+    servers: list[Part] = field(default_factory=list)
     gpus: list[str] = field(default_factory=commands.visible_gpus)
     """GPUs that no replica has been given yet; there are enough, see `commands.check_requirements`."""
     preloads: dict[str, str | None] = field(default_factory=dict)
@@ -78,6 +82,7 @@ class LocalPlatform:
 
     def close(self) -> None:
         """End everything; the supervisor verifies that nothing is left."""
+        networks = [local.network for local in self._deployments.values()]
         for local in self._deployments.values():
             self._ports.give_back(local.ports)
         self._deployments.clear()
@@ -85,6 +90,8 @@ class LocalPlatform:
             self._supervisor.close()
             self._supervisor = None
             self._recover_by_ledger()
+        for network in networks:
+            network.close()
 
     def _recover_by_ledger(self) -> None:
         """Nothing is left to do, unless the supervisor was killed and its sentinel could not do all."""
@@ -108,7 +115,8 @@ class LocalPlatform:
             supervisor.own_directory(local.work)
             results.mkdir(parents=True, exist_ok=True)
             (results / "graph.yaml").write_text(graph.to_yaml(), encoding="utf-8")
-            planes = plan_planes(settings, local.work, lambda: self._take_port(local))
+            local.network = make_network(settings.network, self.ledger)
+            planes = plan_planes(settings, local.work, lambda: self._take_port(local), local.network.add_host)
             shared = commands.base_environment(local.work) | planes.environment
             self._start_planes(deployment, local, planes, shared)
             runnable = graph.copy()
@@ -129,6 +137,7 @@ class LocalPlatform:
         local = self._local(deployment)
         self.supervisor.end([part.process for part in local.parts])
         self.supervisor.remove_directory(local.work)
+        local.network.close()
         self._ports.give_back(local.ports)
         del self._deployments[deployment.name]
 
@@ -151,10 +160,11 @@ class LocalPlatform:
         return port
 
     def _start_planes(self, deployment: Deployment, local: _Local, planes: Planes, shared: dict[str, str]) -> None:
+        local.servers = planes.parts
         for part in planes.parts:
             if part.service not in deployment.infrastructure:
                 deployment.infrastructure.append(part.service)
-            self._start(deployment, local, part.service, part.index, part.argv, shared, None)
+            self._start(deployment, local, part.service, part.index, part.host, part.argv, shared, None)
         for part in planes.parts:
             self._wait_healthy(deployment, part)
 
@@ -175,21 +185,23 @@ class LocalPlatform:
         self, deployment: Deployment, local: _Local, service: Service, shared: dict[str, str], interpreter: str
     ) -> None:
         for index in range(service.replicas):
+            host = local.network.add_host(f"{service.name}-{index}")
             own = commands.service_environment(deployment.graph, service, lambda: self._take_port(local))
-            environment = {**shared, **own, "POD_NAME": f"{deployment.name}-{service.name.lower()}-{index}"}
+            environment = {**shared, **commands.host_environment(host), **own}
+            environment["POD_NAME"] = f"{deployment.name}-{service.name.lower()}-{index}"
             if service.gpus and commands.GPUS_VARIABLE not in own:
                 given = [local.gpus.pop(0) for _ in range(service.gpus)]
                 environment[commands.GPUS_VARIABLE] = ",".join(given)
             if service.is_frontend:
-                url = f"http://{LOOPBACK}:{self._http_port(deployment, local)}"
+                url = f"http://{host.address}:{self._http_port(deployment, local)}"
                 environment["DYN_HTTP_PORT"] = url.rpartition(":")[2]
                 metrics_url = f"{url}/metrics"
                 deployment.url = deployment.url or url
             else:
                 environment["DYN_SYSTEM_PORT"] = str(self._take_port(local))
-                metrics_url = f"http://{LOOPBACK}:{environment['DYN_SYSTEM_PORT']}/metrics"
+                metrics_url = f"http://{host.address}:{environment['DYN_SYSTEM_PORT']}/metrics"
             argv = commands.command_line(service, interpreter, environment)
-            self._start(deployment, local, service.name, index, argv, environment, metrics_url)
+            self._start(deployment, local, service.name, index, host, argv, environment, metrics_url)
 
     def _http_port(self, deployment: Deployment, local: _Local) -> int:
         wanted = deployment.settings.http_port
@@ -204,6 +216,7 @@ class LocalPlatform:
         local: _Local,
         service: str,
         index: int,
+        host: Host,
         argv: list[str],
         environment: dict[str, str],
         metrics_url: str | None,
@@ -211,11 +224,12 @@ class LocalPlatform:
         replica = f"{service}-{index}"
         log = deployment.results / service / f"{replica}.log"
         key = f"{deployment.name}/{replica}"
+        namespace = host.namespace.path if host.namespace else ""
         local.preloads[key] = environment.get(cuda.PRELOAD_VARIABLE)
-        environment = {**environment, DEPLOYMENT_VARIABLE: key}
+        marked = {**environment, DEPLOYMENT_VARIABLE: key}
         if service in self._shimmed:
-            environment |= self._shim_environment(local, key)
-        spec = ProcessSpec(key, argv, environment, str(local.work), str(log))
+            marked |= self._shim_environment(local, key)
+        spec = ProcessSpec(key, argv, marked, str(local.work), str(log), namespace)
         self.supervisor.start(spec)
         local.parts.append(_Part(service, index, spec.name, metrics_url))
 
@@ -323,6 +337,28 @@ class LocalPlatform:
         toggle.prepare()
         preloads = filter(None, [str(self._shim), local.preloads[key]])
         return {cuda.PRELOAD_VARIABLE: ":".join(preloads), TOGGLE_VARIABLE: str(toggle.path)}
+
+    # Control plane
+
+    def member_urls(self, deployment: Deployment, service: str) -> dict[str, str]:
+        """URLs of etcd's members or of the NATS server, ended ones included."""
+        servers = self._local(deployment).servers
+        return {f"{part.service}-{part.index}": part.url for part in servers if part.service == service}
+
+    def start_without_data(self, deployment: Deployment, replica: Replica) -> Replica:
+        """Start an etcd member again at its old ports, with a data directory of its new generation."""
+        servers = self._local(deployment).servers
+        server = next(part for part in servers if (part.service, part.index) == (replica.service, replica.index))
+        argv = without_data(server.argv, replica.generation + 1)
+        status = self.supervisor.restart(replica.key, replica.process, argv)
+        part = next(part for part in self._local(deployment).parts if part.process == replica.key)
+        return _replica(part, status)
+
+    # Partitioning
+
+    def plan_cut(self, deployment: Deployment, partition: Partition) -> LocalCut:
+        """See `platforms.base.Partitioning`."""
+        return plan_cut(self._local(deployment).network, deployment, partition)
 
     # Guarding
 

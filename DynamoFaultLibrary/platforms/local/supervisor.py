@@ -168,13 +168,17 @@ class Supervisor:
         """Start a process group; it goes into the ledger so that anybody can end it."""
         return self._start(ProcessSpec(**spec), generation=0).to_json()
 
-    def call_restart(self, name: str, victim: dict[str, Any]) -> dict[str, Any]:
-        """End what is left of the group that `victim` led and start it again, unless that was done already."""
+    def call_restart(self, name: str, victim: dict[str, Any], argv: list[str] | None = None) -> dict[str, Any]:
+        """End what is left of the group that `victim` led and start it again, unless that was done already.
+
+        With `argv` it is another command from now on.
+        """
         child = self._child(name)
         if child.identity != ProcessId.from_json(victim) and child.exit is None:
             return child.to_json()
         self.call_end([name])
-        return self._start(child.spec, child.generation + 1).to_json()
+        spec = replace(child.spec, argv=argv) if argv else child.spec
+        return self._start(spec, child.generation + 1).to_json()
 
     def call_change_environment(self, name: str, changes: dict[str, str | None]) -> None:
         """Set (or, with None, unset) variables of a process group from its next start on."""

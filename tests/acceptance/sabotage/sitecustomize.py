@@ -1,17 +1,29 @@
 """Loaded by each Python that a sabotaged child run starts. In robot itself, injections silently do not happen.
 
-``SABOTAGE`` names the signals that robot believes to have sent, such as ``SIGKILL SIGTERM``. CUDA toggles
-are not switched on, or (``SABOTAGE_CUDA=everybody``) those of all replicas are.
+``SABOTAGE`` names the signals that robot believes to have sent, such as ``SIGKILL SIGTERM``; ``cancel`` means that it
+believes to have told its sending process so, ``NETWORK`` that it believes to have put in packet filters and to have
+closed connections. CUDA toggles are not switched on with ``CUDA``; with ``CUDA_EVERYBODY`` those of all
+replicas are.
 """
 
 import os
 import signal
 import sys
+from typing import Any
 
-cuda = os.environ.get("SABOTAGE_CUDA")
-swallowed = {signal.Signals[name] for name in os.environ.get("SABOTAGE", "").split()}
+names = os.environ.get("SABOTAGE", "").split()
+swallowed = {signal.Signals[name] for name in names if name.startswith("SIG")}
+forgotten = {name for name in names if name == "cancel"}
+is_robot = sys.orig_argv[1:3] == ["-m", "robot"]
 
-if swallowed and sys.orig_argv[1:3] == ["-m", "robot"]:
+if "NETWORK" in names and is_robot:
+    from DynamoFaultLibrary.net.filter import PacketFilter
+    from DynamoFaultLibrary.platforms.local import partition
+
+    PacketFilter.add_table = lambda *ignored: None  # type: ignore[method-assign]
+    partition.destroy = lambda found: found  # type: ignore[attr-defined]
+
+if swallowed and is_robot:
     from DynamoFaultLibrary.processes import ProcessId
 
     honest = ProcessId.send
@@ -21,14 +33,25 @@ if swallowed and sys.orig_argv[1:3] == ["-m", "robot"]:
 
     ProcessId.send = send  # type: ignore[method-assign]
 
-if cuda and sys.orig_argv[1:3] == ["-m", "robot"]:
+if {"CUDA", "CUDA_EVERYBODY"} & {*names} and is_robot:
     from DynamoFaultLibrary.nodes.cuda_toggle import Toggle
 
     honestly = Toggle.switch_on
 
     def switch_on(self: Toggle, rule: str, generation: int) -> None:
-        places = self.path.parent.parent.iterdir() if cuda == "everybody" else []
+        places = self.path.parent.parent.iterdir() if "CUDA_EVERYBODY" in names else []
         for place in places:
             honestly(Toggle(place / self.path.name), rule, generation)
 
     Toggle.switch_on = switch_on  # type: ignore[method-assign]
+
+if forgotten and is_robot:
+    from DynamoFaultLibrary.load.client import SenderProcess
+
+    obey = SenderProcess.command
+
+    def command(self: SenderProcess, do: str, **arguments: Any) -> None:
+        if do not in forgotten:
+            obey(self, do, **arguments)
+
+    SenderProcess.command = command  # type: ignore[method-assign]

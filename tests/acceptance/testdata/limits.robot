@@ -61,3 +61,12 @@ Without A Ledger No Fault Is Injected
 The Worker Of The Test Before Is Alive
     Kill Worker    PositionWorker    0    respawn=True
     Wait Until Graph Is Ready
+
+A Known Defect Hides No Fault That Was Refused
+    [Tags]    robot:skip-on-failure
+    Kill Worker    Frontend    0
+
+A Known Defect Is Skipped
+    [Tags]    robot:skip-on-failure
+    ${request}    Start Request    max_tokens=4
+    Request Should Have Failed    ${request}

@@ -1,0 +1,170 @@
+"""Members of an etcd cluster end or stall, and those that are left say what became of the cluster."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import ClassVar, Protocol, runtime_checkable
+
+from DynamoFaultLibrary.clock import monotonic, seconds_text, wait_until
+from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, RecoveryError
+from DynamoFaultLibrary.faults.etcd import POLL, EtcdCluster, Leader
+from DynamoFaultLibrary.faults.network import NetworkPartition
+from DynamoFaultLibrary.faults.process import RECOVERY_TIMEOUT, KillReplica, ProcessPlatform, StallProcesses
+from DynamoFaultLibrary.platforms.base import ControlPlane
+
+
+@runtime_checkable
+class MemberPlatform(ProcessPlatform, ControlPlane, Protocol):
+    """What faults of control-plane members need of a platform."""
+
+
+class MemberData(StrEnum):
+    """What an etcd member starts with."""
+
+    KEPT = "kept"
+    """Its data directory: it goes on where it was."""
+    FRESH = "fresh"
+    """Nothing: the cluster removes it and adds a new member in its place."""
+
+
+@dataclass
+class MemberLoss:
+    """What a cluster is to lose with one of its members, as seen beforehand."""
+
+    cluster: EtcdCluster
+    member: str
+    force: bool = False
+    """Lose the member although the others are no majority."""
+    timeout: timedelta = timedelta(seconds=30)
+    peer_urls: list[str] = field(init=False)
+    _leader: Leader | None = field(init=False)
+    _keeps_majority: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._leader = self.cluster.leader()
+        self.peer_urls = self.cluster.peer_urls(self.member) if self._leader else []
+        left = len(self.cluster.statuses().keys() - {self.member})
+        self._keeps_majority = left >= self.cluster.majority
+        if not self._keeps_majority and not self.force:
+            raise FaultError(
+                f"without {self.member} {left} of {len(self.cluster.urls)} etcd members would be left, and "
+                f"{self.cluster.majority} are a majority; force=True does it all the same"
+            )
+
+    def prove(self, since: float) -> str:
+        """How the others go on, `since` a moment on the monotonic clock; without a majority, that they do not.
+
+        Raises:
+            EvidenceMissing: they have not noticed.
+        """
+        if not self._keeps_majority:
+            self._expect(lambda: self.cluster.leader() is None, "there still is a leader")
+            return f"no majority follows a leader: {self.cluster.describe()}"
+        had_led = self._leader is not None and self._leader.name == self.member
+        term = self._leader.term if self._leader and had_led else 0
+        leader = self.cluster.wait_for_leader(self.timeout, above_term=term)
+        if leader is None or leader.name == self.member:
+            raise EvidenceMissing(
+                f"the members without {self.member} have no {'new ' if had_led else ''}leader after "
+                f"{seconds_text(self.timeout.total_seconds())}: {self.cluster.describe()}"
+            )
+        if had_led:
+            return f"{leader} instead of {self._leader}, {seconds_text(monotonic() - since)} after the fault"
+        return f"{leader} without {self.member}"
+
+    def make_good(self) -> str:
+        """Wait until the member votes; where there is no majority to vote in, until it answers.
+
+        Raises:
+            RecoveryError: it does neither.
+        """
+        if not wait_until(self._is_back, RECOVERY_TIMEOUT, POLL):
+            raise RecoveryError(f"{self.member} runs, but is no voting member: {self.cluster.describe()}")
+        return self.cluster.describe()
+
+    def _is_back(self) -> bool:
+        if len(self.cluster.statuses()) < self.cluster.majority:
+            return self.cluster.answers(self.member)
+        return self.cluster.is_voting(self.member)
+
+    def _expect(self, condition: Callable[[], bool], otherwise: str) -> None:
+        if not wait_until(condition, self.timeout, POLL):
+            raise EvidenceMissing(f"{self.member} is gone, but {otherwise}: {self.cluster.describe()}")
+
+
+@dataclass
+class KillEtcdMember(KillReplica):
+    """A member dies."""
+
+    kind: ClassVar[str] = "Kill Etcd Member"
+    platform: MemberPlatform
+    loss: MemberLoss = field(kw_only=True)
+    _start_with: MemberData = field(init=False, default=MemberData.KEPT)
+
+    def start_with(self, data: MemberData) -> None:
+        """Choose what `recover` starts it with.
+
+        Raises:
+            FaultError: it cannot be replaced by a member with fresh data.
+        """
+        if data is MemberData.FRESH and not self.loss.peer_urls:
+            raise FaultError(f"{self.replica.name} cannot start with fresh data: etcd had no leader when it ended")
+        self._start_with = data
+
+    def prove(self) -> list[str]:
+        return [*super().prove(), self.loss.prove(self._sent_s)]
+
+    def recover(self) -> str:
+        if self._start_with is MemberData.FRESH:
+            self.loss.cluster.replace(self.replica.name, self.loss.peer_urls)
+            replica = self.platform.start_without_data(self.deployment, self.replica)
+        else:
+            replica = self.platform.respawn(self.deployment, self.replica)
+        state = self.loss.make_good()
+        return f"{replica.name} runs as pid {replica.process.pid} with {self._start_with.value} data; {state}"
+
+
+@dataclass
+class IsolateEtcdMember(NetworkPartition):
+    """Nobody reaches a member any more, and it reaches nobody."""
+
+    kind: ClassVar[str] = "Isolate Etcd Member"
+    loss: MemberLoss = field(kw_only=True)
+    _cut_s: float = field(init=False, default=0.0)
+
+    def inject(self) -> None:
+        self._cut_s = monotonic()
+        super().inject()
+
+    def prove(self) -> list[str]:
+        return [*super().prove(), self.loss.prove(self._cut_s)]
+
+    def recover(self) -> str:
+        return f"{super().recover()}; {self.loss.make_good()}"
+
+
+class KillEtcdLeader(KillEtcdMember):
+    """The member that leads dies, and another one takes over."""
+
+    kind = "Kill Etcd Leader"
+
+
+class StopEtcdMember(KillEtcdMember):
+    """A member is shut down in good order: SIGTERM, and it ends by itself."""
+
+    kind = "Stop Etcd Member"
+
+
+@dataclass
+class StallEtcdMember(StallProcesses):
+    """A member stops answering while its connections stay open."""
+
+    kind: ClassVar[str] = "Stall Etcd Member"
+    loss: MemberLoss = field(kw_only=True)
+
+    def prove(self) -> list[str]:
+        return [*super().prove(), self.loss.prove(self._sent_s)]
+
+    def recover(self) -> str:
+        return f"{super().recover()}; {self.loss.make_good()}"

@@ -1,0 +1,98 @@
+"""Network faults: replicas that are cut off from each other."""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, ClassVar
+
+from DynamoFaultLibrary.errors import FaultError
+from DynamoFaultLibrary.faults.injector import Fault
+from DynamoFaultLibrary.platforms.base import Cut, Deployment, Partition, Partitioning, PartitionMode, Replica
+
+NATS = "nats"
+
+
+class PartitionType(Enum):
+    """Between whom a network is partitioned; the names are upstream's."""
+
+    FRONTEND_WORKER = "frontend_worker"
+    WORKER_NATS = "worker_nats"
+    WORKER_WORKER = "worker_worker"
+    CUSTOM = "custom"
+
+
+@dataclass
+class NetworkPartition(Fault):
+    """Sources and targets do not reach each other any more; everybody else does."""
+
+    kind: ClassVar[str] = "Partition Network"
+    platform: Partitioning
+    deployment: Deployment
+    partition: Partition
+    _cut: Cut = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._cut = self.platform.plan_cut(self.deployment, self.partition)
+
+    @property
+    def target(self) -> dict[str, Any]:
+        """See `Fault.target`. Both sides are hit."""
+        partition = self.partition
+        replicas = [*partition.sources, *partition.targets]
+        return {
+            "deployment": self.deployment.name,
+            "node": socket.gethostname(),
+            "services": list(dict.fromkeys(replica.service for replica in replicas)),
+            "replica": f"{_names(partition.sources)} | {_names(partition.targets)}",
+            "mode": partition.mode.value,
+            "direction": partition.direction.value,
+            "loss": partition.loss,
+            "rate": partition.rate,
+        }
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """See `Fault.recipe`."""
+        return self._cut.recipe
+
+    def inject(self) -> None:
+        """See `Fault.inject`."""
+        self._cut.apply()
+
+    def prove(self) -> list[str]:
+        """See `Fault.prove`. A reset is over when it is proven."""
+        evidence = self._cut.prove()
+        if self.partition.mode is PartitionMode.RESET:
+            self.compensation = "new connections work"
+        return evidence
+
+    def recover(self) -> str:
+        """See `Fault.recover`."""
+        return self._cut.heal()
+
+
+def _names(replicas: Sequence[Replica]) -> str:
+    return ", ".join(replica.name for replica in replicas)
+
+
+def default_sides(deployment: Deployment, kind: PartitionType) -> tuple[list[str], list[str]]:
+    """Services at both sides of a partition of that type, which is not ``CUSTOM``.
+
+    Raises:
+        FaultError: the deployment has none.
+    """
+    workers = deployment.graph.workers
+    names = [worker.name for worker in workers]
+    if kind is PartitionType.FRONTEND_WORKER:
+        return [deployment.graph.frontend.name], names
+    if kind is PartitionType.WORKER_NATS:
+        if NATS not in deployment.infrastructure:
+            raise FaultError(
+                f"deployment '{deployment.name}' has no NATS; deploy the graph with request_plane=nats or "
+                "event_plane=nats"
+            )
+        return names, [NATS]
+    prefill = [worker.name for worker in workers if worker.role == "prefill"]
+    others = [name for name in names if name not in prefill]
+    return (prefill, others) if prefill and others else (names, names)

@@ -1,0 +1,56 @@
+"""Keywords for requests whose client hangs up."""
+
+import re
+from datetime import timedelta
+
+from robot.api.deco import keyword
+
+from DynamoFaultLibrary.clock import wait_until
+from DynamoFaultLibrary.faults.cancellation import CancelRequests
+from DynamoFaultLibrary.keywords.injecting import InjectingComponent
+from DynamoFaultLibrary.keywords.observation import begin_observation
+from DynamoFaultLibrary.load.client import Request
+from DynamoFaultLibrary.load.records import Outcome
+
+
+class CancellationKeywords(InjectingComponent):
+    """Cancel Request, Request Should Have Been Cancelled."""
+
+    @keyword(tags=["Fault", "Request"])
+    def cancel_request(self, *requests: Request, timeout: timedelta = timedelta(seconds=5)) -> str:
+        """Closes the client's socket of requests in flight, of one or of many at once. Returns the id of the fault.
+
+        Evidence, within ``timeout``: each request was in flight still; the frontend's counter
+        ``dynamo_frontend_model_cancellation_total`` has grown by as many, for each endpoint and type of request
+        (``unary`` or ``stream``); and the workers have noticed as many, in ``dynamo_component_cancellation_total`` or
+        in ``dynamo_component_errors_total{error_type="publish_response"}``: some cancellations Dynamo 1.4.2 counts only
+        there. A request that no worker has received yet cannot be cancelled with evidence. The fault has no undo.
+
+        Example:
+        | ${request} = | `Start Request` | chat | max_tokens=900 |
+        | `Wait For Tokens` | ${request} | 5 |
+        | `Cancel Request` | ${request} |
+        | `Request Should Have Been Cancelled` | ${request} |
+        """
+        begin_observation(self.context)
+        fault = CancelRequests(self.context.platform, self.context.deployment, requests, timeout)
+        return self.inject(fault, None, None, f"the client hangs up on {fault.target['replica']}")
+
+    @keyword(tags=["Check", "Request"])
+    def request_should_have_been_cancelled(self, request: Request, timeout: timedelta = timedelta(seconds=5)) -> None:
+        """Fails unless the client has hung up on the request, and the frontend's log says of it ``cancelled``.
+
+        The line may still come within ``timeout``.
+        """
+        record = request.wait(timeout)
+        if record.outcome is not Outcome.CANCELLED:
+            raise AssertionError(f"{request} should have been cancelled, but was {record.summary()}")
+        frontend = self.context.deployment.graph.frontend.name
+        logs = self.context.platform.logs(self.context.deployment, frontend)
+        line = re.compile(rf'request completed .*error_type=cancelled .*x_request_id="{re.escape(request.id)}"')
+
+        def told() -> bool:
+            return any(line.search(log.read_text(encoding="utf-8", errors="replace")) for log in logs)
+
+        if not wait_until(told, timeout, 0.02):
+            raise AssertionError(f"the frontend has not logged that {request} was cancelled: {logs}")

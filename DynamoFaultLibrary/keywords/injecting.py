@@ -1,0 +1,47 @@
+"""What all components share that inject faults: whom to hit, how a fault gets into log and timeline."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
+from DynamoFaultLibrary.faults.injector import ActiveFault, Fault
+from DynamoFaultLibrary.faults.target import Chooser
+from DynamoFaultLibrary.keywords.component import Component
+from DynamoFaultLibrary.load.client import Request
+from DynamoFaultLibrary.reports.timeline import EventKind
+
+
+class InjectingComponent(Component):
+    """A topic whose keywords inject faults."""
+
+    def chooser(self) -> Chooser:
+        """Picks replicas of the last deployment."""
+        return Chooser(self.context.platform, self.context.deployment, self.context.random)
+
+    def inject(self, fault: Fault, ttl: timedelta | None, serving: Request | None, text: str) -> str:
+        """Inject a fault, note `text` and the evidence, and return its id. A fault must meet the request it is for."""
+        life = self.context.options.fault_ttl if ttl is None else ttl
+        active = self.context.injector.inject(fault, life, self.context.test)
+        if serving is not None and serving.has_ended_before(active.injected_s):
+            self.context.injector.recover(active)
+            raise EvidenceMissing(f"{serving} had ended before {fault.kind} hit its worker, so it met no fault")
+        self.note(EventKind.FAULT, f"{fault.kind}: {text}", active.injected_s)
+        for line in active.entry.evidence:
+            self.note(EventKind.EVIDENCE, line, active.active_s)
+        return active.entry.id
+
+    def fault(self, fault_id: str) -> ActiveFault:
+        """A fault of this run by its id.
+
+        Raises:
+            FaultError: there is none.
+        """
+        for active in self.context.faults:
+            if active.entry.id == fault_id:
+                return active
+        known = [active.entry.id for active in self.context.faults]
+        raise FaultError(f"no fault '{fault_id}' in this run; known are {known}")
+
+    def active_names(self) -> Sequence[str]:
+        """Faults that are in effect, for people."""
+        return [str(active) for active in self.context.injector.active]

@@ -1,0 +1,246 @@
+"""Verdicts on a load, by the names that upstream's checks have."""
+
+import re
+from datetime import timedelta
+
+import numpy as np
+from robot.api.deco import keyword
+
+from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.keywords.component import Component
+from DynamoFaultLibrary.keywords.loads import DEFAULT
+from DynamoFaultLibrary.keywords.observation import new_text
+from DynamoFaultLibrary.load import statistics
+from DynamoFaultLibrary.load.folder import LoadState
+from DynamoFaultLibrary.load.records import Outcome, iterate_records
+from DynamoFaultLibrary.load.statistics import Figures
+from DynamoFaultLibrary.load.windows import Segment
+
+_REJECTED = (503, 529)
+"""Older Dynamo answers 503, 1.4 answers 529 (``Service temporarily overloaded``)."""
+_GIVEN_UP = (408, 499, 504)
+"""Statuses that upstream's check counts as well."""
+_REJECTION = re.compile(r"Service temporarily overloaded|Status code: 503|TrySendError::Full")
+
+
+class LoadCheckKeywords(Component):
+    """Checks of a load that has ended: what still hangs could fail yet."""
+
+    @keyword(tags=["Check", "Load"])
+    def load_should_have_zero_errors(
+        self, load: str = DEFAULT, part: str | None = None, fault: str | None = None
+    ) -> None:
+        """Fails when a request of the load, or of a part of it, failed, and shows the first one."""
+        self.load_should_have_at_most_errors(0, load, part, fault)
+
+    @keyword(tags=["Check", "Load"])
+    def load_should_have_at_most_errors(
+        self, max_errors: int, load: str = DEFAULT, part: str | None = None, fault: str | None = None
+    ) -> None:
+        """Fails when more than ``max_errors`` requests of the load, or of a part of it, failed; shows the first one."""
+        figures = self._figures(load, part, fault)
+        if figures.failed > max_errors:
+            raise AssertionError(
+                f"load '{load}' has {figures.failed} failed requests {figures.errors}, at most {max_errors} expected; "
+                f"{self._first_error(load)} (all: {self.context.load(load).folder.path})"
+            )
+
+    @keyword(tags=["Check", "Load"])
+    def load_should_have_at_least_requests(
+        self, min_count: int, load: str = DEFAULT, part: str | None = None, fault: str | None = None
+    ) -> None:
+        """Fails when the load has fewer than ``min_count`` good requests so far."""
+        good = self.context.segment(load, part, fault).figures.good
+        if good < min_count:
+            raise AssertionError(f"load '{load}' has {good} good requests, at least {min_count} expected")
+
+    @keyword(tags=["Check", "Load"])
+    def load_should_have_success_rate(
+        self, min_rate: float, load: str = DEFAULT, part: str | None = None, fault: str | None = None
+    ) -> None:
+        """Fails when fewer than ``min_rate`` (0 to 1) of the load's requests were good.
+
+        Example:
+        | `Load Should Have Success Rate` | 0.9 |
+        """
+        if not 0 <= min_rate <= 1:
+            raise LoadError(f"min_rate is a share from 0 to 1, not {min_rate:g}")
+        rate = self._figures(load, part, fault).success_rate
+        if rate is None or rate < min_rate:
+            seen = "no request ended" if rate is None else f"only {rate:.4f} of its requests were good"
+            raise AssertionError(f"load '{load}': {seen}, at least {min_rate:g} expected; {self._first_error(load)}")
+
+    @keyword(tags=["Check", "Load"])
+    def load_should_have_been_stopped(self, load: str = DEFAULT) -> None:
+        """Fails unless the load was stopped before its end (upstream's ``WasCancelled``, now ``LoadStopped``)."""
+        state = self._ended(load)
+        if state is LoadState.COMPLETED:
+            raise AssertionError(f"load '{load}' should have been stopped, but came to its end by itself")
+
+    @keyword(tags=["Check", "Load"])
+    def load_should_have_completed(self, load: str = DEFAULT) -> None:
+        """Fails unless the load came to its end by itself (``WasCancelled(expected=False)``, now ``LoadCompleted``)."""
+        state = self._ended(load)
+        if state is not LoadState.COMPLETED:
+            raise AssertionError(f"load '{load}' should have come to its end by itself, but was {state.value}")
+
+    @keyword(tags=["Check", "Load"])
+    def load_should_have_been_applied(self, min_requests: int = 100, load: str = DEFAULT) -> None:
+        """Fails when fewer than ``min_requests`` requests ended, good or failed: then nothing was tested."""
+        figures = self._figures(load)
+        if figures.good + figures.failed < min_requests:
+            raise AssertionError(
+                f"load '{load}' has {figures.good} good and {figures.failed} failed requests, "
+                f"at least {min_requests} together expected"
+            )
+
+    @keyword(tags=["Check", "Load"])
+    def load_should_have_cancelled_requests(self, min_count: int = 10, load: str = DEFAULT) -> None:
+        """Fails when fewer than ``min_count`` requests were cancelled, ran out of time, or got 408, 499 or 504."""
+        figures = self._figures(load)
+        late = figures.errors.get(Outcome.TIMEOUT.value, 0)
+        closed = int(np.isin(self.context.load(load).table().status, _GIVEN_UP).sum())
+        if figures.cancelled + late + closed < min_count:
+            raise AssertionError(
+                f"load '{load}' has {figures.cancelled} cancelled requests, {late} that ran out of time and {closed} "
+                f"with status {_GIVEN_UP}, at least {min_count} together expected"
+            )
+
+    @keyword(tags=["Check", "Load"])
+    def load_should_have_been_rejected(self, min_count: int = 1, load: str = DEFAULT) -> None:
+        """Fails when fewer than ``min_count`` requests of the load were answered with status 503 or 529.
+
+        A frontend rejects when all workers are busy; Dynamo 1.4 answers 529, older ones 503. The logs are searched as
+        well: what they say of rejections is shown, but only responses count.
+        """
+        self._ended(load)
+        count = int(np.isin(self.context.load(load).table().status, _REJECTED).sum())
+        for line in self._log_lines()[:3]:
+            self.info(f"rejection in a log: {line}")
+        if count < min_count:
+            raise AssertionError(
+                f"load '{load}' has {count} responses with status 503 or 529, at least {min_count} expected; "
+                f"its outcomes: {self._figures(load).errors or 'no errors'}"
+            )
+
+    @keyword(tags=["Check", "Load"])
+    def throughput_should_have_collapsed(
+        self, duration: timedelta = timedelta(seconds=30), load: str = DEFAULT, part: str | None = None
+    ) -> None:
+        """Fails unless there was no good response for ``duration`` although requests of the load were in flight."""
+        longest = self._longest_outage(self._segment(load, part), load)
+        if longest < duration.total_seconds():
+            raise AssertionError(
+                f"load '{load}' was without a good response for {longest:.2f} s at most while requests were in "
+                f"flight, at least {duration.total_seconds():g} s expected"
+            )
+
+    @keyword(tags=["Check", "Load"])
+    def load_should_meet_sla(
+        self,
+        *,
+        latency: timedelta | None = None,
+        time_to_first_token: timedelta | None = None,
+        percentile: float = 99,
+        load: str = DEFAULT,
+        part: str | None = None,
+        fault: str | None = None,
+    ) -> None:
+        """Fails when a percentile of latency or time to first token is above its limit.
+
+        Example:
+        | `Load Should Meet Sla` | latency=2 s | time_to_first_token=200 ms |
+        """
+        breaches = self._breaches(latency, time_to_first_token, percentile, self._segment(load, part, fault))
+        if breaches:
+            raise AssertionError(f"load '{load}' breaks its SLA: {'; '.join(breaches)}")
+
+    @keyword(tags=["Check", "Load"])
+    def load_should_violate_sla(
+        self,
+        *,
+        latency: timedelta | None = None,
+        time_to_first_token: timedelta | None = None,
+        percentile: float = 99,
+        load: str = DEFAULT,
+        part: str | None = None,
+        fault: str | None = None,
+    ) -> None:
+        """Fails unless a percentile of latency or time to first token is above its limit: the overload was real."""
+        breaches = self._breaches(latency, time_to_first_token, percentile, self._segment(load, part, fault))
+        if not breaches:
+            raise AssertionError(f"load '{load}' should break its SLA, but keeps it")
+        self.info("; ".join(breaches))
+
+    @keyword(tags=["Check", "Load"])
+    def load_should_have_shape(
+        self,
+        *,
+        min_prompts: int = 1,
+        max_prompts: int | None = None,
+        min_input_tokens: float = 0,
+        max_input_tokens: float | None = None,
+        load: str = DEFAULT,
+    ) -> None:
+        """Fails unless the load had so many different prompts, and a mean input length in those limits.
+
+        Example:
+        | `Load Should Have Shape` | min_prompts=100 | min_input_tokens=480 | max_input_tokens=544 |
+        """
+        self._ended(load)
+        table = self.context.load(load).table()
+        prompts, tokens = len(np.unique(table.prompt)), float(table.input_tokens.mean())
+        most_prompts = prompts if max_prompts is None else max_prompts
+        most_tokens = tokens if max_input_tokens is None else max_input_tokens
+        if not (min_prompts <= prompts <= most_prompts and min_input_tokens <= tokens <= most_tokens):
+            raise AssertionError(
+                f"load '{load}' has {prompts} different prompts of {tokens:.1f} tokens on average; expected "
+                f"{min_prompts} to {max_prompts or 'any number of'} prompts, {min_input_tokens:g} to "
+                f"{'any number of' if max_input_tokens is None else f'{max_input_tokens:g}'} tokens"
+            )
+
+    def _ended(self, load: str) -> LoadState:
+        if self.context.load(load).is_running:
+            raise LoadError(f"load '{load}' still runs; call 'Wait For Load Completion' or 'Stop Load' first")
+        return self.context.load(load).folder.state
+
+    def _segment(self, load: str, part: str | None = None, fault: str | None = None) -> Segment:
+        self._ended(load)
+        return self.context.segment(load, part, fault)
+
+    def _figures(self, load: str, part: str | None = None, fault: str | None = None) -> Figures:
+        return self._segment(load, part, fault).figures
+
+    def _longest_outage(self, segment: Segment, load: str) -> float:
+        return statistics.longest_outage(self.context.load(load).table(), segment.start_s, segment.end_s)
+
+    def _first_error(self, load: str) -> str:
+        path = self.context.load(load).sender.records
+        if not path.exists():
+            return f"see {self.context.load(load).folder.path}"
+        first = next((record for record in iterate_records(path) if record.outcome.is_error), None)
+        return f"the first: {first.id}: {first.summary()}" if first else "none failed"
+
+    @staticmethod
+    def _breaches(
+        latency: timedelta | None, first_token: timedelta | None, percentile: float, segment: Segment
+    ) -> list[str]:
+        if latency is None and first_token is None:
+            raise LoadError("an SLA needs a limit: latency, time_to_first_token or both")
+        found = []
+        for what, limit, values in (
+            ("latency", latency, statistics.latencies(segment.rows)),
+            ("time to first token", first_token, statistics.first_token_times(segment.rows)),
+        ):
+            if limit is None:
+                continue
+            seen = statistics.percentile(values, percentile)
+            if seen > limit.total_seconds():
+                found.append(f"p{percentile:g} {what} is {seen:.3f} s, the limit {limit.total_seconds():g} s")
+        return found
+
+    def _log_lines(self) -> list[str]:
+        deployment = self.context.deployment
+        logs = [log for service in deployment.graph.services for log in self.context.platform.logs(deployment, service)]
+        texts = (new_text(log, self.context.log_starts.get(log, 0)) for log in logs if log.stat().st_size)
+        return [line for text in texts for line in text.splitlines() if _REJECTION.search(line)]

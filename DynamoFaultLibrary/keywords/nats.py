@@ -1,0 +1,112 @@
+"""Keywords for the NATS server of the request and event planes."""
+
+import signal
+from datetime import timedelta
+
+from robot.api.deco import keyword
+
+from DynamoFaultLibrary.errors import FaultError
+from DynamoFaultLibrary.faults.members import MemberPlatform
+from DynamoFaultLibrary.faults.nats import KillNats, NatsServer, RestartNats, StallNats, StopNats
+from DynamoFaultLibrary.keywords.injecting import InjectingComponent
+from DynamoFaultLibrary.keywords.observation import begin_observation
+from DynamoFaultLibrary.platforms.base import NATS, Replica, require
+
+
+class NatsKeywords(InjectingComponent):
+    """Kill, stop, restart, stall and start NATS."""
+
+    @keyword(tags=["Fault", "NATS"])
+    def kill_nats(self, *, timeout: timedelta = timedelta(seconds=30), ttl: timedelta | None = None) -> str:
+        """Kills the NATS server with SIGKILL, and returns the id of the fault.
+
+        It must have ended within ``timeout``; after ``ttl`` (default: the library's ``fault_ttl``) it is started again.
+
+        Evidence: that of `Kill Worker`, and nobody answers at its monitoring port. Undo: the server is started at its
+        old ports with the data that it had, and is healthy, another server by its id, with all streams that JetStream
+        had on disk.
+
+        Example:
+        | `Kill Nats` |
+        | `Start Nats` |
+        """
+        return self._end(KillNats, signal.SIGKILL, timeout, ttl)
+
+    @keyword(tags=["Fault", "NATS"])
+    def stop_nats(self, *, timeout: timedelta = timedelta(seconds=30), ttl: timedelta | None = None) -> str:
+        """Shuts the NATS server down with SIGTERM, and returns the id of the fault. The rest is as in `Kill Nats`."""
+        return self._end(StopNats, signal.SIGTERM, timeout, ttl)
+
+    @keyword(tags=["Fault", "NATS"])
+    def restart_nats(self, *, graceful: bool = False, timeout: timedelta = timedelta(seconds=30)) -> str:
+        """Kills the NATS server (with ``graceful``: shuts it down) and starts it again at once; returns the fault's id.
+
+        Evidence: that of `Kill Worker`, and the server that answers then is another one by its id, with all streams
+        that JetStream had on disk. The fault is irreversible but made good.
+        """
+        return self._end(RestartNats, signal.SIGTERM if graceful else signal.SIGKILL, timeout, None, respawn=True)
+
+    @keyword(tags=["Fault", "NATS"])
+    def stall_nats(self, *, duration: timedelta | None = None) -> str:
+        """Stops the NATS server with SIGSTOP: its connections stay open, nothing answers. Returns the id of the fault.
+
+        After ``duration`` (default: the library's ``fault_ttl``) it goes on by itself; `Start Nats` lets it go on
+        earlier.
+
+        Evidence: that of `Stall Process`, and nothing answers at its monitoring port. Undo: SIGCONT; it is healthy.
+        """
+        victim, server, platform = self._running(), self._server(), self._platform()
+        processes = platform.processes(victim)
+        fault = StallNats(platform, self.context.deployment, victim, processes, whole=True, server=server)
+        return self._inject(fault, duration)
+
+    @keyword(tags=["Recovery", "NATS"])
+    def start_nats(self) -> None:
+        """Starts a NATS server that was killed, stopped or stalled, and returns when it is healthy again."""
+        name = self._server().name
+        ours = [active for active in self.context.injector.active if isinstance(active.fault, KillNats | StallNats)]
+        if not ours:
+            raise FaultError(f"{name} was not killed, stopped or stalled")
+        for active in ours:
+            self.context.injector.recover(active)
+
+    def _end(
+        self, kind: type[KillNats], number: int, timeout: timedelta, ttl: timedelta | None, *, respawn: bool = False
+    ) -> str:
+        victim, server, platform = self._running(), self._server(), self._platform()
+        processes = [victim.process] if number == signal.SIGTERM else platform.processes(victim)
+        fault = kind(
+            platform,
+            self.context.deployment,
+            victim,
+            processes,
+            number,
+            timeout=timeout,
+            respawn=respawn,
+            server=server,
+        )
+        return self._inject(fault, ttl)
+
+    def _inject(self, fault: KillNats | StallNats, ttl: timedelta | None) -> str:
+        begin_observation(self.context)
+        return self.inject(fault, ttl, None, f"{fault.signal_name} to {fault.replica.name}")
+
+    def _platform(self) -> MemberPlatform:
+        return require(self.context.platform, MemberPlatform)  # type: ignore[type-abstract]  # a protocol is meant
+
+    def _server(self) -> NatsServer:
+        deployment = self.context.deployment
+        urls = self._platform().member_urls(deployment, NATS)
+        if not urls:
+            raise FaultError(
+                f"deployment '{deployment.name}' has no NATS; deploy the graph with request_plane=nats or "
+                "event_plane=nats"
+            )
+        return NatsServer(*next(iter(urls.items())))
+
+    def _running(self) -> Replica:
+        name = self._server().name
+        replicas = self.context.platform.replicas(self.context.deployment, NATS)
+        if not replicas:
+            raise FaultError(f"{name} does not run: it was killed or stopped already")
+        return replicas[0]

@@ -1,0 +1,144 @@
+"""Keywords that partition the network."""
+
+import re
+from datetime import timedelta
+
+from robot.api.deco import keyword
+
+from DynamoFaultLibrary.errors import FaultError
+from DynamoFaultLibrary.faults.network import NetworkPartition, PartitionType, default_sides
+from DynamoFaultLibrary.keywords.injecting import InjectingComponent
+from DynamoFaultLibrary.keywords.observation import begin_observation
+from DynamoFaultLibrary.load.client import Request
+from DynamoFaultLibrary.platforms.base import Direction, Partition, Partitioning, PartitionMode, Replica, require
+
+ALL = "all"
+
+
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)bit(?:/s)?", re.IGNORECASE)
+_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+
+
+def bytes_per_second(bandwidth: str) -> int:
+    """A bandwidth as tc(8) writes it, such as ``64 kbit`` or ``1.5 Mbit``, in bytes a second.
+
+    Raises:
+        FaultError: it is none.
+    """
+    match = _RATE.fullmatch(bandwidth.strip())
+    if match is None:
+        raise FaultError(f"rate must be a bandwidth such as '64 kbit' or '1.5 Mbit', not '{bandwidth}'")
+    return round(float(match.group(1)) * _UNITS[match.group(2).lower()] / 8)
+
+
+class NetworkKeywords(InjectingComponent):
+    """Partition Network, and its undoing."""
+
+    @keyword(tags=["Fault"])
+    def partition_network(
+        self,
+        partition_type: PartitionType,
+        source: str | None = None,
+        target: str | None = None,
+        *,
+        source_replica: int | str = ALL,
+        target_replica: int | str = ALL,
+        serving: Request | None = None,
+        mode: PartitionMode = PartitionMode.DROP,
+        direction: Direction = Direction.BOTH,
+        loss: int = 100,
+        rate: str | None = None,
+        duration: timedelta | None = None,
+    ) -> str:
+        """Cuts replicas off from each other, and nobody else. Returns the id of the fault.
+
+        | *Type* | *Between* |
+        | ``FRONTEND_WORKER`` | frontends and workers |
+        | ``WORKER_NATS`` | workers and the NATS server |
+        | ``WORKER_WORKER`` | prefill workers and the others; without prefill workers each worker and each other |
+        | ``CUSTOM`` | ``source`` and ``target``: services of the graph, or ``etcd`` and ``nats`` |
+
+        | *Argument* | *Meaning* |
+        | ``source``, ``target`` | Service at either side, in place of the type's own |
+        | ``source_replica``, ``target_replica`` | ``all``, the index of one, or ``random`` |
+        | ``serving`` | A request: of the workers only the one that serves it is cut off |
+        | ``mode`` | ``drop``: packets vanish. ``reject``: whoever sends gets a TCP reset. ``reset``: open connections are cut at both ends, once, and new ones are made |
+        | ``direction`` | ``both``, ``to``: packets from source to target, ``from``: the others |
+        | ``loss`` | Percentage of packets that vanish (``mode=drop``) |
+        | ``rate`` | Bandwidth that gets through, such as ``64 kbit``; what is beyond it vanishes (``mode=drop``) |
+        | ``duration`` | After this time it heals by itself; default: the library's ``fault_ttl`` |
+
+        Platform ``local`` needs a graph that was deployed with ``network=isolated``.
+
+        Evidence: between each two replicas, a byte on a connection that was open before and an attempt to make a new
+        one, with the packets that were caught; for ``loss`` and ``rate``, datagrams that were lost; for ``reset``, the
+        connections that were closed. Undo: the packet filter is taken out; verified: bytes pass on a connection from
+        before and on a new one. A ``reset`` is over at once. Partitions may overlap and heal one by one.
+
+        TCP waits longer and longer before it sends again: after a partition of 20 s with ``mode=drop`` an open
+        connection may need as long again to go on.
+
+        Example:
+        | `Partition Network` | FRONTEND_WORKER | serving=${request} | duration=30 s |
+        | `Partition Network` | CUSTOM | Frontend | PositionWorker | target_replica=0 | loss=30 |
+        """  # noqa: E501  # a table's row is one line
+        begin_observation(self.context)
+        kind = partition_type
+        sides = (None, None) if kind is PartitionType.CUSTOM else default_sides(self.context.deployment, kind)
+        sources, targets = self._services(source, sides[0]), self._services(target, sides[1])
+        if kind is PartitionType.CUSTOM and sources == targets and source_replica == target_replica:
+            raise FaultError(f"a partition needs two sides, but source and target are both '{source}'")
+        if serving is not None and kind is PartitionType.WORKER_NATS:
+            left, right = [self._serving(sources, serving)], self._replicas(targets, target_replica)
+        elif serving is not None:
+            left, right = self._replicas(sources, source_replica), [self._serving(targets, serving)]
+        else:
+            left, right = self._replicas(sources, source_replica), self._replicas(targets, target_replica)
+        limit = None if rate is None else bytes_per_second(rate)
+        partition = Partition(left, right, mode, direction, loss, limit)
+        platform = require(self.context.platform, Partitioning)  # type: ignore[type-abstract]  # a protocol is meant
+        fault = NetworkPartition(platform, self.context.deployment, partition)
+        return self.inject(fault, duration, serving, f"{kind.name} {fault.target['replica']}, {mode}")
+
+    @keyword(tags=["Recovery"])
+    def heal_network_partition(self, fault_id: str | None = None) -> None:
+        """Heals one partition, or all of them, and verifies that. Fails when none is in effect.
+
+        Example:
+        | ${partition} = | `Partition Network` | FRONTEND_WORKER |
+        | `Heal Network Partition` | ${partition} |
+        """
+        if fault_id is not None:
+            self.context.injector.recover(self.fault(fault_id))
+            return
+        partitions = [active for active in self.context.injector.active if active.entry.kind == NetworkPartition.kind]
+        if not partitions:
+            raise FaultError(f"no network partition is in effect; active are {self.active_names()}")
+        for active in partitions:
+            self.context.injector.recover(active)
+
+    @staticmethod
+    def _services(named: str | None, default: list[str] | None) -> list[str]:
+        if named is not None:
+            return [named]
+        if default is None:
+            raise FaultError("a partition of type CUSTOM needs both source and target")
+        return default
+
+    def _replicas(self, services: list[str], wanted: int | str) -> list[Replica]:
+        found: list[Replica] = []
+        for service in services:
+            if wanted == ALL:
+                found += self.context.platform.replicas(self.context.deployment, service)
+            else:
+                found.append(self.chooser().by_index(service, wanted))
+        if not found:
+            raise FaultError(f"no replica of {services} runs, so none can be cut off")
+        return found
+
+    def _serving(self, services: list[str], request: Request) -> Replica:
+        if len(services) > 1:
+            raise FaultError(f"several services may serve {request}: {services}; name one of them")
+        chosen = self.chooser().serving(services[0], request.id)
+        self.info(f"{request} is served by {chosen.name}")
+        return chosen

@@ -1,0 +1,125 @@
+"""The folder of a load's results: what it was asked to do, how it ended, its records, and exports for other tools."""
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.load import aiperf_files
+from DynamoFaultLibrary.load.plan import LoadPlan
+from DynamoFaultLibrary.load.table import Table, read_table
+from DynamoFaultLibrary.load.windows import whole
+
+RECORDS_FILE = "requests.jsonl"
+STATE_FILE = "load.json"
+STATE_VERSION = 1
+
+
+class LoadState(StrEnum):
+    """How far a load has come."""
+
+    RUNNING = "running"
+    """It runs, or whoever ran it was killed: its records may lack the last ones."""
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    """No more requests were started; those in flight ended by themselves."""
+    GIVEN_UP = "given_up"
+    """What was in flight was cancelled."""
+
+
+@dataclass
+class LoadFolder:
+    """Results of one load on disk. `plan` is None where another tool made them."""
+
+    path: Path
+    name: str
+    plan: LoadPlan | None
+    state: LoadState
+    engine: str = "native"
+    tally: dict[str, int] = field(default_factory=dict)
+    test: str = ""
+    """Full name of the test that it belongs to; empty: to its suite."""
+    clock_offset_s: float = 0.0
+    """What to take from the times of aiperf's records to get this machine's monotonic clock."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing at its end."""
+        return self.state in (LoadState.COMPLETED, LoadState.STOPPED)
+
+    @cached_property
+    def table(self) -> Table:
+        """Its records; read once. None of a load that was cut off before it could write one.
+
+        Raises:
+            LoadError: they are missing, or are no records.
+        """
+        is_ours = self.engine == "native"
+        records = self.path / (RECORDS_FILE if is_ours else aiperf_files.RECORDS_FILE)
+        if not self.is_complete and not records.exists():
+            return Table.of([])
+        return read_table(records) if is_ours else aiperf_files.read_table(records, self.clock_offset_s)
+
+    def save(self) -> None:
+        """Write what is known of the load beside its records."""
+        state = {
+            "version": STATE_VERSION,
+            "name": self.name,
+            "engine": self.engine,
+            "state": self.state.value,
+            "test": self.test,
+            "clock_offset_s": self.clock_offset_s,
+            "tally": self.tally,
+            "plan": asdict(self.plan) if self.plan else None,
+        }
+        partial = self.path / f"{STATE_FILE}.part"
+        partial.write_bytes(orjson.dumps(state, option=orjson.OPT_INDENT_2))
+        partial.replace(self.path / STATE_FILE)
+
+    def export(self) -> None:
+        """Write the figures in aiperf's schema, as JSON and CSV, unless aiperf has done so.
+
+        Raises:
+            LoadError: there is no record.
+        """
+        if self.engine != "native":
+            return
+        aiperf_files.write_exports(self.path, whole(self.table), self.state is not LoadState.COMPLETED)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """What lies in a folder, of this library or of aiperf.
+
+        Raises:
+            LoadError: it is no folder of a load's results.
+        """
+        state = path / STATE_FILE
+        if state.exists():
+            return cls._from_json(path, state)
+        if (path / aiperf_files.RECORDS_FILE).exists():
+            done = aiperf_files.was_completed(path)
+            return cls(path, path.name, None, LoadState.COMPLETED if done else LoadState.RUNNING, engine="aiperf")
+        raise LoadError(
+            f"'{path}' holds no load: expected {STATE_FILE} and {RECORDS_FILE}, or aiperf's {aiperf_files.RECORDS_FILE}"
+        )
+
+    @classmethod
+    def _from_json(cls, path: Path, state: Path) -> Self:
+        try:
+            data: dict[str, Any] = orjson.loads(state.read_bytes())
+            return cls(
+                path,
+                data["name"],
+                LoadPlan.from_json(data["plan"]) if data["plan"] else None,
+                LoadState(data["state"]),
+                data["engine"],
+                data["tally"],
+                data["test"],
+                data["clock_offset_s"],
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LoadError(f"'{state}' is not what this library writes: {error!r}") from error

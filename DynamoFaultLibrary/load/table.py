@@ -1,0 +1,141 @@
+"""The records of a load as columns: small in memory and quick to count, also for a million requests."""
+
+import itertools
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.load.records import SCHEMA_VERSION, Outcome, Record, complete_lines
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+OUTCOMES = list(Outcome)
+_CODES = {outcome.value: code for code, outcome in enumerate(OUTCOMES)}
+_IS_ERROR: Mask = np.array([outcome.is_error for outcome in OUTCOMES])
+_NONE = float("nan")
+_CHUNK = 65_536
+"""Rows that are put into columns at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """One row a request, in the order in which they ended; requests for warm-up are left out.
+
+    Times are in seconds, on the clock that the records have: this machine's monotonic clock, or for aiperf's records
+    the time of day (Unix). A figure that a request did not deliver is NaN.
+    """
+
+    started: Floats
+    ended: Floats
+    latency: Floats
+    """From the scheduled time, else from the start, to the end."""
+    first_token: Floats
+    """From the start to the first token."""
+    token_latency: Floats
+    """Mean time from token to token after the first one."""
+    longest_gap: Floats
+    """Longest pause between two chunks of the stream."""
+    input_tokens: Floats
+    output_tokens: Floats
+    retries: Floats
+    prompt: Floats
+    """A number for each prompt."""
+    status: Floats
+    """HTTP status."""
+    outcome: Floats
+    """Index into `OUTCOMES`."""
+
+    def __len__(self) -> int:
+        return len(self.ended)
+
+    @property
+    def is_ok(self) -> Mask:
+        """Rows of requests that did all that was asked for."""
+        return self.has(Outcome.OK)
+
+    @property
+    def is_error(self) -> Mask:
+        """Rows of requests that failed."""
+        found: Mask = _IS_ERROR[self.outcome.astype(np.intp)]
+        return found
+
+    def has(self, outcome: Outcome) -> Mask:
+        """Rows of requests with that outcome."""
+        return np.equal(self.outcome, _CODES[outcome.value])
+
+    def where(self, rows: Mask) -> Self:
+        """Those rows."""
+        return type(self)(*(getattr(self, each.name)[rows] for each in fields(self)))
+
+    def slice(self, first: int, last: int) -> Self:
+        """Rows from `first` up to `last`, which is not among them."""
+        return type(self)(*(getattr(self, each.name)[first:last] for each in fields(self)))
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Self:
+        """From records in memory."""
+        return cls.from_rows(filter(None, (row_of(orjson.loads(record.to_line())) for record in records)))
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Iterable[float]]) -> Self:
+        """From tuples with a value a column, in any order."""
+        width = len(fields(cls))
+        pieces: list[list[Floats]] = [[] for _ in range(width)]
+        left = iter(rows)
+        while chunk := array("d", itertools.chain.from_iterable(itertools.islice(left, _CHUNK))):
+            for column, piece in enumerate(np.frombuffer(chunk).reshape(-1, width).T):
+                pieces[column].append(piece.copy())
+        columns = [np.concatenate(pieces.pop(0)) if pieces[0] else np.empty(0) for _ in range(width)]
+        order = np.argsort(columns[1], kind="stable")
+        for number in range(width):
+            columns[number] = columns[number][order]  # one after the other, to need memory for one more only
+        return cls(*columns)
+
+
+def read_table(path: Path) -> Table:
+    """Read a ``requests.jsonl``; a torn last line is left out.
+
+    Raises:
+        LoadError: the file is missing, or a line is no record.
+    """
+    return Table.from_rows(row for row in (_parse(path, *line) for line in enumerate(complete_lines(path), 1)) if row)
+
+
+def _parse(path: Path, number: int, line: bytes) -> Iterable[float] | None:
+    try:
+        row = row_of(orjson.loads(line))
+        return row and array("d", row)  # here, where a value that is no number can still be told by its line
+    except (ValueError, TypeError, KeyError) as error:
+        raise LoadError(f"'{path}' line {number} is no record of schema {SCHEMA_VERSION}: {error}") from error
+
+
+def row_of(data: dict[str, Any]) -> tuple[float, ...] | None:
+    """The row of a record as JSON data; None for a request of the warm-up."""
+    if data["version"] != SCHEMA_VERSION:
+        raise ValueError(f"schema version {data['version']}, expected {SCHEMA_VERSION}")
+    if data["warmup"]:
+        return None
+    started, ended, scheduled = data["started_monotonic_s"], data["ended_monotonic_s"], data["scheduled_monotonic_s"]
+    first, gaps, tokens, prompt_tokens = data["ttft_s"], data["gaps_s"], data["output_tokens"], data["prompt_tokens"]
+    return (
+        started,
+        ended,
+        ended - (started if scheduled is None else scheduled),
+        _NONE if first is None else first,
+        sum(gaps) / (tokens - 1) if gaps and tokens > 1 else _NONE,
+        max(gaps) if gaps else _NONE,
+        data["input_tokens"] or prompt_tokens or 0,
+        tokens,
+        len(data["failed_attempts"]),
+        data["prompt_hash"],
+        data["status"] or _NONE,
+        _CODES[data["outcome"]],
+    )

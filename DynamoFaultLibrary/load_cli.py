@@ -1,0 +1,212 @@
+"""``dynamo-fault load`` and ``dynamo-fault report``. What they need is imported when they run: it takes a moment."""
+
+import json
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from DynamoFaultLibrary.clock import utc_now
+from DynamoFaultLibrary.errors import FaultLibraryError, LoadError
+from DynamoFaultLibrary.load.plan import Arrival, ConnectionReuse, LoadPlan, Workload
+from DynamoFaultLibrary.load.records import Endpoint
+from DynamoFaultLibrary.platforms.http import get_text
+
+if TYPE_CHECKING:
+    from DynamoFaultLibrary.load.client import Load
+    from DynamoFaultLibrary.reports.results import LoadReport
+
+_FOREVER = timedelta(days=365)
+
+
+class _Of(click.Choice[Any]):
+    """One of an enumeration's values."""
+
+    def __init__(self, members: type[Endpoint] | type[Arrival] | type[ConnectionReuse]) -> None:
+        super().__init__([member.value for member in members])
+        self.members = members
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return self.members(super().convert(value, param, ctx))
+
+
+@click.command("load", context_settings={"show_default": True})
+@click.argument("url")
+@click.option("--model", help="Default: the one that is served.")
+@click.option("--name", default="load", help="Name of the load.")
+@click.option("--concurrency", default=8, help="Clients; with --rate the most requests at once.")
+@click.option("--requests", "request_count", type=int, help="Ends after so many requests.")
+@click.option("--duration", "duration_s", type=float, help="Ends after so many seconds (30 without --requests).")
+@click.option("--rate", "request_rate", type=float, help="Requests a second, on schedule.")
+@click.option("--arrival", type=_Of(Arrival), default="constant", help="How they are spread.")
+@click.option("--ramp", "ramp_s", default=0.0, help="Seconds over which clients start, or the rate grows.")
+@click.option("--warmup-requests", default=0, help="Requests that go ahead and count for nothing.")
+@click.option("--input-tokens", default=16, help="Mean length of prompts.")
+@click.option("--input-tokens-stddev", default=0.0)
+@click.option("--output-tokens", default=64, help="Mean length of answers.")
+@click.option("--output-tokens-stddev", default=0.0)
+@click.option("--prefix-tokens", default=0, help="Shared beginning of prompts.")
+@click.option("--prefixes", default=1, help="Number of shared beginnings.")
+@click.option("--endpoint", type=_Of(Endpoint), default="chat")
+@click.option("--streaming/--unary", default=True)
+@click.option("--timeout", "timeout_s", default=60.0, help="Seconds for a whole request.")
+@click.option("--retries", default=0, help="How often a failed request is sent again.")
+@click.option("--cancellation-rate", default=0.0, help="Share of requests, 0 to 1, that the client gives up.")
+@click.option("--cancellation-delay", "cancellation_delay_s", default=0.0, help="Seconds after their start.")
+@click.option("--connections", type=_Of(ConnectionReuse), default="pooled")
+@click.option("--extra-body", default="{}", help="More for the body of each request, as JSON.")
+@click.option("--seed", default=0, help="Makes prompts, lengths and schedule repeatable.")
+@click.option("--engine", type=click.Choice(["native", "aiperf"]), default="native")
+@click.option("--tokenizer", help="For aiperf; default: the model.")
+@click.option("-d", "--outputdir", type=click.Path(path_type=Path), help="Default: results/load-<time>.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def load_command(
+    url: str,
+    model: str | None,
+    request_count: int | None,
+    duration_s: float | None,
+    extra_body: str,
+    engine: str,
+    tokenizer: str | None,
+    outputdir: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Send a load to an inference server at URL, such as http://127.0.0.1:8000, and tell how it went.
+
+    Ctrl-C ends it; what was measured until then is kept and marked as partial.
+    """
+    try:
+        served = _served_model(url, model)
+        if request_count is None and duration_s is None:
+            duration_s = 30.0
+        shape = {name: options.pop(name) for name in list(options) if name in Workload.__dataclass_fields__}
+        plan = LoadPlan(
+            url=url.rstrip("/"),
+            model=served,
+            request_count=request_count,
+            duration_s=duration_s,
+            workload=Workload(**shape, extra_body=_json_object(extra_body)),
+            **options,
+        )
+        directory = outputdir or Path("results") / f"load-{utc_now():%Y%m%d-%H%M%S}"
+        _drive(plan, directory, engine, tokenizer or served)
+        _tell_load(directory, as_json)
+    except FaultLibraryError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _served_model(url: str, wanted: str | None) -> str:
+    """The model to ask for: `wanted` if it is served, else the only one that is.
+
+    Raises:
+        LoadError: nobody answers there, or the model is not served.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise LoadError(f"expected an address such as http://127.0.0.1:8000, not '{url}'")
+    try:
+        served = [str(model["id"]) for model in json.loads(get_text(f"{url.rstrip('/')}/v1/models", 5.0))["data"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LoadError(f"no list of models from {url}/v1/models: {error}") from error
+    if wanted in served:
+        return str(wanted)
+    if wanted is not None or len(served) != 1:
+        asked = f"model '{wanted}' is not" if wanted else "name one with --model: not exactly one is"
+        raise LoadError(f"{asked} served at {url}; served are {served or 'none'}")
+    return served[0]
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise LoadError(f"--extra-body is no JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise LoadError(f"--extra-body must be a JSON object, not {text}")
+    return data
+
+
+def _drive(plan: LoadPlan, directory: Path, engine: str, tokenizer: str) -> None:
+    from DynamoFaultLibrary.load.client import Engine, Load
+    from DynamoFaultLibrary.load.progress import Progress
+
+    if (directory / "load.json").exists():
+        raise LoadError(f"'{directory}' holds the results of a load already; choose another --outputdir")
+    load = Load(plan, directory, Engine(engine))
+    click.echo(f"{plan.describe()}, results in {directory.absolute()}", err=True)
+    progress = Progress(plan)
+
+    def tell(event: dict[str, Any]) -> None:
+        line = progress.line(event)
+        if line:
+            click.echo(line, err=True)
+
+    try:
+        load.start(tokenizer, _FOREVER)
+        load.wait(_FOREVER, tell)
+    except KeyboardInterrupt:
+        _stop(load)
+    finally:
+        load.give_up()
+
+
+def _stop(load: "Load") -> None:
+    click.echo("stopped: what is in flight is given up", err=True)
+    load.give_up()
+
+
+def _tell_load(directory: Path, as_json: bool) -> None:
+    from DynamoFaultLibrary.reports.results import read_results
+
+    report = read_results(directory)[0]
+    if not len(report.folder.table):
+        raise LoadError(f"no request has ended; see {directory}")
+    _tell([report], [report], as_json, None, None)
+    sys.exit(0 if report.whole.figures.good else 1)
+
+
+@click.command("report")
+@click.argument("directories", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--html", "html", type=click.Path(path_type=Path), help="Write a page with tables and pictures there.")
+@click.option("--sla", "sla_s", type=float, help="Seconds that a request may take: count those that took longer.")
+def report_command(directories: tuple[Path, ...], as_json: bool, html: Path | None, sla_s: float | None) -> None:
+    """Tell how the loads in results folders went, side by side. Reads aiperf's results as well."""
+    from DynamoFaultLibrary.reports.results import read_results
+
+    try:
+        found = [report for directory in directories for report in read_results(directory)]
+        rows = [report for report in found if len(report.folder.table)]
+        if not rows:
+            raise LoadError(f"no load in {', '.join(map(str, directories))} has a finished request")
+        _tell(found, rows, as_json, html, sla_s)
+    except LoadError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _tell(
+    found: list["LoadReport"], rows: list["LoadReport"], as_json: bool, html: Path | None, sla_s: float | None
+) -> None:
+    from DynamoFaultLibrary.reports.page import page
+    from DynamoFaultLibrary.reports.results import metrics_table
+    from DynamoFaultLibrary.reports.tables import scenario_table
+
+    if html is not None:
+        try:
+            html.write_text(page(rows, sla_s), encoding="utf-8")
+        except OSError as error:
+            raise LoadError(f"cannot write '{html}': {error.strerror}") from error
+        click.echo(f"written: {html.absolute()}", err=True)
+    if as_json:
+        click.echo(json.dumps([report.to_json(sla_s) for report in rows], indent=1))
+    else:
+        names = [str(number) for number in range(1, len(rows) + 1)]
+        for name, report in zip(names, rows, strict=True):
+            click.echo(f"{name}: {report.title}")
+        click.echo("\n" + scenario_table([report.scenario(sla_s) for report in rows]).to_text())
+        click.echo("\n" + metrics_table(rows, names, sla_s).to_text())
+    for report in found:
+        if not report.folder.is_complete:
+            click.echo(f"PARTIAL ({report.folder.state.value}): {report.title}", err=True)

@@ -1,0 +1,219 @@
+"""Reads a results folder: loads with the faults and phases that they met, of this library or of aiperf."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.load import aiperf_files
+from DynamoFaultLibrary.load.folder import STATE_FILE, LoadFolder
+from DynamoFaultLibrary.load.statistics import lost_requests, recovery_time
+from DynamoFaultLibrary.load.windows import FaultWindow, PhaseMark, Segment, Window, cut_at_fault, whole
+from DynamoFaultLibrary.reports.tables import Grid, ScenarioRow, cut, rate, scenario_table, seconds, share
+from DynamoFaultLibrary.reports.timeline import EventKind
+
+FAULTS_FILE = "faults.json"
+TIMELINE_FILE = "timeline.jsonl"
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """A load, and what happened while it ran."""
+
+    folder: LoadFolder
+    faults: list[FaultWindow] = field(default_factory=list)
+    phases: list[PhaseMark] = field(default_factory=list)
+    startup_s: float | None = None
+
+    @property
+    def title(self) -> str:
+        """Its test (or folder) and name."""
+        place = self.folder.test or str(self.folder.path)
+        return f"{place}: {self.folder.name}" if self.folder.test else place
+
+    @property
+    def whole(self) -> Segment:
+        """All of it."""
+        return whole(self.folder.table)
+
+    @property
+    def fault(self) -> FaultWindow | None:
+        """The first fault that it met."""
+        return self.faults[0] if self.faults else None
+
+    @property
+    def recovery_s(self) -> float | None:
+        """Recovery time after that fault."""
+        return recovery_time(self.folder.table, self.fault.active_s) if self.fault else None
+
+    def scenario(self, sla_s: float | None = None) -> ScenarioRow:
+        """Its row in the table of seed 3."""
+        name = self.folder.test.rpartition(".")[2] or self.title
+        if self.fault is None:
+            violations = None if sla_s is None else (_violations(self.whole, sla_s), 0)
+            return ScenarioRow(name, "none", self.startup_s, self.whole.figures, None, None, violations)
+        parts = cut_at_fault(self.folder.table, self.fault)
+        before, end = parts[Window.BEFORE], self.whole.end_s
+        table = self.folder.table
+        rows = table.where(table.ended >= self.fault.injected_s)
+        after = Segment("after", self.fault.injected_s, end, rows, rows)
+        return ScenarioRow(
+            name,
+            self.fault.label,
+            self.startup_s,
+            before.figures,
+            after.figures,
+            self.recovery_s,
+            None if sla_s is None else (_violations(before, sla_s), _violations(after, sla_s)),
+        )
+
+    def to_json(self, sla_s: float | None = None) -> dict[str, Any]:
+        """Everything, for programs: figures of the whole load and of its parts, in seconds."""
+        table = self.folder.table
+        parts = cut(table, self.fault, self.phases)
+        return {
+            "title": self.title,
+            "path": str(self.folder.path),
+            "engine": self.folder.engine,
+            "state": self.folder.state.value,
+            "startup_s": self.startup_s,
+            "fault": None if self.fault is None else asdict(self.fault),
+            "recovery_s": self.recovery_s,
+            "lost_requests": lost_requests(table, self.fault.injected_s) if self.fault else None,
+            "parts": {name: asdict(segment.figures) for name, segment in parts.items()},
+            "violations": self.scenario(sla_s).violations,
+        }
+
+    def metrics(self, sla_s: float | None = None) -> list[tuple[str, str]]:
+        """Its metrics in the order of upstream's table for aiperf (seed 2)."""
+        figures, plan = self.whole.figures, self.folder.plan
+        latency, first, between = figures.latency, figures.time_to_first_token, figures.inter_token_latency
+        mean = latency.mean if latency else None
+        clients = plan.concurrency if plan else None
+        each = figures.throughput / clients if figures.throughput is not None and clients else None
+        verdict = ""
+        if sla_s is not None and mean is not None:
+            verdict = f" (SLA {'met' if mean <= sla_s else 'violated'})"
+        return [
+            ("Test Directory", "/".join(self.folder.path.parts[-2:])),
+            ("State", self.folder.state.value if self.folder.is_complete else f"{self.folder.state.value}: PARTIAL"),
+            ("Number of Clients", "-" if clients is None else str(clients)),
+            ("Startup Time", seconds(self.startup_s)),
+            ("Recovery Time", seconds(self.recovery_s)),
+            ("Total Requests", str(figures.requests)),
+            ("Successful Requests", str(figures.good)),
+            ("Failed Requests", str(figures.failed)),
+            ("Cancelled Requests", str(figures.cancelled)),
+            ("Success Rate", share(figures.success_rate)),
+            ("Mean Latency", seconds(mean) + verdict),
+            ("P50 Latency", seconds(latency.p50 if latency else None)),
+            ("P90 Latency", seconds(latency.p90 if latency else None)),
+            ("P99 Latency", seconds(latency.p99 if latency else None)),
+            ("Time to First Token (mean)", seconds(first.mean if first else None)),
+            ("Inter-Token Latency (mean)", seconds(between.mean if between else None)),
+            ("Total Throughput (requests/s)", rate(figures.throughput)),
+            ("Avg Client Throughput (requests/s)", rate(each)),
+        ]
+
+
+def _violations(part: Segment, sla_s: float) -> int:
+    return int((part.rows.is_ok & (part.rows.latency > sla_s)).sum())
+
+
+def metrics_table(reports: list[LoadReport], names: list[str], sla_s: float | None = None) -> Grid:
+    """The metric table of seed 2, a column a load."""
+    columns = [report.metrics(sla_s) for report in reports]
+    rows = [[line[0][0], *(value for _, value in line)] for line in zip(*columns, strict=True)]
+    return Grid(["Metric", *names], rows)
+
+
+def read_results(directory: Path) -> list[LoadReport]:
+    """All loads below a folder, in the order of their paths.
+
+    Raises:
+        LoadError: there is none, or what is there cannot be read.
+    """
+    if not directory.is_dir():
+        raise LoadError(f"'{directory}' is no folder")
+    marks = {STATE_FILE, aiperf_files.RECORDS_FILE}
+    folders = sorted({path.parent for path in directory.rglob("*") if path.name in marks})
+    if not folders:
+        raise LoadError(
+            f"no load below '{directory}': expected {STATE_FILE} and requests.jsonl of this library, "
+            f"or {aiperf_files.RECORDS_FILE} of aiperf"
+        )
+    return [_report(folder) for folder in folders]
+
+
+def _report(path: Path) -> LoadReport:
+    folder = LoadFolder.read(path)
+    suite = next((parent for parent in path.parents if (parent / TIMELINE_FILE).exists()), None)
+    if suite is None or not len(folder.table):
+        return LoadReport(folder)
+    load = whole(folder.table)
+    events = list(_events(suite / TIMELINE_FILE))
+    phases = [
+        PhaseMark(event["data"]["phase"], event["monotonic_s"])
+        for event in events
+        if event["kind"] == EventKind.PHASE and event["test"] == folder.test
+    ]
+    startups = [
+        event["data"]["startup_s"]
+        for event in events
+        if "startup_s" in event["data"] and event["monotonic_s"] <= load.start_s
+    ]
+    faults = [fault for fault in _faults(suite / FAULTS_FILE) if load.start_s <= fault.injected_s <= load.end_s]
+    return LoadReport(folder, faults, phases, startups[-1] if startups else None)
+
+
+def _events(path: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(keepends=True), 1):
+        if not line.endswith("\n"):
+            continue  # torn: whoever wrote it was killed
+        try:
+            event = {"data": {}, **json.loads(line)}
+            yield {name: event[name] for name in ("kind", "test", "monotonic_s", "data")}
+        except (ValueError, TypeError, KeyError) as error:
+            raise LoadError(f"'{path}' line {number} is no event: {error!r}") from error
+
+
+def _faults(path: Path) -> list[FaultWindow]:
+    if not path.exists():
+        return []
+    try:
+        return [
+            FaultWindow(
+                each["label"],
+                each["injected_monotonic_s"],
+                each["active_monotonic_s"],
+                each["ended_monotonic_s"],
+            )
+            for each in json.loads(path.read_text(encoding="utf-8"))
+            if each["active_monotonic_s"]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LoadError(f"'{path}' is not what this library writes: {error!r}") from error
+
+
+def failure_table(run: Path, pattern: str, sla_s: float | None) -> tuple[Grid, list[dict[str, Any]]]:
+    """The table of seed 3 of a run's loads that have ended and whose names match, and its rows as JSON data.
+
+    Raises:
+        LoadError: there is none.
+    """
+    found = [report for report in read_results(run) if fnmatch(report.folder.name, pattern)]
+    rows = [report.scenario(sla_s) for report in found if report.folder.is_complete and len(report.folder.table)]
+    if not rows:
+        raise LoadError(f"no load that matches '{pattern}' has ended in '{run}'")
+    return scenario_table(rows), [asdict(row) for row in rows]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file in one step: others may read it, or write it at the same time."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,206 @@
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from DynamoFaultLibrary.load.folder import LoadState
+from DynamoFaultLibrary.load.records import Outcome
+from DynamoFaultLibrary.load_cli import load_command, report_command
+
+MODELS, CHAT = "/v1/models", "/v1/chat/completions"
+Write = Callable[..., Path]
+
+
+def load(*arguments: object) -> Result:
+    return CliRunner().invoke(load_command, [str(argument) for argument in arguments])
+
+
+def report(*arguments: object) -> Result:
+    return CliRunner().invoke(report_command, [str(argument) for argument in arguments])
+
+
+def refused(result: Result) -> str:
+    """The one sentence of a command that failed."""
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+@pytest.fixture
+def serving(loopback: Any) -> Any:
+    loopback.answer(MODELS, {"data": [{"id": "m"}]})
+    usage = {"prompt_tokens": 4, "completion_tokens": 2}
+    loopback.answer(CHAT, {"choices": [{"message": {"content": "a b"}, "finish_reason": "length"}], "usage": usage})
+    return loopback
+
+
+def test_an_address_is_needed() -> None:
+    assert refused(load("localhost:8000")) == (
+        "Error: expected an address such as http://127.0.0.1:8000, not 'localhost:8000'"
+    )
+
+
+def test_nobody_at_the_address_is_an_error_with_its_cause() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        said = refused(load(url))
+    assert said.startswith(f"Error: no list of models from {url}/v1/models: ")
+    assert "Connection refused" in said
+
+
+@pytest.mark.parametrize("body", [b"<html>", [], {"data": 5}, {"data": [{}]}, {"models": []}], ids=repr)
+def test_a_server_of_another_kind_is_an_error(body: Any, loopback: Any) -> None:
+    loopback.answer(MODELS, body)
+    assert refused(load(loopback.url)).startswith(f"Error: no list of models from {loopback.url}/v1/models: ")
+
+
+def test_a_model_that_is_not_served_is_an_error_that_lists_those_that_are(serving: Any) -> None:
+    assert refused(load(serving.url, "--model", "other")) == (
+        f"Error: model 'other' is not served at {serving.url}; served are ['m']"
+    )
+
+
+@pytest.mark.parametrize(("served", "told"), [([], "none"), (["a", "b"], "['a', 'b']")])
+def test_without_exactly_one_model_it_must_be_named(served: list[str], told: str, loopback: Any) -> None:
+    loopback.answer(MODELS, {"data": [{"id": name} for name in served]})
+    assert refused(load(loopback.url)) == (
+        f"Error: name one with --model: not exactly one is served at {loopback.url}; served are {told}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--extra-body", "{broken"], "Error: --extra-body is no JSON: "),
+        (["--extra-body", "[1]"], "Error: --extra-body must be a JSON object, not [1]"),
+        (["--rate", "-1"], "Error: request_rate of load 'load' must be above 0, not -1"),
+        (["--rate", "nan"], "Error: request_rate of load 'load' must be above 0, not nan"),
+        (["--concurrency", "0"], "Error: concurrency of load 'load' must be above 0, not 0"),
+        (["--cancellation-rate", "50"], "Error: cancellation_rate is a share from 0 to 1, not 50"),
+        (["--requests", "1", "--duration", "1"], "Error: a load ends by exactly one of request_count"),
+        (["--prefix-tokens", "17"], "Error: prefix_tokens are part of input_tokens, so at most 16, not 17"),
+        (["--ramp", "inf"], "Error: ramp must be 0 or more, not inf"),
+    ],
+)
+def test_a_load_that_cannot_be_is_refused(options: list[str], sentence: str, serving: Any, tmp_path: Path) -> None:
+    said = refused(load(serving.url, "-d", tmp_path / "out", *options))
+    assert said.startswith(sentence)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--arrival", "--endpoint", "--connections", "--engine"])
+def test_a_choice_that_does_not_exist_is_refused_with_those_that_do(option: str) -> None:
+    result = load("http://127.0.0.1:1", option, "other")
+    assert result.exit_code == 2
+    assert "'other' is not one of" in result.stderr
+
+
+def test_results_of_a_load_are_not_written_over(serving: Any, write_load: Write) -> None:
+    path = write_load("taken", (0, 1, Outcome.OK))
+    assert refused(load(serving.url, "-d", path)) == (
+        f"Error: '{path}' holds the results of a load already; choose another --outputdir"
+    )
+
+
+def test_a_load_is_sent_and_told(serving: Any, tmp_path: Path) -> None:
+    shape = ["--unary", "--output-tokens", 2, "--extra-body", '{"top_p": 0.5}', "--requests", 5, "--concurrency", 2]
+    result = load(serving.url, "-d", tmp_path / "out", *shape, "--json")
+    assert result.exit_code == 0, result.output
+    (told,) = json.loads(result.stdout)
+    assert (told["state"], told["parts"]["all"]["good"], told["parts"]["all"]["requests"]) == ("completed", 5, 5)
+    assert f"2 clients, 5 requests, unary chat, 16 tokens in, 2 out, results in {tmp_path / 'out'}" in result.stderr
+    bodies = [body for path, _, body in serving.seen if path == CHAT]
+    assert [(body["model"], body["max_tokens"], body["top_p"]) for body in bodies] == [("m", 2, 0.5)] * 5
+    assert (tmp_path / "out" / "profile_export_aiperf.json").exists()
+
+
+def test_a_load_without_a_good_response_is_an_error_that_keeps_its_records(serving: Any, tmp_path: Path) -> None:
+    serving.answer(CHAT, {"error": "busy"}, status=503)
+    result = load(serving.url, "-d", tmp_path / "out", "--unary", "--requests", 2)
+    assert result.exit_code == 1
+    assert "Error: load 'load' has ended without a good response; its first: http_error: 0 of 64" in result.stderr
+    told = json.loads(report(tmp_path / "out", "--json").stdout)
+    assert (told[0]["state"], told[0]["parts"]["all"]["errors"]) == ("given_up", {"http_error": 2})
+
+
+GOOD = [(float(n), n + 0.5, Outcome.OK) for n in range(4)]
+
+
+def test_loads_are_reported_for_programs(write_load: Write, tmp_path: Path) -> None:
+    write_load("run/a", *GOOD)
+    write_load("run/b", *GOOD, (4, 6, Outcome.TIMEOUT))
+    result = report(tmp_path / "run", "--json", "--sla", "0.4")
+    assert (result.exit_code, result.stderr) == (0, "")
+    told = json.loads(result.stdout)
+    assert [(each["title"], each["parts"]["all"]["good"]) for each in told] == [
+        (str(tmp_path / "run" / "a"), 4),
+        (str(tmp_path / "run" / "b"), 4),
+    ]
+    assert told[1]["parts"]["all"]["errors"] == {"timeout": 1}
+    assert told[0]["violations"] == [4, 0]
+
+
+def test_loads_are_reported_for_people(write_load: Write) -> None:
+    one, two = write_load("one", *GOOD), write_load("two", *GOOD[:2])
+    result = report(one, two)
+    lines = result.stdout.splitlines()
+    assert lines[:2] == [f"1: {one}", f"2: {two}"]
+    assert any(line.split() == ["Total", "Requests", "4", "2"] for line in lines)
+    assert any(line.split()[:4] == ["Scenario", "Failure", "Startup", "Success"] for line in lines)
+
+
+def test_a_page_is_written_where_it_was_asked_for(write_load: Write, tmp_path: Path) -> None:
+    result = report(write_load("one", *GOOD), "--html", tmp_path / "page.html")
+    assert result.exit_code == 0
+    assert f"written: {tmp_path / 'page.html'}" in result.stderr
+    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_partial_results_are_marked(write_load: Write) -> None:
+    path = write_load("cut", *GOOD, state=LoadState.RUNNING)
+    result = report(path, "--json")
+    assert result.exit_code == 0
+    assert result.stderr == f"PARTIAL (running): {path}\n"
+
+
+def test_loads_without_a_record_are_left_out_but_told(write_load: Write, tmp_path: Path) -> None:
+    write_load("run/empty", state=LoadState.GIVEN_UP)
+    write_load("run/good", *GOOD)
+    result = report(tmp_path / "run", "--json")
+    assert [each["path"] for each in json.loads(result.stdout)] == [str(tmp_path / "run" / "good")]
+    assert result.stderr == f"PARTIAL (given_up): {tmp_path / 'run' / 'empty'}\n"
+
+
+def test_only_loads_without_a_record_are_an_error(write_load: Write) -> None:
+    path = write_load("empty", state=LoadState.GIVEN_UP)
+    assert refused(report(path)) == f"Error: no load in {path} has a finished request"
+
+
+def test_an_empty_folder_is_an_error_that_says_what_was_expected(tmp_path: Path) -> None:
+    assert refused(report(tmp_path)) == (
+        f"Error: no load below '{tmp_path}': expected load.json and requests.jsonl of this library, "
+        "or profile_export.jsonl of aiperf"
+    )
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    assert refused(report(tmp_path / "none")) == f"Error: '{tmp_path}/none' is no folder"
+
+
+def test_a_broken_record_is_an_error_with_its_place(write_load: Write) -> None:
+    path = write_load("broken", *GOOD)
+    records = path / "requests.jsonl"
+    records.write_bytes(b"{}\n" + records.read_bytes())
+    assert refused(report(path)).startswith(f"Error: '{records}' line 1 is no record of schema 2: ")
+
+
+def test_a_page_that_cannot_be_written_is_an_error(write_load: Write, tmp_path: Path) -> None:
+    result = report(write_load("one", *GOOD), "--html", tmp_path / "none" / "page.html")
+    assert refused(result).startswith(f"Error: cannot write '{tmp_path}/none/page.html': No such file or directory")

@@ -1,0 +1,213 @@
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record
+from DynamoFaultLibrary.load.table import Table
+from DynamoFaultLibrary.load.windows import FaultWindow, PhaseMark
+from DynamoFaultLibrary.reports.load_picture import draw_load
+from DynamoFaultLibrary.reports.svg import LEFT, RIGHT, WIDTH
+
+SVG = "{http://www.w3.org/2000/svg}"
+NASTY = "<script>&\"quoted\" 'text' ]]> ä ✓"
+MIDDLE = (LEFT + WIDTH - RIGHT) / 2
+
+
+def load(*requests: tuple[float, float, Outcome]) -> Table:
+    records = []
+    for start, end, outcome in requests:
+        made = Record("r", "l", 0, Endpoint.CHAT, True, 8, outcome=outcome)
+        made.started_monotonic_s, made.ended_monotonic_s = start, end
+        records.append(made)
+    return Table.of(records)
+
+
+def steady(count: int = 20, outcome: Outcome = Outcome.OK) -> Table:
+    """A request a second, each as long."""
+    return load(*((float(second), second + 1.0, outcome) for second in range(count)))
+
+
+def fault(injected: float, ended: float | None, label: str = "kill on Worker-0") -> FaultWindow:
+    return FaultWindow(label, injected, injected, ended)
+
+
+def texts(svg: str) -> list[str]:
+    return [element.text or "" for element in ET.fromstring(svg).iter(f"{SVG}text")]
+
+
+def bars(svg: str) -> dict[str, list[ET.Element]]:
+    """Rectangles by what their title says, without its numbers."""
+    found: dict[str, list[ET.Element]] = {}
+    for rect in ET.fromstring(svg).iter(f"{SVG}rect"):
+        title = rect.findtext(f"{SVG}title") or ""
+        match = re.fullmatch(r"\d+ (\w+) in [\d.]+ s", title)
+        found.setdefault(match[1] if match else title, []).append(rect)
+    return found
+
+
+def marks(svg: str) -> list[float]:
+    """Places of the dashed lines."""
+    lines = ET.fromstring(svg).iter(f"{SVG}line")
+    return [float(line.attrib["x1"]) for line in lines if "stroke-dasharray" in line.attrib]
+
+
+def polylines(svg: str) -> list[list[tuple[float, float]]]:
+    found = [line.attrib["points"].split() for line in ET.fromstring(svg).iter(f"{SVG}polyline")]
+    return [[(float(x), float(y)) for x, y in (point.split(",") for point in points)] for points in found]
+
+
+def test_nothing_is_drawn_of_nothing() -> None:
+    assert draw_load(load(), [fault(1, 2)], [PhaseMark("one", 0)], "title") == ""
+
+
+def test_a_picture_is_valid_xml_of_the_width_of_a_log() -> None:
+    root = ET.fromstring(draw_load(steady(), []))
+    assert root.tag == f"{SVG}svg"
+    assert root.attrib["width"] == str(WIDTH)
+    assert root.attrib["viewBox"] == f"0 0 {WIDTH} {root.attrib['height']}"
+    assert "background:#fff" in root.attrib["style"]
+
+
+def test_each_text_is_escaped() -> None:
+    svg = draw_load(steady(), [fault(1, 2, NASTY)], [PhaseMark(NASTY, 3)], NASTY)
+    assert "<script>" not in svg
+    assert {NASTY, f"phase {NASTY}"} <= set(texts(svg))
+    assert NASTY in bars(svg)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_each_outcome_is_drawn_and_named(outcome: Outcome) -> None:
+    svg = draw_load(load((0, 1, outcome), (1, 2, outcome)), [])
+    assert f"{outcome.value} 2" in texts(svg)
+    assert [rect.findtext(f"{SVG}title") for rect in bars(svg)[outcome.value]] == [f"2 {outcome.value} in 2.00 s"]
+
+
+def test_each_outcome_has_a_colour_of_its_own() -> None:
+    svg = draw_load(load(*((0, 1, outcome) for outcome in Outcome)), [])
+    colours = {bars(svg)[outcome.value][0].attrib["fill"] for outcome in Outcome}
+    assert len(colours) == len(Outcome)
+
+
+def test_bars_are_as_high_as_requests_ended_there() -> None:
+    svg = draw_load(load(*[(0, 2, Outcome.OK)] * 30, *[(0, 2, Outcome.TIMEOUT)] * 10, (0, 4, Outcome.OK)), [])
+    good, bad = (float(bars(svg)[name][0].attrib["height"]) for name in ("ok", "timeout"))
+    assert good == pytest.approx(3 * bad, abs=0.2)
+
+
+def test_bars_lie_on_each_other() -> None:
+    found = bars(draw_load(load((0, 1, Outcome.OK), (0, 1, Outcome.TIMEOUT)), []))
+    good, bad = found["ok"][0].attrib, found["timeout"][0].attrib
+    assert float(bad["y"]) + float(bad["height"]) == pytest.approx(float(good["y"]), abs=0.2)
+
+
+def test_all_requests_are_in_some_bar() -> None:
+    svg = draw_load(steady(100), [])
+    counts = [int((rect.findtext(f"{SVG}title") or "").split()[0]) for rect in bars(svg)["ok"]]
+    assert sum(counts) == 100
+    assert len(counts) == 25
+
+
+def test_time_runs_from_the_first_start_to_the_last_end() -> None:
+    ticks = [text for text in texts(draw_load(steady(20), [])) if text.endswith(" s")]
+    assert ticks == [f"{seconds}.00 s" for seconds in (0, 4, 8, 12, 16, 20)]
+
+
+def test_a_fault_is_shaded_while_it_is_in_effect() -> None:
+    (upper, lower) = bars(draw_load(steady(20), [fault(5, 10)]))["kill on Worker-0"]
+    for rect in (upper, lower):
+        left, width = float(rect.attrib["x"]), float(rect.attrib["width"])
+        assert left == pytest.approx(LEFT + (WIDTH - LEFT - RIGHT) / 4, abs=0.1)
+        assert left + width == pytest.approx(MIDDLE, abs=0.2)
+
+
+def test_a_fault_that_stays_is_shaded_to_the_end() -> None:
+    rect = bars(draw_load(steady(20), [fault(10, None)]))["kill on Worker-0"][0]
+    assert float(rect.attrib["x"]) + float(rect.attrib["width"]) == pytest.approx(WIDTH - RIGHT, abs=0.2)
+
+
+def test_what_came_after_the_load_is_not_drawn() -> None:
+    svg = draw_load(steady(20), [fault(21, 22)], [PhaseMark("later", 21)])
+    assert "kill on Worker-0" not in bars(svg)
+    assert "phase later" not in texts(svg)
+    assert marks(svg) == []
+
+
+def test_the_recovery_is_marked_where_the_good_responses_begin() -> None:
+    requests = [(float(n), n + 1.0, Outcome.TIMEOUT if 4 <= n < 9 else Outcome.OK) for n in range(20)]
+    svg = draw_load(load(*requests), [fault(5, 5)])
+    assert "recovered after 5.00 s" in texts(svg)
+    assert "kill" in texts(svg)
+    assert marks(svg) == [pytest.approx(LEFT + 810 / 4, abs=0.1), pytest.approx(MIDDLE, abs=0.1)]
+
+
+def test_a_load_that_did_not_recover_has_no_mark_of_it() -> None:
+    svg = draw_load(steady(20, Outcome.TIMEOUT), [fault(5, 5)])
+    assert not [text for text in texts(svg) if "recovered" in text]
+    assert len(marks(svg)) == 1
+
+
+def test_phases_are_marked_where_they_begin() -> None:
+    svg = draw_load(steady(20), [], [PhaseMark("standard", 0), PhaseMark("overflow", 10)])
+    assert {"phase standard", "phase overflow"} <= set(texts(svg))
+    assert marks(svg) == [LEFT, pytest.approx(MIDDLE, abs=0.1)]
+
+
+def test_percentiles_of_latency_are_lines() -> None:
+    svg = draw_load(steady(40), [])
+    assert len(polylines(svg)) == 2
+    assert {"— p50", "— p99"} <= set(texts(svg))
+
+
+def test_a_slow_request_lifts_the_p99_and_not_the_p50() -> None:
+    half, most = polylines(draw_load(load(*[(9.0, 10.0, Outcome.OK)] * 6, (5.0, 10.0, Outcome.OK)), []))
+    assert most[0][1] < half[0][1]
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_few_requests_have_a_line_that_can_be_seen(count: int) -> None:
+    for points in polylines(draw_load(steady(count), [])):
+        assert points[0][0] == LEFT
+        assert points[-1][0] == pytest.approx(WIDTH - RIGHT, abs=0.1)
+
+
+def test_without_a_good_request_the_picture_says_that_there_is_no_latency() -> None:
+    svg = draw_load(steady(3, Outcome.TIMEOUT), [])
+    assert "no good request, so there is no latency to show" in texts(svg)
+    assert polylines(svg) == []
+
+
+def test_one_request_that_took_no_time_is_drawn() -> None:
+    assert "ok 1" in texts(draw_load(load((5, 5, Outcome.OK)), [fault(5, 5)]))
+
+
+def within_frame(svg: str) -> bool:
+    for element in ET.fromstring(svg).iter():
+        places = [float(element.attrib.get(name, 0)) for name in ("x", "x1", "x2")]
+        if not all(0 <= place <= WIDTH for place in places) or float(element.attrib.get("height", 1)) < 0:
+            return False
+    return True
+
+
+@given(
+    requests=st.lists(
+        st.tuples(st.floats(0, 1e6), st.floats(0, 1e3), st.sampled_from(Outcome)), min_size=1, max_size=40
+    ),
+    injected=st.floats(-10, 1e6),
+    length=st.none() | st.floats(0, 1e6),
+    phases=st.lists(st.tuples(st.text("a<&>\"'é✓", max_size=20), st.floats(-10, 1e6)), max_size=3),
+)
+def test_whatever_happened_the_picture_is_valid_and_within_its_frame(
+    requests: list[tuple[float, float, Outcome]],
+    injected: float,
+    length: float | None,
+    phases: Sequence[tuple[str, float]],
+) -> None:
+    table = load(*((start, start + took, outcome) for start, took, outcome in requests))
+    hit = fault(injected, None if length is None else injected + length)
+    svg = draw_load(table, [hit], [PhaseMark(*phase) for phase in phases], "<title>")
+    assert within_frame(svg)
+    assert all(0 <= y <= 400 for points in polylines(svg) for _, y in points)

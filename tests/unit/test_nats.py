@@ -1,0 +1,91 @@
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, RecoveryError
+from DynamoFaultLibrary.faults.nats import KillNats, NatsServer, NatsState, StallNats
+from DynamoFaultLibrary.platforms.base import Deployment, Replica
+from DynamoFaultLibrary.processes import ProcessId
+
+GONE = ProcessId(2**22 - 1, 1)
+
+
+@pytest.fixture
+def tell(loopback: Any) -> Callable[..., NatsServer]:
+    """Have the server say of itself what a test wants."""
+
+    def answer(server_id: str, **streams: int) -> NatsServer:
+        detail = [{"name": n, "config": {"storage": "file"}, "state": {"last_seq": s}} for n, s in streams.items()]
+        memory = {"name": "m", "config": {"storage": "memory"}, "state": {"last_seq": 9}}
+        loopback.answer("/healthz", {"status": "ok"})
+        loopback.answer("/varz", {"server_id": server_id})
+        accounts = [{"name": "$G", "stream_detail": [*detail, memory]}, {"name": "$SYS"}]
+        loopback.answer("/jsz?accounts=1&streams=1&config=1", {"account_details": accounts})
+        return NatsServer("nats-0", loopback.url)
+
+    return answer
+
+
+class Machine:
+    """A platform that starts what it is asked to start."""
+
+    def respawn(self, deployment: Deployment, replica: Replica) -> Replica:
+        return replica
+
+    def processes(self, replica: Replica) -> list[ProcessId]:
+        return []
+
+
+def fault(kind: type[Any], server: NatsServer, **options: Any) -> Any:
+    replica = Replica("nats", 0, "nats-0", "d/nats-0", GONE, 0, Path("n.log"), None)
+    deployment = cast("Deployment", type("D", (), {"name": "d"})())
+    return kind(Machine(), deployment, replica, [GONE], signal.SIGKILL, server=server, **options)
+
+
+def test_state_is_the_id_and_what_is_on_disk(tell: Callable[..., NatsServer]) -> None:
+    state = tell("NABCDEFGHIJ", orders=7).state()
+    assert state == NatsState("NABCDEFGHIJ", {"orders": 7})
+    assert str(state) == "server NABCDEFG with JetStream streams: orders up to 7"
+    assert str(tell("NABCDEFGHIJ").state()) == "server NABCDEFG with JetStream streams: none"
+
+
+def test_a_server_that_says_nothing_has_no_state() -> None:
+    server = NatsServer("nats-0", "http://127.0.0.1:9")
+    assert not server.is_healthy
+    with pytest.raises(DeploymentError, match="nats-0 does not tell its state at"):
+        server.state()
+
+
+def test_a_server_is_back_as_another_one_with_its_streams(tell: Callable[..., NatsServer]) -> None:
+    killed = fault(KillNats, tell("NOLD0000", orders=7))
+    tell("NNEW0000", orders=8, more=1)
+    assert killed.recover() == (
+        f"nats-0 runs as pid {GONE.pid}; server NNEW0000 with JetStream streams: orders up to 8, more up to 1; "
+        "it was server NOLD0000 with JetStream streams: orders up to 7"
+    )
+
+
+def test_a_server_of_the_same_id_was_not_restarted(tell: Callable[..., NatsServer]) -> None:
+    with pytest.raises(EvidenceMissing, match="nats-0 still is server NOLD0000, so it was not restarted"):
+        fault(KillNats, tell("NOLD0000")).recover()
+
+
+@pytest.mark.parametrize("left", [{}, {"orders": 6}])
+def test_a_stream_that_is_lost_is_an_error(tell: Callable[..., NatsServer], left: dict[str, int]) -> None:
+    killed = fault(KillNats, tell("NOLD0000", orders=7))
+    tell("NNEW0000", **left)
+    with pytest.raises(RecoveryError, match=r"nats-0 has lost JetStream's \['orders'\]"):
+        killed.recover()
+
+
+def test_a_stalled_server_that_answers_is_none(tell: Callable[..., NatsServer], start: Callable[..., Any]) -> None:
+    sleeper = start("/bin/sleep", "60").identity
+    stalled = fault(StallNats, tell("NOLD0000"))
+    stalled.processes = [sleeper]
+    stalled._commands = {sleeper: "nats-server"}
+    sleeper.send(signal.SIGSTOP)
+    with pytest.raises(EvidenceMissing, match="nats-0 is stopped, but a server answers at"):
+        stalled.prove()

@@ -1,0 +1,130 @@
+import json
+from typing import Any
+
+import pytest
+
+from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.load.plan import Arrival, ConnectionReuse, LoadPlan, Workload
+from DynamoFaultLibrary.load.records import Endpoint
+
+
+def plan(**changes: Any) -> LoadPlan:
+    fields: dict[str, Any] = {
+        "name": "background",
+        "url": "http://127.0.0.1:1",
+        "model": "m",
+        "concurrency": 4,
+        "request_count": 100,
+        "workload": Workload(input_tokens=8, output_tokens=16),
+    }
+    return LoadPlan(**{**fields, **changes})
+
+
+def test_a_load_has_as_many_requests_as_were_asked_for() -> None:
+    assert plan().total == 100
+    assert plan(request_count=None, requests_per_client=7).total == 28
+    assert plan(request_count=None, duration_s=10.0).total is None
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        {"request_count": None},
+        {"requests_per_client": 2},
+        {"duration_s": 1.0},
+        {"request_count": None, "requests_per_client": 1, "duration_s": 1.0},
+    ],
+)
+def test_a_load_ends_by_exactly_one_of_three(ends: dict[str, Any]) -> None:
+    with pytest.raises(LoadError, match="exactly one of request_count, requests_per_client and duration"):
+        plan(**ends)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"concurrency": 0}, "concurrency of load 'background' must be above 0, not 0"),
+        ({"request_count": -1}, "request_count of load 'background' must be above 0, not -1"),
+        ({"request_count": None, "duration_s": 0.0}, "duration of load 'background' must be above 0, not 0"),
+        ({"request_count": None, "duration_s": float("inf")}, "duration of load 'background' must be above 0, not inf"),
+        ({"request_count": None, "requests_per_client": 0}, "requests_per_client of load 'background' must be above 0"),
+        ({"request_rate": -0.5}, "request_rate of load 'background' must be above 0, not -0.5"),
+        ({"request_rate": 0.0}, "request_rate of load 'background' must be above 0, not 0"),
+        ({"request_rate": float("nan")}, "request_rate of load 'background' must be above 0, not nan"),
+        ({"timeout_s": 0.0}, "timeout of load 'background' must be above 0, not 0"),
+        ({"ramp_s": -1.0}, "ramp must be 0 or more, not -1"),
+        ({"ramp_s": float("nan")}, "ramp must be 0 or more, not nan"),
+        ({"ramp_s": float("inf")}, "ramp must be 0 or more, not inf"),
+        ({"warmup_requests": -1}, "warmup_requests must be 0 or more, not -1"),
+        ({"retries": -1}, "retries must be 0 or more, not -1"),
+        ({"cancellation_delay_s": -0.1}, "cancellation_delay must be 0 or more, not -0.1"),
+        ({"cancellation_rate": 1.5}, "cancellation_rate is a share from 0 to 1, not 1.5"),
+        ({"cancellation_rate": -0.1}, "cancellation_rate is a share from 0 to 1, not -0.1"),
+        (
+            {"url": "localhost:8000"},
+            "load 'background' needs an address such as http://127.0.0.1:8000, not 'localhost:8000'",
+        ),
+    ],
+)
+def test_a_load_that_cannot_be_is_an_error_with_the_value(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(LoadError) as raised:
+        plan(**changes)
+    assert str(raised.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"input_tokens": 0}, "input_tokens must be 1 or more, not 0"),
+        ({"output_tokens": 0}, "output_tokens must be 1 or more, not 0"),
+        ({"prefixes": 0}, "prefixes must be 1 or more, not 0"),
+        ({"input_tokens_stddev": -1.0}, "input_tokens_stddev must be 0 or more, not -1"),
+        ({"output_tokens_stddev": -0.5}, "output_tokens_stddev must be 0 or more, not -0.5"),
+        ({"output_tokens_stddev": float("inf")}, "output_tokens_stddev must be 0 or more, not inf"),
+        ({"prefix_tokens": -1}, "prefix_tokens must be 0 or more, not -1"),
+        ({"prefix_tokens": 9}, "prefix_tokens are part of input_tokens, so at most 8, not 9"),
+    ],
+)
+def test_requests_that_cannot_be_are_an_error_with_the_value(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(LoadError) as raised:
+        Workload(**{"input_tokens": 8, **changes})
+    assert str(raised.value) == message
+
+
+def test_all_of_a_prompt_may_be_shared() -> None:
+    assert Workload(input_tokens=8, prefix_tokens=8).prefix_tokens == 8
+
+
+def test_a_load_is_described_in_one_line() -> None:
+    assert plan().describe() == "4 clients, 100 requests, streaming chat, 8 tokens in, 16 out"
+    unary = Workload(input_tokens=8, output_tokens=16, streaming=False, endpoint=Endpoint.COMPLETION)
+    rated = plan(request_count=None, duration_s=2.5, request_rate=20.0, workload=unary)
+    assert rated.describe() == ("4 clients, 2.5 s at 20 requests/s (constant), unary completion, 8 tokens in, 16 out")
+
+
+def test_options_are_described_where_they_are_used() -> None:
+    made = plan(
+        request_rate=0.5, arrival=Arrival.POISSON, ramp_s=1.5, warmup_requests=3, retries=2, cancellation_rate=0.25
+    )
+    assert made.describe() == (
+        "4 clients, 100 requests at 0.5 requests/s (poisson), streaming chat, 8 tokens in, 16 out, "
+        "ramp 1.5 s, 3 for warm-up, 2 retries, 25% cancelled"
+    )
+
+
+def test_a_plan_is_the_same_after_it_was_json() -> None:
+    made = plan(
+        request_rate=2.5,
+        arrival=Arrival.POISSON,
+        connections=ConnectionReuse.NEVER,
+        ramp_s=1.0,
+        seed=7,
+        workload=Workload(endpoint=Endpoint.COMPLETION, extra_body={"a": {"b": 1}}, prefix_tokens=4, prefixes=2),
+    )
+    assert LoadPlan.from_json(json.loads(json.dumps(made.to_json()))) == made
+
+
+def test_what_a_later_version_added_to_a_plan_is_left_out() -> None:
+    data = plan().to_json()
+    data["later"] = data["workload"]["later"] = 1
+    assert LoadPlan.from_json(data) == plan()

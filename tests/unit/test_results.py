@@ -1,0 +1,362 @@
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.load.folder import LoadState
+from DynamoFaultLibrary.load.records import Outcome
+from DynamoFaultLibrary.load.statistics import Figures
+from DynamoFaultLibrary.load.table import Table
+from DynamoFaultLibrary.load.windows import FaultWindow, PhaseMark
+from DynamoFaultLibrary.reports.page import page
+from DynamoFaultLibrary.reports.results import LoadReport, failure_table, metrics_table, read_results, write_whole
+from DynamoFaultLibrary.reports.tables import Grid, ScenarioRow, cut, fault_facts, figures_table, scenario_table
+
+TEST = "Suite.Worker Death"
+Write = Callable[..., Path]
+
+
+def story() -> list[tuple[float, float, Outcome]]:
+    """A request a second from 0 to 30, each half a second long; those that started from 10 to 14 failed."""
+    return [(float(n), n + 0.5, Outcome.TIMEOUT if 10 <= n < 15 else Outcome.OK) for n in range(30)]
+
+
+def event(kind: str, at: float, test: str = TEST, **data: Any) -> dict[str, Any]:
+    return {
+        "at": "2026-01-01T00:00:00.000000Z",
+        "monotonic_s": at,
+        "kind": kind,
+        "text": "x",
+        "test": test,
+        "data": data,
+    }
+
+
+def hit(label: str = "kill on Worker-0", injected: float = 10.25, active: float | None = 10.5) -> dict[str, Any]:
+    return {
+        "label": label,
+        "injected_monotonic_s": injected,
+        "active_monotonic_s": active,
+        "ended_monotonic_s": active,
+    }
+
+
+@pytest.fixture
+def suite(tmp_path: Path, write_load: Write) -> Path:
+    """Results of a suite: a load that met a fault."""
+    write_load("suite/load/default", *story(), test=TEST)
+    events = [
+        event("deploy", -20.0, startup_s=9.0),
+        event("deploy", -5.0, startup_s=4.5),
+        event("phase", 0.0, phase="standard"),
+        event("phase", 8.0, test="Suite.Other", phase="elsewhere"),
+        event("phase", 20.0, phase="recovery"),
+        event("deploy", 5.0, startup_s=99.0),
+    ]
+    directory = tmp_path / "suite"
+    (directory / "timeline.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events) + '{"torn')
+    (directory / "faults.json").write_text(
+        json.dumps([hit("stall", -3.0, -2.0), hit(), hit("never proven", 12.0, None), hit("later", 99.0, 99.5)])
+    )
+    return directory
+
+
+def report_of(directory: Path) -> LoadReport:
+    (found,) = read_results(directory)
+    return found
+
+
+def test_a_grid_for_the_console_has_aligned_columns() -> None:
+    assert Grid(["", "one"], [["long name", "1"], ["x", "1234"]]).to_text() == (
+        "            one\n---------  ----\nlong name     1\nx          1234"
+    )
+
+
+def test_a_grid_without_rows_is_its_header() -> None:
+    assert Grid(["a", "b"], []).to_text() == "a  b\n-  -"
+
+
+def test_a_grid_for_the_log_is_escaped_and_dark_on_white() -> None:
+    html = Grid(["a<b", "c"], [["<script>", '"&']]).to_html()
+    assert "<script>" not in html
+    assert Cells(html).texts == ["a<b", "c", "<script>", '"&']
+    assert "background:#fff" in html
+    assert "color:#1a202c" in html
+
+
+class Cells(HTMLParser):
+    """Texts of the cells of a table."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.feed(html)
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def figures(requests: list[tuple[float, float, Outcome]] | None = None, name: str = "all") -> Figures:
+    parts = cut(table(requests or story()), FaultWindow("kill", 10.25, 10.5, 10.5), [])
+    return parts[name].figures
+
+
+def table(requests: list[tuple[float, float, Outcome]]) -> Table:
+    none = float("nan")
+    codes = list(Outcome)
+    return Table.from_rows(
+        (start, end, end - start, none, none, none, 0, 8, 0, 0, 200, codes.index(outcome))
+        for start, end, outcome in requests
+    )
+
+
+def test_figures_lie_side_by_side() -> None:
+    grid = figures_table({"before": figures(name="before"), "after": figures(name="after")})
+    rows = {row[0]: row[1:] for row in grid.rows}
+    assert grid.header == ["", "before", "after"]
+    assert rows["Requests"] == ["10", "19"]
+    assert rows["Good"] == ["10", "15"]
+    assert rows["Failed"] == ["0", "4 (4 timeout)"]
+    assert rows["Success rate"] == ["100.00%", "78.95%"]
+    assert rows["Latency p50 / p99"] == ["0.500 s / 0.500 s"] * 2
+    assert rows["Time to first token p50 / p99"] == ["-", "-"]
+
+
+def test_facts_of_a_fault_are_told() -> None:
+    facts = fault_facts(table(story()), FaultWindow("kill on Worker-0", 10.25, 10.5, 14.0))
+    assert facts == [
+        "kill on Worker-0: recovery time 5.000 s",
+        "1 requests in flight were lost",
+        "longest outage 1.750 s",
+        "last error after 4.000 s",
+    ]
+
+
+def test_of_a_fault_without_recovery_and_error_that_is_told() -> None:
+    facts = fault_facts(table(story()[:9]), FaultWindow("kill", 5.0, 5.0, 5.0))
+    assert facts[0] == "kill: not recovered"
+    assert facts[3] == "no error after it"
+
+
+def test_a_load_is_cut_by_phase_and_by_fault() -> None:
+    whole = table(story())
+    assert list(cut(whole, None, [])) == ["all"]
+    phases = [PhaseMark("standard", 0.0), PhaseMark("recovery", 20.0)]
+    parts = cut(whole, FaultWindow("kill", 10.25, 10.5, 10.5), phases)
+    assert list(parts) == ["all", "standard", "recovery", "before", "during", "after"]
+
+
+ROW = ScenarioRow("Worker Death", "kill", 4.5, figures(name="before"), figures(name="after"), 1.25)
+
+
+def test_a_scenario_is_a_row_of_the_failure_table() -> None:
+    grid = scenario_table([ROW])
+    assert grid.header == [
+        "Scenario",
+        "Failure",
+        "Startup",
+        "Success Before",
+        "Failed Before",
+        "Success After",
+        "Failed After",
+        "Latency Before",
+        "Latency After",
+        "Recovery",
+    ]
+    assert grid.rows == [["Worker Death", "kill", "4.500 s", "10", "0", "15", "4", "0.500 s", "0.500 s", "1.250 s"]]
+
+
+def test_what_a_scenario_does_not_know_is_a_dash() -> None:
+    assert scenario_table([ScenarioRow("plain", "none", None, figures(), None, None)]).rows == [
+        ["plain", "none", "-", "25", "5", "-", "-", "0.500 s", "-", "-"]
+    ]
+
+
+def test_with_an_sla_violations_are_counted_before_and_after() -> None:
+    grid = scenario_table([ScenarioRow("x", "kill", None, None, None, None, (1, 2)), ROW])
+    assert grid.header[-3:] == ["Violations Before", "Violations After", "Recovery"]
+    assert [row[-3:] for row in grid.rows] == [["1", "2", "-"], ["-", "-", "1.250 s"]]
+
+
+def test_a_load_is_read_with_what_it_met(suite: Path) -> None:
+    report = report_of(suite)
+    assert report.title == f"{TEST}: default"
+    assert report.faults == [FaultWindow("kill on Worker-0", 10.25, 10.5, 10.5)]
+    assert report.phases == [PhaseMark("standard", 0.0), PhaseMark("recovery", 20.0)]
+    assert report.startup_s == 4.5
+    assert report.recovery_s == 5.0
+
+
+def test_the_scenario_of_a_load_is_cut_at_the_injection(suite: Path) -> None:
+    row = report_of(suite).scenario(0.4)
+    assert row.before is not None
+    assert row.after is not None
+    assert (row.before.good, row.before.failed, row.after.good, row.after.failed) == (10, 0, 15, 5)
+    assert row.scenario == "Worker Death"
+    assert (row.failure, row.startup, row.recovery, row.violations) == ("kill on Worker-0", 4.5, 5.0, (10, 15))
+
+
+def test_the_scenario_of_a_load_without_a_fault_is_all_before(write_load: Write) -> None:
+    path = write_load("plain", *story())
+    row = report_of(path).scenario(0.6)
+    assert row.scenario == str(path)
+    assert (row.failure, row.after, row.recovery, row.violations) == ("none", None, None, (0, 0))
+    assert row.before is not None
+    assert row.before.good == 25
+
+
+def test_a_report_for_programs_has_the_figures_of_all_parts(suite: Path) -> None:
+    data = json.loads(json.dumps(report_of(suite).to_json()))
+    assert list(data["parts"]) == ["all", "standard", "recovery", "before", "during", "after"]
+    assert {name: part["good"] for name, part in data["parts"].items()} == {
+        "all": 25,
+        "standard": 15,
+        "recovery": 10,
+        "before": 10,
+        "during": 0,
+        "after": 15,
+    }
+    assert data["parts"]["all"]["errors"] == {"timeout": 5}
+    assert (data["recovery_s"], data["lost_requests"], data["state"], data["engine"]) == (5.0, 1, "completed", "native")
+    assert data["fault"] == {"label": "kill on Worker-0", "injected_s": 10.25, "active_s": 10.5, "ended_s": 10.5}
+    assert data["violations"] is None
+
+
+def test_the_metrics_of_a_load_are_those_of_upstream(suite: Path) -> None:
+    shown = dict(report_of(suite).metrics(sla_s=0.6))
+    assert (shown["Test Directory"], shown["Number of Clients"]) == ("load/default", "4")
+    assert (shown["Total Requests"], shown["Successful Requests"], shown["Failed Requests"]) == ("30", "25", "5")
+    assert shown["Mean Latency"] == "0.500 s (SLA met)"
+    assert shown["Recovery Time"] == "5.000 s"
+    assert shown["Total Throughput (requests/s)"] == "0.85"
+    assert shown["Avg Client Throughput (requests/s)"] == "0.21"
+    assert dict(report_of(suite).metrics(sla_s=0.4))["Mean Latency"] == "0.500 s (SLA violated)"
+    assert dict(report_of(suite).metrics())["Mean Latency"] == "0.500 s"
+
+
+def test_loads_are_compared_side_by_side(suite: Path, write_load: Write) -> None:
+    reports = [report_of(suite), report_of(write_load("other", (0, 1, Outcome.OK)))]
+    grid = metrics_table(reports, ["1", "2"])
+    assert grid.header == ["Metric", "1", "2"]
+    assert ["Total Requests", "30", "1"] in grid.rows
+
+
+def test_all_loads_below_a_folder_are_read_in_the_order_of_their_paths(tmp_path: Path, write_load: Write) -> None:
+    for place in ("b/load/x", "a/load/y", "a/load/x"):
+        write_load(place, (0, 1, Outcome.OK))
+    found = [report.folder.path.relative_to(tmp_path).as_posix() for report in read_results(tmp_path)]
+    assert found == ["a/load/x", "a/load/y", "b/load/x"]
+
+
+def test_a_load_outside_of_a_run_is_titled_by_its_folder(write_load: Write) -> None:
+    path = write_load("alone", (0, 1, Outcome.OK))
+    report = report_of(path)
+    assert (report.title, report.faults, report.phases, report.startup_s) == (str(path), [], [], None)
+
+
+def test_a_suite_without_faults_has_none(suite: Path) -> None:
+    (suite / "faults.json").unlink()
+    assert report_of(suite).faults == []
+
+
+def test_results_of_aiperf_are_a_load(tmp_path: Path) -> None:
+    metadata = {"request_start_ns": 10**18, "request_end_ns": 10**18 + 2 * 10**9}
+    line = {"metadata": metadata, "metrics": {"request_latency": {"value": 2000.0, "unit": "ms"}}}
+    (tmp_path / "profile_export.jsonl").write_text(json.dumps(line) + "\n")
+    shown = dict(report_of(tmp_path).metrics())
+    assert (shown["Mean Latency"], shown["Number of Clients"]) == ("2.000 s", "-")
+    assert shown["State"] == "running: PARTIAL"
+
+
+@pytest.mark.parametrize("state", [LoadState.RUNNING, LoadState.GIVEN_UP])
+def test_records_of_a_load_that_was_cut_off_are_kept_and_marked(state: LoadState, write_load: Write) -> None:
+    path = write_load("cut", *story(), state=state)
+    records = path / "requests.jsonl"
+    records.write_bytes(records.read_bytes()[:-20])
+    shown = dict(report_of(path).metrics())
+    assert shown["State"] == f"{state.value}: PARTIAL"
+    assert shown["Total Requests"] == "29"
+
+
+def test_a_load_without_a_record_does_not_hide_the_others(tmp_path: Path, write_load: Write) -> None:
+    write_load("a", state=LoadState.GIVEN_UP)
+    (write_load("b", state=LoadState.RUNNING) / "requests.jsonl").unlink()
+    write_load("c", (0, 1, Outcome.OK))
+    assert [len(report.folder.table) for report in read_results(tmp_path)] == [0, 0, 1]
+
+
+def test_a_folder_without_a_load_is_an_error_that_says_what_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(LoadError) as raised:
+        read_results(tmp_path)
+    assert str(raised.value) == (
+        f"no load below '{tmp_path}': expected load.json and requests.jsonl of this library, "
+        "or profile_export.jsonl of aiperf"
+    )
+
+
+def test_what_is_no_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match=f"'{tmp_path}/none' is no folder"):
+        read_results(tmp_path / "none")
+
+
+@pytest.mark.parametrize("text", ["{", "5", '{"label": 1}', '[{"label": "x"}]', "[1]"])
+def test_faults_of_another_tool_are_an_error_with_their_path(text: str, suite: Path) -> None:
+    (suite / "faults.json").write_text(text)
+    with pytest.raises(LoadError, match=f"'{suite}/faults.json' is not what this library writes: "):
+        read_results(suite)
+
+
+@pytest.mark.parametrize("text", ["{", "", "5", "[]", "{}", '{"kind": "load", "test": ""}'])
+def test_a_timeline_of_another_tool_is_an_error_with_its_place(text: str, suite: Path) -> None:
+    (suite / "timeline.jsonl").write_text(json.dumps(event("load", 1.0)) + f"\n{text}\n")
+    with pytest.raises(LoadError, match=f"'{suite}/timeline.jsonl' line 2 is no event: "):
+        read_results(suite)
+
+
+def test_the_failure_table_of_a_run_has_the_loads_that_match_and_have_ended(suite: Path, write_load: Write) -> None:
+    write_load("suite/load/other", *story())
+    write_load("suite/load/default-2", *story(), state=LoadState.RUNNING)
+    write_load("suite/load/default-3", state=LoadState.COMPLETED)
+    grid, rows = failure_table(suite, "default*", 0.4)
+    assert [row[:2] for row in grid.rows] == [["Worker Death", "kill on Worker-0"]]
+    assert json.loads(json.dumps(rows))[0]["before"]["good"] == 10
+    assert [row["violations"] for row in rows] == [(10, 15)]
+
+
+def test_a_failure_table_of_nothing_is_an_error(suite: Path) -> None:
+    with pytest.raises(LoadError, match=re.escape(f"no load that matches 'scenario*' has ended in '{suite}'")):
+        failure_table(suite, "scenario*", None)
+
+
+def test_a_file_is_written_in_one_step(tmp_path: Path) -> None:
+    for text in ("first", "second ✓"):
+        write_whole(tmp_path / "failures.txt", text)
+        assert [path.name for path in tmp_path.iterdir()] == ["failures.txt"]
+        assert (tmp_path / "failures.txt").read_text(encoding="utf-8") == text
+
+
+def test_a_page_shows_each_load_with_tables_and_a_picture(suite: Path, write_load: Write) -> None:
+    html = page([report_of(suite), report_of(write_load("other", (0, 1, Outcome.OK)))], sla_s=0.4)
+    texts = Cells(html).texts
+    assert f"1. {TEST}: default" in texts
+    assert html.count("<svg") == 2
+    assert {"Violations After", "recovered after 5.00 s", "phase recovery", "during", "Success rate"} <= set(texts)
+    assert any("1 requests in flight were lost" in text for text in texts)
+
+
+def test_a_page_fetches_nothing(suite: Path) -> None:
+    html = page([report_of(suite)])
+    assert set(re.findall(r"https?://[^\s\"'<]+", html)) == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"<(script|link|img|iframe|object)\b|@import|url\(|\bsrc=|\bhref=", html)
+
+
+def test_the_texts_of_a_page_are_escaped(suite: Path) -> None:
+    (suite / "faults.json").write_text(json.dumps([hit("<script>alert(1)</script>")]))
+    html = page([report_of(suite)])
+    assert "<script" not in html
+    assert "<script>alert(1)</script>" in Cells(html).texts
