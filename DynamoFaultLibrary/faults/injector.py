@@ -65,7 +65,16 @@ class ActiveFault:
     recovered_s: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.entry.kind} {self.entry.id} on {self.entry.target.get('replica', self.entry.target)}"
+        return f"{self.entry.kind} {self.entry.id} on {self._victim}"
+
+    @property
+    def label(self) -> str:
+        """What it is and what it hits, for pictures and tables."""
+        return f"{self.entry.kind} on {self._victim}"
+
+    @property
+    def _victim(self) -> str:
+        return str(self.entry.target.get("replica", self.entry.target))
 
 
 @dataclass

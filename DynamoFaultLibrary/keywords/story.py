@@ -68,7 +68,7 @@ def _fault_to_json(fault: ActiveFault) -> dict[str, Any]:
     return {
         **fault.entry.to_json(),
         "test": fault.scope,
-        "label": str(fault),
+        "label": fault.label,
         "injected_monotonic_s": fault.injected_s,
         "active_monotonic_s": fault.active_s,
         "ended_monotonic_s": window_of(fault).ended_s,

@@ -67,7 +67,7 @@ def test_nothing_is_left_running(loaded: Run) -> None:
 def test_the_log_shows_the_load_with_the_fault_and_the_table_of_its_parts(loaded: Run) -> None:
     story = next(text for text in loaded.messages("A Fault Under Load") if "<svg" in text)
     assert story.count("<svg") == 2
-    assert "Stall Process stall-process-" in story
+    assert "Stall Process on PositionWorker-0" in story
     assert "recovered after" in story
     for part in ("standard", "recovery", "before", "during", "after"):
         assert f">{part}</th>" in story
@@ -87,7 +87,7 @@ def test_the_report_of_the_results_tells_the_same(loaded: Run) -> None:
     assert "Before and after the failure" in (sandbox.base / "report.html").read_text()
     table = command(sandbox, "report", sandbox.results).stdout
     assert "Failure" in table.splitlines()[len(json.loads(answer.stdout)) + 1]
-    assert "Stall Process stall-process-" in table
+    assert "Stall Process on PositionWorker-0" in table
 
 
 def test_figures_are_exported_in_the_schema_of_aiperf(loaded: Run) -> None:

@@ -140,7 +140,7 @@ def test_the_recovery_is_marked_where_the_good_responses_begin() -> None:
     requests = [(float(n), n + 1.0, Outcome.TIMEOUT if 4 <= n < 9 else Outcome.OK) for n in range(20)]
     svg = draw_load(load(*requests), [fault(5, 5)])
     assert "recovered after 5.00 s" in texts(svg)
-    assert "kill" in texts(svg)
+    assert "kill on Worker-0" in texts(svg)
     assert marks(svg) == [pytest.approx(LEFT + 810 / 4, abs=0.1), pytest.approx(MIDDLE, abs=0.1)]
 
 
