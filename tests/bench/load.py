@@ -42,7 +42,13 @@ ROOT = Path(__file__).parents[2]
 STREAMS, TOKENS = 32, 32
 FEW, MANY = 64, 320
 """Requests of a short and of a long load: their difference tells what a request costs without the start."""
-SHAPES = (("few", STREAMS, FEW), ("many", STREAMS, MANY), ("waves", STREAMS, 100), ("at once", 100, 100))
+SHAPES = (
+    ("few", STREAMS, FEW),
+    ("many", STREAMS, MANY),
+    ("waves", STREAMS, 100),
+    ("at once", 100, 100),
+    ("two", 2, 40),
+)
 """Name, clients and requests of the loads."""
 LONG = timedelta(minutes=5)
 
@@ -122,8 +128,8 @@ def compare_with_aiperf(runs: dict[str, list[Run]]) -> dict[str, object]:
     def median(name: str, value: str) -> float:
         return statistics.median(getattr(run, value) for run in runs[name])
 
-    def each(engine: Engine, figure: str, percent: str = "") -> list[float]:
-        found = [getattr(run.figures, figure) for run in runs[f"{engine}-many"]]
+    def each(engine: Engine, figure: str, percent: str = "", shape: str = "many") -> list[float]:
+        found = [getattr(run.figures, figure) for run in runs[f"{engine}-{shape}"]]
         return sorted(getattr(value, percent) if percent else value for value in found)
 
     rows: dict[str, object] = {}
@@ -139,12 +145,13 @@ def compare_with_aiperf(runs: dict[str, list[Run]]) -> dict[str, object]:
         rows[f"of that not spent on requests (s), {engine}"] = round(spent, 2)
     ours, theirs = (statistics.median(each(engine, "throughput")) for engine in (Engine.NATIVE, Engine.AIPERF))
     rows["requests/s, ours / aiperf"] = _ratio(ours, theirs, "limit 1 or more")
-    for figure in ("latency", "time_to_first_token", "inter_token_latency"):
-        for percent in ("p50", "p99"):
-            rows[f"{figure} {percent} (ms): least to most, ours | aiperf"] = " | ".join(
-                f"{values[0] * 1000:.2f} to {values[-1] * 1000:.2f}"
-                for values in (each(Engine.NATIVE, figure, percent), each(Engine.AIPERF, figure, percent))
-            )
+    for shape, streams in (("many", STREAMS), ("two", 2)):
+        for figure in ("latency", "time_to_first_token", "inter_token_latency"):
+            for percent in ("p50", "p99"):
+                rows[f"{streams} streams, {figure} {percent} (ms): least to most, ours | aiperf"] = " | ".join(
+                    f"{values[0] * 1000:.2f} to {values[-1] * 1000:.2f}"
+                    for values in (each(engine, figure, percent, shape) for engine in (Engine.NATIVE, Engine.AIPERF))
+                )
     return rows
 
 
