@@ -131,6 +131,7 @@ def test_facts_of_a_fault_are_told() -> None:
     facts = fault_facts(table(story()), FaultWindow("kill on Worker-0", 10.25, 10.5, 14.0))
     assert facts == [
         "kill on Worker-0: recovery time 5.000 s",
+        "the platform had undone it and was ready after 3.500 s",
         "1 requests in flight were lost",
         "longest outage 1.750 s",
         "last error after 4.000 s",
@@ -140,7 +141,11 @@ def test_facts_of_a_fault_are_told() -> None:
 def test_of_a_fault_without_recovery_and_error_that_is_told() -> None:
     facts = fault_facts(table(story()[:9]), FaultWindow("kill", 5.0, 5.0, 5.0))
     assert facts[0] == "kill: not recovered"
-    assert facts[3] == "no error after it"
+    assert facts[4] == "no error after it"
+
+
+def test_of_a_fault_that_stayed_that_is_told() -> None:
+    assert "never undone" in fault_facts(table(story()), FaultWindow("kill", 5.0, 5.0, None))
 
 
 def test_a_load_is_cut_by_phase_and_by_fault() -> None:
