@@ -97,7 +97,7 @@ def _load(context: Context, load: Load, faults: Sequence[FaultWindow]) -> list[s
     except LoadError:
         return []
     began, ended = float(table.started.min()), float(table.ended[-1])
-    met = [fault for fault in faults if began <= fault.injected_s <= ended]
+    met = [fault for fault in faults if fault.injected_s <= ended and (fault.ended_s is None or fault.ended_s >= began)]
     title = f"load '{load.plan.name}': {load.plan.describe()}"
     parts = cut(table, met[-1] if met else None, context.phases)
     grid = figures_table({name: part.figures for name, part in parts.items()})
