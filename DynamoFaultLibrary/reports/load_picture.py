@@ -16,8 +16,11 @@ from DynamoFaultLibrary.reports.svg import LEFT, RIGHT, WIDTH, TimeAxis, line, r
 _MOST_BINS, _BIN_REQUESTS = 120, 4
 """Stretches of time that are drawn, and how many requests one should have on average."""
 
-_COUNTS_TOP, _COUNTS_HEIGHT = 44, 110
-_LATENCY_TOP, _LATENCY_HEIGHT = 190, 110
+_LEAST = 1e-9
+"""Smaller figures are drawn as nothing."""
+_LEGEND_TOP = 22
+_COUNTS_TOP, _COUNTS_HEIGHT = 54, 110
+_LATENCY_TOP, _LATENCY_HEIGHT = 200, 110
 _BASE = _LATENCY_TOP + _LATENCY_HEIGHT
 
 _COLOURS = {
@@ -133,13 +136,18 @@ def _mark(axis: TimeAxis, moment_s: float, words: str, colour: str, row: int = 0
 
 
 def _legend(table: Table) -> str:
-    found = [outcome for outcome in _COLOURS if bool(table.has(outcome).any())]
-    x, parts = float(LEFT), []
-    for outcome in found:
+    """Colours and counts of the outcomes, in two rows if one is not enough."""
+    x, y, parts = float(LEFT), _LEGEND_TOP, []
+    for outcome, colour in _COLOURS.items():
         count = int(table.has(outcome).sum())
+        if count == 0:
+            continue
         words = f"{outcome.value} {count}"
-        parts.append(rectangle(x, 24, 9, 9, _COLOURS[outcome]) + text(x + 13, 32, words))
-        x += 28 + 6.2 * len(words)
+        width = 28 + 6.2 * len(words)
+        if x + width > WIDTH:
+            x, y = float(LEFT), y + 14
+        parts.append(rectangle(x, y, 9, 9, colour) + text(x + 13, y + 8, words))
+        x += width
     return "".join(parts)
 
 
@@ -155,7 +163,7 @@ def _scale(top: float, height: float, most: float, title: str) -> str:
 
 def _nice(value: float) -> float:
     """The next of 1, 2, 5, 10, 20, … that is not below `value`."""
-    if value <= 0:
+    if value < _LEAST:
         return 1.0
     magnitude = 10.0 ** math.floor(math.log10(value))
     return next(step * magnitude for step in (1, 2, 5, 10) if step * magnitude >= value * 0.999999)

@@ -192,6 +192,16 @@ def within_frame(svg: str) -> bool:
     return True
 
 
+def test_a_legend_of_all_outcomes_has_room() -> None:
+    svg = draw_load(load(*((float(n), n + 1.0, outcome) for n, outcome in enumerate(Outcome))), [])
+    assert within_frame(svg)
+    assert all(f"{outcome.value} 1" in texts(svg) for outcome in Outcome)
+
+
+def test_a_latency_that_is_next_to_nothing_is_drawn() -> None:
+    assert within_frame(draw_load(load((0.0, 5e-324, Outcome.OK)), []))
+
+
 @given(
     requests=st.lists(
         st.tuples(st.floats(0, 1e6), st.floats(0, 1e3), st.sampled_from(Outcome)), min_size=1, max_size=40
