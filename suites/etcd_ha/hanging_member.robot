@@ -15,8 +15,8 @@ Test Tags         etcd    backend:position    discovery:etcd    seed:2:etcd-part
 
 *** Test Cases ***
 Requests Succeed While The Leader Hangs
-    [Documentation]    Most of the time they do. At times frontend and workers notice too late, lose their leases with the
-    ...    leader, and exit. See docs/findings.md.
+    [Documentation]    Most of the time they do. At times frontend and workers notice too late, lose their leases with
+    ...    the leader, and exit. See docs/findings.md.
     [Tags]    robot:skip-on-failure    defect:lease-lost-in-silence
     Given Start Load    concurrency=2    output_tokens=16    duration=16 s
     When Stall Etcd Member    leader
