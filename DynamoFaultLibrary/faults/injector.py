@@ -48,13 +48,16 @@ class Fault(ABC):
     def recover(self) -> str:
         """Undo it and verify that; harmless when there is nothing to undo. Returns what was done, for the log."""
 
+    effective_s: float = 0.0
+    """When it took effect, by its earliest evidence, on the monotonic clock; 0: not known, so its injection counts."""
+
     compensation: str = ""
     """Set by a fault that cannot be undone but was made good: it is irreversible, and nothing is left to do."""
 
 
 @dataclass
 class ActiveFault:
-    """A fault that was proven. `active_s` is when, on the monotonic clock."""
+    """A fault in its life; its moments are on the monotonic clock. `active_s` is the end of its proof, 0: unproven."""
 
     fault: Fault
     entry: Entry
@@ -66,6 +69,11 @@ class ActiveFault:
 
     def __str__(self) -> str:
         return f"{self.entry.kind} {self.entry.id} on {self._victim}"
+
+    @property
+    def effective_s(self) -> float:
+        """When it took effect: the clock of recovery starts here, however long the proof took."""
+        return self.fault.effective_s or self.injected_s
 
     @property
     def label(self) -> str:

@@ -257,7 +257,7 @@ class Context:
 def window_of(fault: ActiveFault) -> FaultWindow:
     """When a fault was in effect."""
     ended = fault.active_s if fault.entry.state is State.IRREVERSIBLE else fault.recovered_s
-    return FaultWindow(fault.label, fault.injected_s, fault.active_s, ended)
+    return FaultWindow(fault.label, fault.injected_s, fault.effective_s, ended)
 
 
 def safe_name(name: str) -> str:

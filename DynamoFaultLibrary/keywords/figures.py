@@ -326,14 +326,14 @@ class FigureKeywords(Component):
         """
         hit = self.context.fault_window(fault)
         table = self.context.load(load).table()
-        seconds = statistics.recovery_time(table, hit.active_s, consecutive)
+        seconds = statistics.recovery_time(table, hit.effective_s, consecutive)
         if seconds is None:
-            ended = int((table.ended >= hit.active_s).sum())
+            ended = int((table.ended >= hit.effective_s).sum())
             raise AssertionError(
                 f"load '{load}' has not recovered from {hit.label}: no {consecutive} good responses in a row among the "
                 f"{ended} that ended after it; see {self.context.load(load).folder.path}"
             )
-        self.note(EventKind.GOOD, f"first of {consecutive} good responses in a row", hit.active_s + seconds)
+        self.note(EventKind.GOOD, f"first of {consecutive} good responses in a row", hit.effective_s + seconds)
         value = timedelta(seconds=seconds)
         check(value, assertion_operator, assertion_expected, "Recovery time", message)
         return value
@@ -357,7 +357,7 @@ class FigureKeywords(Component):
         | `Get Time To Last Error` | < | 15 s |
         """
         hit = self.context.fault_window(fault)
-        value = timedelta(seconds=statistics.last_error_time(self.context.load(load).table(), hit.active_s) or 0.0)
+        value = timedelta(seconds=statistics.last_error_time(self.context.load(load).table(), hit.effective_s) or 0.0)
         check(value, assertion_operator, assertion_expected, _what("Time to the last error", load, None), message)
         return value
 

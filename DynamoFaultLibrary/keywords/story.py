@@ -70,6 +70,7 @@ def _fault_to_json(fault: ActiveFault) -> dict[str, Any]:
         "test": fault.scope,
         "label": fault.label,
         "injected_monotonic_s": fault.injected_s,
+        "effective_monotonic_s": fault.effective_s if fault.active_s else 0.0,
         "active_monotonic_s": fault.active_s,
         "ended_monotonic_s": window_of(fault).ended_s,
     }

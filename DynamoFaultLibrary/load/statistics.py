@@ -156,24 +156,24 @@ def token_latencies(table: Table) -> Floats:
     return _delivered(table.token_latency[table.is_ok])
 
 
-def recovery_time(table: Table, fault_active_s: float, consecutive: int = CONSECUTIVE_GOOD) -> float | None:
-    """Seconds from a fault's proof to the first of `consecutive` good responses in a row; None if there are none.
+def recovery_time(table: Table, effective_s: float, consecutive: int = CONSECUTIVE_GOOD) -> float | None:
+    """Seconds from the moment a fault took effect to the first of `consecutive` good responses in a row, if any.
 
     Responses count by when they ended; those that were given up on purpose do not count.
     """
     if consecutive < 1:
         raise LoadError(f"recovery needs 1 good response or more in a row, not {consecutive}")
-    counted = (table.ended >= fault_active_s) & ~table.has(Outcome.CANCELLED)
+    counted = (table.ended >= effective_s) & ~table.has(Outcome.CANCELLED)
     ended, is_ok = table.ended[counted], table.is_ok[counted]
     edges = np.concatenate(([-1], np.flatnonzero(~is_ok), [len(ended)]))
     rows = np.flatnonzero(np.diff(edges) > consecutive)
-    return float(ended[edges[rows[0]] + 1]) - fault_active_s if len(rows) else None
+    return float(ended[edges[rows[0]] + 1]) - effective_s if len(rows) else None
 
 
-def last_error_time(table: Table, fault_active_s: float) -> float | None:
-    """Seconds from a fault's proof to the end of the last request that failed after it; None if none did."""
-    failed = table.ended[table.is_error & (table.ended >= fault_active_s)]
-    return float(failed[-1]) - fault_active_s if len(failed) else None
+def last_error_time(table: Table, effective_s: float) -> float | None:
+    """Seconds from the moment a fault took effect to the end of the last request that failed after it; None if none did."""
+    failed = table.ended[table.is_error & (table.ended >= effective_s)]
+    return float(failed[-1]) - effective_s if len(failed) else None
 
 
 def lost_requests(table: Table, fault_injected_s: float) -> int:

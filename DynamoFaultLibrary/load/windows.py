@@ -43,7 +43,7 @@ class FaultWindow:
 
     label: str
     injected_s: float
-    active_s: float
+    effective_s: float
     ended_s: float | None
 
 

@@ -121,10 +121,10 @@ def _latencies(bins: _Bins, axis: TimeAxis) -> str:
 
 
 def _recovery(table: Table, fault: FaultWindow, axis: TimeAxis) -> str:
-    seconds = recovery_time(table, fault.active_s)
-    marks = _mark(axis, fault.active_s, fault.label, "#c53030")
+    seconds = recovery_time(table, fault.effective_s)
+    marks = _mark(axis, fault.effective_s, fault.label, "#c53030")
     if seconds is not None:
-        marks += _mark(axis, fault.active_s + seconds, f"recovered after {seconds:.2f} s", _GOOD, row=1)
+        marks += _mark(axis, fault.effective_s + seconds, f"recovered after {seconds:.2f} s", _GOOD, row=1)
     return marks
 
 

@@ -48,7 +48,7 @@ class LoadReport:
     @property
     def recovery_s(self) -> float | None:
         """Recovery time after that fault."""
-        return recovery_time(self.folder.table, self.fault.active_s) if self.fault else None
+        return recovery_time(self.folder.table, self.fault.effective_s) if self.fault else None
 
     def scenario(self, sla_s: float | None = None) -> ScenarioRow:
         """Its row in the table of seed 3."""
@@ -189,11 +189,11 @@ def _faults(path: Path) -> list[FaultWindow]:
             FaultWindow(
                 each["label"],
                 each["injected_monotonic_s"],
-                each["active_monotonic_s"],
+                each["effective_monotonic_s"],
                 each["ended_monotonic_s"],
             )
             for each in json.loads(path.read_text(encoding="utf-8"))
-            if each["active_monotonic_s"]
+            if each["effective_monotonic_s"]
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise LoadError(f"'{path}' is not what this library writes: {error!r}") from error

@@ -112,13 +112,13 @@ def cut(table: Table, fault: FaultWindow | None, phases: Sequence[PhaseMark]) ->
 
 def fault_facts(table: Table, fault: FaultWindow) -> list[str]:
     """What to say of a fault in view of a load: recovery, when the platform was ready again, what was lost."""
-    recovered = recovery_time(table, fault.active_s)
-    last_error = last_error_time(table, fault.active_s)
+    recovered = recovery_time(table, fault.effective_s)
+    last_error = last_error_time(table, fault.effective_s)
     during = cut_at_fault(table, fault)[Window.DURING]
     outage = longest_outage(table, during.start_s, during.end_s)
     ready = "never undone"
     if fault.ended_s is not None:
-        ready = f"the platform had undone it and was ready after {seconds(fault.ended_s - fault.active_s)}"
+        ready = f"the platform had undone it and was ready after {seconds(fault.ended_s - fault.effective_s)}"
     return [
         f"{fault.label}: " + ("not recovered" if recovered is None else f"recovery time {seconds(recovered)}"),
         ready,

@@ -41,7 +41,7 @@ def hit(label: str = "kill on Worker-0", injected: float = 10.25, active: float 
     return {
         "label": label,
         "injected_monotonic_s": injected,
-        "active_monotonic_s": active,
+        "effective_monotonic_s": active,
         "ended_monotonic_s": active,
     }
 
@@ -228,7 +228,7 @@ def test_a_report_for_programs_has_the_figures_of_all_parts(suite: Path) -> None
     }
     assert data["parts"]["all"]["errors"] == {"timeout": 5}
     assert (data["recovery_s"], data["lost_requests"], data["state"], data["engine"]) == (5.0, 1, "completed", "native")
-    assert data["fault"] == {"label": "kill on Worker-0", "injected_s": 10.25, "active_s": 10.5, "ended_s": 10.5}
+    assert data["fault"] == {"label": "kill on Worker-0", "injected_s": 10.25, "effective_s": 10.5, "ended_s": 10.5}
     assert data["violations"] is None
 
 
