@@ -171,7 +171,7 @@ def recovery_time(table: Table, effective_s: float, consecutive: int = CONSECUTI
 
 
 def last_error_time(table: Table, effective_s: float) -> float | None:
-    """Seconds from the moment a fault took effect to the end of the last request that failed after it; None if none did."""
+    """Seconds from the moment a fault took effect to the end of the last request that failed after it, if any did."""
     failed = table.ended[table.is_error & (table.ended >= effective_s)]
     return float(failed[-1]) - effective_s if len(failed) else None
 
