@@ -37,9 +37,12 @@ def run(processes: int, outputdir: str, own_network: bool, arguments: tuple[str,
         except OSError as error:
             raise click.ClickException(f"this machine does not allow user namespaces: {error.strerror}") from error
     from DynamoFaultLibrary.launcher import REPORTS, Launcher, output_directory  # Robot takes 0.2 s to import
+    from DynamoFaultLibrary.summary import summary
 
     directory = output_directory(arguments, outputdir)
     status = Launcher(directory, processes, arguments).launch()
+    for line in summary(directory / "output.xml"):
+        click.echo(line)
     for name in REPORTS:
         path = (directory / name).absolute()
         if path.exists():

@@ -116,7 +116,12 @@ class Launcher:
         def out_of_patience(number: int, frame: FrameType | None) -> None:
             pabot.kill()
 
-        before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        taken = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            print("SIGHUP is ignored (nohup?): this run goes on when its terminal closes", file=sys.stderr, flush=True)
+        else:
+            taken.append(signal.SIGHUP)
+        before = {number: signal.signal(number, forward) for number in taken}
         before[signal.SIGALRM] = signal.signal(signal.SIGALRM, out_of_patience)
         try:
             return pabot.wait()

@@ -7,7 +7,7 @@ Resource          ../../resources/cancellation.resource
 
 Suite Setup       A Graph Is Deployed    position-agg.yaml    request_plane=tcp
 Suite Teardown    Everything Is As Before
-Test Timeout      1 minute
+Test Timeout      ${TIME LIMIT}
 Test Template     The Worker Stops When The Client Hangs Up
 
 Test Tags         cancellation    backend:position    plane:tcp    tier:smoke    seed:2:cancellation

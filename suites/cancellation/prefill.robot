@@ -8,7 +8,7 @@ Resource          ../../resources/cancellation.resource
 
 Suite Setup       A Graph Is Deployed    mocker-vllm-disagg.yaml    args=${SLOWER}
 Suite Teardown    Everything Is As Before
-Test Timeout      1 minute
+Test Timeout      ${TIME LIMIT}
 
 Test Tags         cancellation    backend:vllm    plane:tcp    seed:2:cancellation
 

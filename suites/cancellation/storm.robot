@@ -6,7 +6,7 @@ Documentation    Sixty clients hang up at once: no worker keeps a request, and t
 Resource         ../../resources/cancellation.resource
 
 Test Teardown    Everything Is As Before
-Test Timeout     1 minute
+Test Timeout     ${TIME LIMIT}
 
 Test Tags        cancellation    backend:vllm    plane:tcp    seed:2:cancellation-storm
 

@@ -6,9 +6,9 @@ Documentation     A member of a cluster of three ends, and comes back: no reques
 
 Resource          ../../resources/etcd.resource
 
-Suite Setup       A Graph With Etcd Is Deployed    position-agg.yaml    members=3
+Suite Setup       A Graph With Etcd Is Deployed    position-agg.yaml    members=3    lease=${LONG LEASE}
 Suite Teardown    Everything Is As Before
-Test Timeout      1 minute
+Test Timeout      ${TIME LIMIT}
 
 Test Tags         etcd    backend:position    discovery:etcd    seed:2:etcd-leader-failover
 

@@ -5,9 +5,9 @@ Documentation    A worker hangs until its lease has ended: it must not serve any
 
 Resource         ../../resources/etcd.resource
 
-Test Setup       A Graph With Etcd Is Deployed    position-agg.yaml    members=1
+Test Setup       A Graph With Etcd Is Deployed    position-agg.yaml    members=1    lease=${SHORT LEASE}
 Test Teardown    Everything Is As Before
-Test Timeout     1 minute
+Test Timeout     ${TIME LIMIT}
 
 Test Tags        etcd    backend:position    discovery:etcd    seed:2:etcd-lease-loss
 
@@ -31,5 +31,5 @@ A Worker That Hung While Etcd Died Exits When It Goes On
 *** Keywords ***
 The Frontend Has Forgotten The Worker
     [Documentation]    Its lease has ended, and requests go to the other one alone.
-    Get Known Workers    ==    1    timeout=20 s
+    Get Known Workers    ==    1    timeout=${PATIENCE}
     A Request Succeeds

@@ -6,7 +6,7 @@ Resource          ../../resources/load.resource
 
 Suite Setup       A Graph Is Deployed    mocker-vllm-agg.yaml
 Suite Teardown    Everything Is As Before
-Test Timeout      3 minutes
+Test Timeout      ${TIME LIMIT}
 
 Test Tags         load    backend:vllm    plane:tcp    seed:5:client-type
 
@@ -20,4 +20,5 @@ Both Engines Measure The Same Service
     Load Should Have Zero Errors    ours
     Load Should Have Zero Errors    theirs
     Get Request Count    ==    40    load=theirs
+    # 32 tokens at the 6 ms that the mocker takes for each: no machine is faster than that.
     Get Latency    50    >    100 ms    load=theirs

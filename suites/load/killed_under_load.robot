@@ -10,7 +10,7 @@ Resource         ../../resources/load.resource
 
 Test Setup       A Graph Is Deployed    position-agg.yaml    replicas=2    migration_limit=3
 Test Teardown    Everything Is As Before
-Test Timeout     1 minute
+Test Timeout     ${TIME LIMIT}
 
 Test Tags        load    backend:position    plane:tcp    seed:5:load-and-checks
 
@@ -20,7 +20,7 @@ No Stream That Was In Flight Is Lost
     Given Steady Load
     When A Worker Is Killed
     Then Get Lost Request Count    ==    0
-    And Get Recovery Time    <    10 s
+    And Get Recovery Time    <    ${PATIENCE}
     And Load Should Have At Least Requests    50
     And Load Should Have Been Stopped
 
@@ -44,5 +44,5 @@ Errors End When The Dead Worker Is Replaced
     Then Get Success Rate    ==    1    part=before
     And Get Request Count    >    0    part=during
     And Get Success Rate    ==    1    part=after
-    And Get Time To Last Error    <    20 s
-    And Load Should Meet Sla    latency=10 s    time_to_first_token=5 s    part=after
+    And Get Time To Last Error    <    ${PATIENCE}
+    And Load Should Meet Sla    latency=${PATIENCE}    time_to_first_token=${PATIENCE}    part=after

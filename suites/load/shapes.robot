@@ -5,7 +5,7 @@ Resource          ../../resources/load.resource
 
 Suite Setup       A Graph Is Deployed    mocker-vllm-agg.yaml    args=${FASTER}
 Suite Teardown    Everything Is As Before
-Test Timeout      1 minute
+Test Timeout      ${TIME LIMIT}
 
 Test Tags         load    backend:vllm    plane:tcp    seed:5:load-config    seed:2:client
 

@@ -7,7 +7,7 @@ Resource         ../../resources/disaggregated.resource
 
 Test Setup       A Graph Is Deployed    mocker-vllm-disagg.yaml    migration_limit=3
 Test Teardown    Everything Is As Before
-Test Timeout     1 minute
+Test Timeout     ${TIME LIMIT}
 Test Template    The Answer Survives The Death Of Its Decode Worker
 
 Test Tags        migration    backend:vllm    plane:tcp    end:killed    migration:on    seed:2:migration

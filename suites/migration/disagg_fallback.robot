@@ -9,7 +9,7 @@ Resource         ../../resources/disaggregated.resource
 
 Test Setup       A Graph Is Deployed    mocker-vllm-disagg.yaml    discovery=etcd    env=${SHORT LEASE}
 Test Teardown    Everything Is As Before
-Test Timeout     1 minute
+Test Timeout     ${TIME LIMIT}
 
 Test Tags        migration    backend:vllm    plane:tcp    discovery:etcd    end:killed    seed:2:migration
 

@@ -9,7 +9,7 @@ Resource         ../../resources/migration.resource
 
 Test Setup       A Graph Is Deployed    mocker-vllm-agg.yaml    migration_limit=3    env=${GRACE}
 Test Teardown    Everything Is As Before
-Test Timeout     1 minute
+Test Timeout     ${TIME LIMIT}
 
 Test Tags        migration    backend:vllm    plane:tcp    migration:on    seed:2:migration
 

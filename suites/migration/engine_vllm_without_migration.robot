@@ -7,7 +7,7 @@ Resource         ../../resources/migration.resource
 
 Test Setup       A Graph Is Deployed    mocker-vllm-agg.yaml    migration_limit=0
 Test Teardown    Everything Is As Before
-Test Timeout     1 minute
+Test Timeout     ${TIME LIMIT}
 Test Template    The Answer Is Lost With Its Worker
 
 Test Tags        migration    backend:vllm    plane:tcp    end:killed    migration:off    seed:2:migration

@@ -9,7 +9,7 @@ Resource         ../../resources/migration.resource
 
 Test Setup       A Graph Is Deployed    position-agg.yaml    migration_limit=3    request_plane=nats    event_plane=nats
 Test Teardown    Everything Is As Before
-Test Timeout     1 minute
+Test Timeout     ${TIME LIMIT}
 Test Template    The Answer Survives The Death Of Its Worker
 
 Test Tags        migration    backend:position    plane:nats    end:killed    migration:on    seed:2:migration

@@ -8,7 +8,7 @@ Resource         ../../resources/migration.resource
 
 Test Setup       A Graph Is Deployed    position-agg.yaml    migration_limit=0    request_plane=nats    event_plane=nats
 Test Teardown    Everything Is As Before
-Test Timeout     1 minute
+Test Timeout     ${TIME LIMIT}
 Test Template    The Answer Is Lost With Its Worker
 
 Test Tags        migration    backend:position    plane:nats    end:killed    migration:off    seed:2:migration

@@ -8,7 +8,7 @@ Resource         ../../resources/migration.resource
 
 Test Setup       A Graph Is Deployed    position-agg.yaml    migration_limit=3    migration_max_seq_len=1000000
 Test Teardown    Everything Is As Before
-Test Timeout     1 minute
+Test Timeout     ${TIME LIMIT}
 Test Template    The Answer Survives The Death Of Its Worker
 
 Test Tags    migration

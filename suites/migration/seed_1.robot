@@ -9,7 +9,7 @@ Resource          ../../resources/migration.resource
 
 Suite Setup       A Graph Is Deployed    mocker-vllm-agg.yaml    migration_limit=3    args=${FASTER}
 Suite Teardown    Everything Is As Before
-Test Timeout      2 minutes
+Test Timeout      ${TIME LIMIT}
 
 Test Tags         migration    backend:vllm    plane:tcp    end:killed    migration:on    seed:1:worker-failure
 

@@ -8,7 +8,7 @@ Resource         ../../resources/migration.resource
 
 Test Setup       A Graph Is Deployed    position-agg.yaml    migration_limit=3    request_plane=tcp    env=${GRACE}
 Test Teardown    Everything Is As Before
-Test Timeout     1 minute
+Test Timeout     ${TIME LIMIT}
 Test Template    The Answer Outlives The Shutdown Of Its Worker
 
 Test Tags        migration    backend:position    plane:tcp    end:shutdown    migration:on    seed:2:migration

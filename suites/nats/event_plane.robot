@@ -5,7 +5,7 @@ Resource          ../../resources/nats.resource
 
 Suite Setup       A Graph Is Deployed    mocker-vllm-agg.yaml    event_plane=nats    router_mode=kv
 Suite Teardown    Everything Is As Before
-Test Timeout      1 minute
+Test Timeout      ${TIME LIMIT}
 
 Test Tags         nats    backend:vllm    plane:tcp    event-plane:nats    router:kv
 

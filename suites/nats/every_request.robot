@@ -7,7 +7,7 @@ Documentation    NATS restarts under load, and no request may fail: Dynamo 1.4.2
 Resource         ../../resources/nats.resource
 
 Test Teardown    Everything Is As Before
-Test Timeout     1 minute
+Test Timeout     ${TIME LIMIT}
 
 Test Tags    nats
 ...          backend:position

@@ -5,7 +5,7 @@ Resource         ../../resources/network.resource
 
 Test Setup       A Graph On Hosts Of Its Own
 Test Teardown    Everything Is As Before
-Test Timeout     1 minute
+Test Timeout     ${TIME LIMIT}
 
 Test Tags        network    backend:position    plane:tcp    partition:custom    seed:2:custom
 
@@ -36,7 +36,7 @@ Partitions That Overlap Heal One By One
     When Heal Network Partition    ${first}
     Then The Workers Are Out Of Reach
     When The Partition Heals
-    Then Wait Until Graph Is Ready    timeout=20 s
+    Then Wait Until Graph Is Ready
 
 
 *** Keywords ***
@@ -49,4 +49,4 @@ The Workers Are Cut Off
 The Workers Are Out Of Reach
     [Documentation]    A request finds no worker.
     ${request}    Start Request    completion    max_tokens=4    streaming=False
-    Request Should Have Failed    ${request}    http_error    timeout=10 s
+    Request Should Have Failed    ${request}    http_error    timeout=${PATIENCE}

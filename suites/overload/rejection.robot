@@ -11,7 +11,7 @@ Test Setup       A Graph Is Deployed
 ...                  args=${SMALL CACHE}
 ...                  frontend_args=${BUSY}
 Test Teardown    Everything Is As Before
-Test Timeout     1 minute
+Test Timeout     ${TIME LIMIT}
 
 Test Tags        overload    backend:vllm    plane:tcp    seed:2:phases
 

@@ -6,7 +6,7 @@ Resource          ../../resources/overload.resource
 
 Suite Setup       A Graph Is Deployed    mocker-vllm-agg.yaml    router_mode=kv    args=${SMALL CACHE}
 Suite Teardown    Everything Is As Before
-Test Timeout      1 minute
+Test Timeout      ${TIME LIMIT}
 
 Test Tags         overload    backend:vllm    plane:tcp    router:kv    seed:2:phases
 

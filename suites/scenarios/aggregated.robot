@@ -10,7 +10,7 @@ Resource          ../../resources/scenarios.resource
 Suite Teardown    The Table Of Failures Is Written
 Test Setup        A Graph Is Deployed    mocker-vllm-agg.yaml    migration_limit=3    args=${FASTER}
 Test Teardown     Everything Is As Before
-Test Timeout      2 minutes
+Test Timeout      ${TIME LIMIT}
 
 Test Tags         scenario    backend:vllm    topology:agg    plane:tcp
 

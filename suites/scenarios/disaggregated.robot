@@ -10,7 +10,7 @@ Test Setup        A Graph Is Deployed
 ...                   args=${FASTER}
 ...                   replicas=${REPLICAS}
 Test Teardown     Everything Is As Before
-Test Timeout      2 minutes
+Test Timeout      ${TIME LIMIT}
 
 Test Tags         scenario    backend:vllm    topology:disagg    plane:tcp
 

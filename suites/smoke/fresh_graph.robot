@@ -6,7 +6,7 @@ Resource          ../../resources/graph.resource
 
 Suite Setup       A Graph And A Session
 Suite Teardown    Everything Is As Before
-Test Timeout      1 minute
+Test Timeout      ${TIME LIMIT}
 
 Test Tags         smoke    backend:position    plane:tcp    tier:smoke
 
