@@ -2,7 +2,8 @@
 Documentation     The leader of a cluster of three hangs: its connections stay open, and it says nothing.
 ...
 ...               The other two elect a leader; whoever was connected to the hanging one must find out before its
-...               lease ends, here after 3 s instead of 10 s. Worse than a death, and the only partition that needs no network.
+...               lease ends, here after 3 s instead of 10 s. Worse than a death, and the only partition that needs no
+...               network.
 
 Resource          ../../resources/etcd.resource
 
