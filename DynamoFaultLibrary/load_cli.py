@@ -12,6 +12,7 @@ from DynamoFaultLibrary.clock import utc_now
 from DynamoFaultLibrary.errors import FaultLibraryError, LoadError
 from DynamoFaultLibrary.load.plan import Arrival, ConnectionReuse, LoadPlan, Workload
 from DynamoFaultLibrary.load.records import Endpoint
+from DynamoFaultLibrary.load_limits import Limits, limit_options
 from DynamoFaultLibrary.platforms.http import get_text
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class _Of(click.Choice[Any]):
 @click.option("--tokenizer", help="For aiperf; default: the model.")
 @click.option("-d", "--outputdir", type=click.Path(path_type=Path), help="Default: results/load-<time>.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@limit_options
 def load_command(
     url: str,
     model: str | None,
@@ -77,7 +79,11 @@ def load_command(
     """Send a load to an inference server at URL, such as http://127.0.0.1:8000, and tell how it went.
 
     Ctrl-C ends it; what was measured until then is kept and marked as partial.
+
+    Exits with 0 if the load kept its limits (without --max-errors and --min-success-rate: if no request failed), with 1
+    if it did not or could not be sent, with 2 if an option is wrong.
     """
+    limits = Limits.take(options)
     try:
         served = _served_model(url, model)
         if request_count is None and duration_s is None:
@@ -93,7 +99,7 @@ def load_command(
         )
         directory = outputdir or Path("results") / f"load-{utc_now():%Y%m%d-%H%M%S}"
         _drive(plan, directory, engine, tokenizer or served)
-        _tell_load(directory, as_json)
+        _tell_load(directory, as_json, limits)
     except FaultLibraryError as error:
         raise click.ClickException(str(error)) from error
 
@@ -157,14 +163,17 @@ def _stop(load: "Load") -> None:
     load.give_up()
 
 
-def _tell_load(directory: Path, as_json: bool) -> None:
+def _tell_load(directory: Path, as_json: bool, limits: Limits) -> None:
     from DynamoFaultLibrary.reports.results import read_results
 
     report = read_results(directory)[0]
     if not len(report.folder.table):
         raise LoadError(f"no request has ended; see {directory}")
     _tell([report], [report], as_json, None, None)
-    sys.exit(0 if report.whole.figures.good else 1)
+    broken = list(limits.broken(report.whole.figures))
+    for sentence in broken:
+        click.echo(f"Error: {sentence}", err=True)
+    sys.exit(1 if broken else 0)
 
 
 @click.command("report")

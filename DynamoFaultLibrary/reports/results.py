@@ -128,7 +128,16 @@ def metrics_table(reports: list[LoadReport], names: list[str], sla_s: float | No
     """The metric table of seed 2, a column a load."""
     columns = [report.metrics(sla_s) for report in reports]
     rows = [[line[0][0], *(value for _, value in line)] for line in zip(*columns, strict=True)]
+    place = next(number for number, row in enumerate(rows) if row[0] == "Failed Requests") + 1
+    rows[place:place] = _error_rows(reports)
     return Grid(["Metric", *names], rows)
+
+
+def _error_rows(reports: list[LoadReport]) -> list[list[str]]:
+    """A row for each error class that any of the loads has."""
+    errors = [report.whole.figures.errors for report in reports]
+    classes = sorted({kind for each in errors for kind in each})
+    return [[f"  {kind}", *(str(each.get(kind, 0)) for each in errors)] for kind in classes]
 
 
 def read_results(directory: Path) -> list[LoadReport]:

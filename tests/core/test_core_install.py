@@ -9,18 +9,15 @@ ROOT = Path(__file__).parents[2]
 KEYWORDS = {"Deploy Graph", "Start Load", "Kill Worker", "Stall Process", "Get Migrations", "Wait For Request"}
 
 
-def test_importing_the_library_takes_less_than_half_a_second_and_leaves_kubernetes_alone(tmp_path: Path) -> None:
+def test_importing_the_library_leaves_slow_packages_alone(tmp_path: Path) -> None:
+    """What a dry run needs is imported in a third of a second; each of these takes as long again."""
     script = (
-        "import time, sys; began = time.perf_counter(); from DynamoFaultLibrary import DynamoFaultLibrary;"
-        "DynamoFaultLibrary(); print(time.perf_counter() - began, 'kubernetes' in sys.modules)"
+        "import sys; from DynamoFaultLibrary import DynamoFaultLibrary; DynamoFaultLibrary();"
+        "slow = ['kubernetes', 'httpx', 'aiohttp', 'pyroute2', 'matplotlib', 'fastapi', 'pabot', 'RequestsLibrary'];"
+        "print([name for name in slow if name in sys.modules])"
     )
-    runs = [
-        subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-        for _ in range(3)
-    ]
-    seconds, kubernetes = zip(*(run.stdout.split() for run in runs), strict=True)
-    assert min(map(float, seconds)) < 0.5
-    assert set(kubernetes) == {"False"}
+    answer = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
 
 
 def test_a_worker_of_ours_does_not_import_robot_framework(tmp_path: Path) -> None:

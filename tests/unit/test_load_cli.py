@@ -1,4 +1,6 @@
+import itertools
 import json
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -130,6 +132,68 @@ def test_a_load_without_a_good_response_is_an_error_that_keeps_its_records(servi
     assert (told[0]["state"], told[0]["parts"]["all"]["errors"]) == ("given_up", {"http_error": 2})
 
 
+@pytest.fixture
+def failing(serving: Any) -> Any:
+    """Answers one request well, the next with status 503, and so on."""
+    well = serving.routes[CHAT]
+    serving.answer("busy", {"error": "busy"}, status=503)
+    answers = itertools.cycle((well, serving.routes["busy"]))
+
+    def answer(handler: Any) -> None:
+        next(answers)(handler)
+
+    serving.routes[CHAT] = answer
+    return serving
+
+
+@pytest.mark.parametrize(
+    ("limits", "status", "said"),
+    [
+        ([], 1, ["Error: 3 of 6 requests failed (3 http_error), expected at most 0"]),
+        (["--max-errors", "2"], 1, ["Error: 3 of 6 requests failed (3 http_error), expected at most 2"]),
+        (["--max-errors", "3"], 0, []),
+        (["--min-success-rate", "0.5"], 0, []),
+        (["--min-success-rate", "0.51"], 1, ["Error: success rate is 0.5000, expected at least 0.51"]),
+        (
+            ["--max-errors", "3", "--max-ttft-p99", "60"],
+            1,
+            ["Error: there is no p99 time to first token: no good request delivered it, expected at most 60 s"],
+        ),
+        (["--max-errors", "3", "--max-p99", "60"], 0, []),
+    ],
+)
+def test_a_load_that_breaks_a_limit_is_told_by_a_sentence_and_the_exit_status(
+    limits: list[str], status: int, said: list[str], failing: Any, tmp_path: Path
+) -> None:
+    """13 of 20 requests failed, and the exit status was 0 (seen in use: missing in daily use)."""
+    shape = ["--unary", "--output-tokens", 2, "--requests", 6, "--concurrency", 1]
+    result = load(failing.url, "-d", tmp_path / "out", *shape, *limits)
+    assert result.exit_code == status, result.output
+    assert [line for line in result.stderr.splitlines() if line.startswith("Error: ")] == said
+    assert "Successful Requests" in result.stdout
+
+
+def test_a_latency_above_its_limit_is_told(serving: Any, tmp_path: Path) -> None:
+    shape = ["--unary", "--output-tokens", 2, "--requests", 3]
+    result = load(serving.url, "-d", tmp_path / "out", *shape, "--max-p99", "0.0000001")
+    assert result.exit_code == 1
+    assert re.search(r"Error: p99 latency is 0\.\d{3} s, expected at most 1e-07 s\n", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--max-errors", value) for value in ("-1", "0.5", "many")),
+        *(("--min-success-rate", value) for value in ("-0.1", "90", "nan", "90%")),
+        *((option, value) for option in ("--max-p99", "--max-ttft-p99") for value in ("0", "-1", "nan", "inf", "2s")),
+    ],
+)
+def test_a_limit_that_cannot_be_is_refused_at_once(option: str, value: str) -> None:
+    result = load("http://127.0.0.1:1", option, value)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}': " in result.stderr
+
+
 GOOD = [(float(n), n + 0.5, Outcome.OK) for n in range(4)]
 
 
@@ -154,6 +218,14 @@ def test_loads_are_reported_for_people(write_load: Write) -> None:
     assert lines[:2] == [f"1: {one}", f"2: {two}"]
     assert any(line.split() == ["Total", "Requests", "4", "2"] for line in lines)
     assert any(line.split()[:4] == ["Scenario", "Failure", "Startup", "Success"] for line in lines)
+
+
+def test_error_classes_are_rows_of_the_table(write_load: Write) -> None:
+    one = write_load("one", *GOOD, (4, 6, Outcome.TIMEOUT), (5, 6, Outcome.TIMEOUT))
+    two = write_load("two", *GOOD, (4, 5, Outcome.HTTP_ERROR))
+    lines = [line.split() for line in report(one, two).stdout.splitlines()]
+    place = lines.index(["Failed", "Requests", "2", "1"])
+    assert lines[place + 1 : place + 3] == [["http_error", "0", "1"], ["timeout", "2", "0"]]
 
 
 def test_a_page_is_written_where_it_was_asked_for(write_load: Write, tmp_path: Path) -> None:
