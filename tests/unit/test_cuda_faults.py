@@ -44,8 +44,9 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    made = Machine(tmp_path)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.setenv("DYNAMO_FAULT_STATE", str(tmp_path))
+    made = Machine(tmp_path / "work")
     for index in range(2):
         toggle_of(made, index).prepare()
     return made

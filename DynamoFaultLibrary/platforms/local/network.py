@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from DynamoFaultLibrary.errors import DeploymentError, Unsupported
 from DynamoFaultLibrary.ledger import Entry, Ledger, State
-from DynamoFaultLibrary.ledger.undo import undo
+from DynamoFaultLibrary.ledger.undo import LINK_PREFIX, undo
 from DynamoFaultLibrary.net.filter import PacketFilter, Rule
 from DynamoFaultLibrary.net.namespace import HeldNamespace, create_namespace, inside
 from DynamoFaultLibrary.platforms.base import NetworkMode
@@ -35,7 +35,6 @@ POOL = IPv4Network("10.201.0.0/16")
 """Private addresses; each isolated deployment leases a /24 of them that this machine has no route to."""
 
 PREFIX = 24
-LINK_PREFIX = "dynf"
 _GATEWAY, _MACHINE, _FIRST = 1, 2, 11
 _SCOPE_LINK = 253
 _REMEDY = "run as root, or with 'dynamo-fault run --own-network'"
