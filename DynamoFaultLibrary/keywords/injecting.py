@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
 from DynamoFaultLibrary.faults.injector import ActiveFault, Fault
 from DynamoFaultLibrary.faults.target import Chooser
+from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.component import Component
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.reports.timeline import EventKind
@@ -21,7 +23,10 @@ class InjectingComponent(Component):
     def inject(self, fault: Fault, ttl: timedelta | None, serving: Request | None, text: str) -> str:
         """Inject a fault, note `text` and the evidence, and return its id. A fault must meet the request it is for."""
         life = self.context.options.fault_ttl if ttl is None else ttl
-        active = self.context.injector.inject(fault, life, self.context.test)
+        if serving is not None and serving.has_ended_before(monotonic()):
+            raise FaultError(f"{serving} has ended already, so {fault.kind} would not meet it; nothing was injected")
+        suite = robot_context.suite_name()
+        active = self.context.injector.inject(fault, life, self.context.test, suite)
         if serving is not None and serving.has_ended_before(active.injected_s):
             self.context.injector.recover(active)
             raise EvidenceMissing(f"{serving} had ended before {fault.kind} hit its worker, so it met no fault")

@@ -508,7 +508,7 @@ STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 1), st.sampled_from([*S
 
 @given(steps=STEPS)
 def test_two_writers_move_states_one_way_whatever_the_order(steps: list[tuple[bool, int, State | str]]) -> None:
-    """Whichever of the two is next, and whatever it believes: no state goes back, and nobody believes otherwise (row 10)."""
+    """Whichever is next, whatever it believes: no state goes back, and nobody believes otherwise (row 10)."""
     with tempfile.TemporaryDirectory() as directory:
         ours = Ledger("r", OWNER, Path(directory))
         entries = [ours.intend("k", {}, UNDO) for _ in range(2)]

@@ -167,7 +167,7 @@ class IsolatedNetwork:
             if self._entry is not None and self._entry.state.is_open:
                 self._ledger.mark(self._entry, State.RECOVERED, undo(self._entry.undo))
         finally:
-            for cut in self.cuts.values():
+            for cut in list(self.cuts.values()):
                 cut.close()
             self._stack.close()
 
