@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -187,8 +188,9 @@ def check_owner(descriptor: int, path: Path, *, foreign: bool = False) -> None:
     Raises:
         LedgerError: it is not.
     """
-    owner, user = os.fstat(descriptor).st_uid, os.geteuid()
-    if owner != user and not (foreign and user == 0):
+    found, user = os.fstat(descriptor), os.geteuid()
+    owner = found.st_uid
+    if stat.S_ISREG(found.st_mode) and owner != user and not (foreign and user == 0):
         raise LedgerError(
             f"ledger '{path}' belongs to user {owner}, not to user {user} who runs this, so nothing is done that it "
             "says; root may, with 'dynamo-fault recover --force'"
