@@ -16,7 +16,8 @@ from DynamoFaultLibrary.net.filter import Rule, Verdict
 from DynamoFaultLibrary.net.namespace import HeldNamespace, inside
 from DynamoFaultLibrary.net.sockets import Connection, connections, destroy
 from DynamoFaultLibrary.platforms.base import Deployment, Direction, Partition, PartitionMode, Replica
-from DynamoFaultLibrary.platforms.local.network import Host, IsolatedNetwork, Network
+from DynamoFaultLibrary.platforms.local.host import Host
+from DynamoFaultLibrary.platforms.local.network import IsolatedNetwork, Network
 from DynamoFaultLibrary.platforms.local.probe import Answer, Probe, Way
 
 PROOF_TIMEOUT = 2.0
@@ -188,7 +189,7 @@ class LocalCut(ABC):
         others = [
             cut
             for cut in self.network.cuts.values()
-            if cut is not self and any(pair.is_same(theirs) for theirs in cut.pairs)
+            if isinstance(cut, LocalCut) and cut is not self and any(pair.is_same(theirs) for theirs in cut.pairs)
         ]
         standing = self.network.filter.tables() if others else []
         return [cut for cut in others if cut.table in standing]

@@ -22,7 +22,8 @@ from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local import commands, cuda
 from DynamoFaultLibrary.platforms.local.child import ProcessSpec
 from DynamoFaultLibrary.platforms.local.client import ProcessStatus, SupervisorClient
-from DynamoFaultLibrary.platforms.local.network import Host, Network, SharedNetwork, make_network
+from DynamoFaultLibrary.platforms.local.host import Host
+from DynamoFaultLibrary.platforms.local.network import Network, SharedNetwork, make_network
 from DynamoFaultLibrary.platforms.local.partition import LocalCut, plan_cut
 from DynamoFaultLibrary.platforms.local.planes import Part, Planes, plan_planes, without_data
 from DynamoFaultLibrary.platforms.local.ports import PortLeases
