@@ -79,7 +79,9 @@ def faults(everything: bool, as_json: bool) -> None:
 @click.option("--run", "run_id", help="The run to recover.")
 @click.option("--all", "everything", is_flag=True, help="All runs.")
 @click.option("--dry-run", is_flag=True, help="Say what would be undone, and do nothing.")
-@click.option("--force", is_flag=True, help="Also runs that are alive: their graphs end.")
+@click.option(
+    "--force", is_flag=True, help="Also runs that are alive: their graphs end. Root: also runs of other users."
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def recover_command(run_id: str | None, everything: bool, dry_run: bool, force: bool, as_json: bool) -> None:
     """Take off what runs have left: faults, processes, directories. Exits 0 only when nothing is left."""
@@ -138,9 +140,9 @@ def _chosen(run_id: str | None) -> list[Path]:
 
 def _recover(path: Path, dry_run: bool, force: bool) -> Recovery:
     try:
-        return recover(path, dry_run=dry_run, force=force)
+        return recover(path, dry_run=dry_run, force=force, foreign=force)
     except FaultLibraryError as error:
-        raise click.ClickException(str(error)) from error
+        return Recovery(path, refused=str(error))  # the others are recovered all the same
 
 
 def _tell(found: list[Recovery], dry_run: bool) -> None:
@@ -152,11 +154,13 @@ def _tell(found: list[Recovery], dry_run: bool) -> None:
             click.echo(f"{run_id}: {entry.id} {'would be undone' if dry_run else 'undone: ' + entry.detail}")
         for entry, why in recovery.failed:
             click.echo(f"{run_id}: {entry.id} IS NOT UNDONE: {why}", err=True)
+        if recovery.refused:
+            click.echo(f"{run_id}: {recovery.refused}", err=True)
         if recovery.alive:
             click.echo(
                 f"{run_id}: {len(recovery.alive)} entries left alone, the run is alive; --force undoes them", err=True
             )
-    if not any(r.recovered or r.failed or r.alive for r in found):
+    if not any(r.recovered or not r.is_clean for r in found):
         click.echo(f"nothing to recover in {state_directory()}")
 
 
@@ -167,6 +171,7 @@ def _as_json(recovery: Recovery) -> dict[str, Any]:
         "failed": [{"id": entry.id, "why": why} for entry, why in recovery.failed],
         "alive": [entry.id for entry in recovery.alive],
         "corrupt": recovery.corrupt,
+        "refused": recovery.refused,
     }
 
 

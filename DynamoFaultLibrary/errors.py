@@ -37,3 +37,7 @@ class RecoveryError(FaultError):
 
 class LedgerError(FaultLibraryError):
     """The ledger cannot be written or read; without it no fault is injected."""
+
+
+class StateError(LedgerError):
+    """An entry of the ledger was to go back to an earlier state; somebody else has closed it meanwhile."""

@@ -1,6 +1,7 @@
 """The library class: options, components, and the listener that takes faults off."""
 
 import secrets
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,8 @@ from robotlibcore import DynamicCore
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import FaultError, LedgerError, Unsupported
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
-from DynamoFaultLibrary.faults.injector import DEFAULT_TTL
+from DynamoFaultLibrary.faults.injector import DEFAULT_TTL, ActiveFault
+from DynamoFaultLibrary.faults.limits import check_time
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.cancellation import CancellationKeywords
 from DynamoFaultLibrary.keywords.checks import CheckKeywords
@@ -63,9 +65,15 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     A keyword with the tag ``Fault`` writes the fault with its undo into a ledger on disk before it injects it, proves
     that it took effect, and records the evidence. Faults come off at the end of the test that injected them; a fault
-    that cannot be undone fails its test. A fault that a suite's setup injected stays for all tests of the suite; call
-    `Recover All Faults` in its teardown, which fails when one does not come off. A supervisor process outside robot
+    that cannot be undone fails its test. A fault that a suite's setup injected stays for all tests of the suite and of
+    the suites below it; call `Recover All Faults` in its teardown, which fails when one does not come off. At the end
+    all faults are undone first, and then verified together. A supervisor process outside robot
     undoes them, and ends all that was started, when robot dies in whatever way, and when their time to live is over.
+
+    Each fault has a time after which it comes off by itself: ``duration`` of keywords that hold something up (a stall,
+    a partition), ``ttl`` of the others. The two mean the same: above 0 and at most 24 h, by default the import's
+    ``fault_ttl``. `Renew Fault` gives a fault that is in effect more time, `Wait Until Fault Is Over` waits for its
+    end, `Get Fault` tells its times. Keywords that inject a fault return its id; others take it as ``fault``.
 
     A test with the tag ``robot:skip-on-failure`` stands for a known defect of the system under test. It fails all the
     same when a fault could not be injected, proven or undone.
@@ -139,6 +147,7 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
         A fault beyond these limits is refused, and the message says why.
         """
+        check_time("fault_ttl", fault_ttl)
         radius = BlastRadius(allowed_services, allowed_namespaces, allowed_nodes, max_faults)
         self.context = Context(Options(platform, secrets.randbelow(2**31) if seed is None else seed, fault_ttl, radius))
         self._test_began_s = 0.0
@@ -185,7 +194,7 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     def end_test(self, data: running.TestCase, outcome: result.TestCase) -> None:
         """Take the test's faults off, whatever it did; then tell its story in the log."""
-        problems = self._recover(outcome.full_name)
+        problems = self._recover(lambda fault: fault.scope == outcome.full_name)
         if outcome.skipped and self._trouble and self._trouble in outcome.message:
             problems.insert(0, "a fault that was not injected, proven or undone is no known defect of the system")
         self._trouble = ""
@@ -200,7 +209,7 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     def end_suite(self, data: running.TestSuite, outcome: result.TestSuite) -> None:
         """Take off what a suite's setup or teardown injected. Robot has no way to fail a suite here: it is an error."""
-        for problem in self._recover(None):
+        for problem in self._recover(lambda fault: fault.belongs_to_suite(outcome.full_name)):
             logger.error(problem)
         save_faults(self.context)
         self.context.end_suite(outcome.full_name)
@@ -209,5 +218,5 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         """The library goes out of scope: end everything."""
         self.context.close()
 
-    def _recover(self, scope: str | None) -> list[str]:
-        return self.context.injector.recover_all(scope) if self.context.faults else []
+    def _recover(self, belongs: Callable[[ActiveFault], bool]) -> list[str]:
+        return self.context.injector.recover_all(belongs) if self.context.faults else []

@@ -64,6 +64,7 @@ class CancelRequests(Fault):
 
     def prove(self) -> list[str]:
         self._records = [self._hung_up(request) for request in self.requests]
+        self.effective_s = min(record.ended_monotonic_s for record in self._records)
         wanted = Counter(_kind(request.spec) for request in self.requests)
         frontend, workers = Counter[str](), Counter[str]()
 
@@ -87,7 +88,7 @@ class CancelRequests(Fault):
             f"the workers have noticed: {_told(workers)}",
         ]
 
-    def recover(self) -> str:
+    def undo(self) -> str:
         return "there is nothing to undo"
 
     def _hung_up(self, request: Request) -> Record:

@@ -1,7 +1,7 @@
 """CUDA faults: the calls of one replica fail as after an XID, by the shim that it runs under."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +17,6 @@ from DynamoFaultLibrary.platforms.base import CudaShimming, Deployment, Observin
 from DynamoFaultLibrary.processes import ProcessId
 
 ALL_GPUS = "all"
-RECOVERY_TIMEOUT = timedelta(seconds=60)
 
 
 @runtime_checkable
@@ -142,7 +141,10 @@ class EnableCudaFaults(Fault):
         limit = self.timeout + self.rule.delay
         if not wait_until(lambda: bool(self.failed()), limit):
             raise EvidenceMissing(f"no CUDA call of {self.replica.name} failed within {_text(limit)}: {self._why()}")
-        evidence = [self._tell(counters) for counters in self.failed()]
+        failed, seen_s = self.failed(), monotonic()
+        first = [counters.first_failed_s for counters in failed if counters.first_failed_s > self._on_s]
+        self.effective_s = min([*first, seen_s])
+        evidence = [self._tell(counters) for counters in failed]
         for name, toggle in self._neighbours.items():
             wrong = [counters.process.pid for counters in toggle.counters() if self.new_failures(counters)]
             if wrong or toggle.is_on:
@@ -151,13 +153,22 @@ class EnableCudaFaults(Fault):
             evidence.append(f"no CUDA call of {name} failed")
         return evidence
 
-    def recover(self) -> str:
+    def undo(self) -> str:
         done = undo(self.recipe)
         if not self.rule.lasting:
             return done
         started = self.platform.respawn(self.deployment, self.replica)
-        self.platform.wait_ready(self.deployment, RECOVERY_TIMEOUT)
-        return f"{done}; {started.name} was started again as pid {started.process.pid} and serves"
+        return f"{done}; {started.name} was started again as pid {started.process.pid}"
+
+    def verify(self) -> str:
+        if not self.rule.lasting:
+            return ""
+        self.platform.wait_ready(self.deployment, self.deployment.settings.timeout)
+        return "all replicas serve"
+
+    @property
+    def verification(self) -> Hashable:
+        return ("ready", self.deployment.name) if self.rule.lasting else id(self)
 
     def failed(self) -> list[Counters]:
         """Counters of the replica's processes whose calls have failed since this fault was injected."""

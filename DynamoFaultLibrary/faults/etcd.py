@@ -1,171 +1,170 @@
-"""An etcd cluster as its members tell of it.
+"""Members of an etcd cluster end or stall, and those that are left say what became of the cluster."""
 
-Over etcd's own JSON gateway (etcd 3.5, "Why gRPC gateway"): POST to ``/v3/maintenance/status``,
-``/v3/cluster/member/list`` and their like; 64-bit numbers come as strings.
-"""
-
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
-from urllib.error import HTTPError
+from enum import StrEnum
+from typing import ClassVar
 
-from DynamoFaultLibrary.clock import wait_until
-from DynamoFaultLibrary.errors import FaultError
-from DynamoFaultLibrary.platforms.http import post_json
-
-TIMEOUT = 1.0
-"""Seconds that one answer may take; a stopped member costs no more."""
-
-POLL = 0.02
-"""Seconds between two looks at a cluster that is expected to change."""
-
-REPLACE_TIMEOUT = timedelta(seconds=15)
-"""A cluster takes a new member only when the others have been connected for 5 s (``--strict-reconfig-check``)."""
-
-_NOBODY = "0"
+from DynamoFaultLibrary.clock import monotonic, seconds_text, wait_until
+from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, RecoveryError
+from DynamoFaultLibrary.faults.network import NetworkPartition
+from DynamoFaultLibrary.faults.process import KillReplica, MemberPlatform, StallProcesses
+from DynamoFaultLibrary.platforms.etcd import POLL, EtcdCluster, Leader
 
 
-@dataclass(frozen=True)
-class Leader:
-    """Who leads, and since which raft term; each election makes the term higher."""
+class MemberData(StrEnum):
+    """What an etcd member starts with."""
 
-    name: str
-    term: int
-
-    def __str__(self) -> str:
-        return f"{self.name} leads in term {self.term}"
+    KEPT = "kept"
+    """Its data directory: it goes on where it was."""
+    FRESH = "fresh"
+    """Nothing: the cluster removes it and adds a new member in its place."""
 
 
-@dataclass(frozen=True)
-class Status:
-    """What one member says of itself: its id, whom it follows (``0``: nobody), and the term."""
+@dataclass
+class MemberLoss:
+    """What a cluster is to lose with one of its members, as seen beforehand."""
 
+    cluster: EtcdCluster
     member: str
-    leader: str
-    term: int
+    force: bool = False
+    """Lose the member although the others are no majority."""
+    timeout: timedelta = timedelta(seconds=30)
+    peer_urls: list[str] = field(init=False)
+    _leader: Leader | None = field(init=False)
+    _keeps_majority: bool = field(init=False)
 
+    def __post_init__(self) -> None:
+        self._leader = self.cluster.leader()
+        self.peer_urls = self.cluster.peer_urls(self.member) if self._leader else []
+        left = len(self.cluster.statuses().keys() - {self.member})
+        self._keeps_majority = left >= self.cluster.majority
+        if not self._keeps_majority and not self.force:
+            raise FaultError(
+                f"without {self.member} {left} of {len(self.cluster.urls)} etcd members would be left, and "
+                f"{self.cluster.majority} are a majority; force=True does it all the same"
+            )
 
-@dataclass(frozen=True)
-class EtcdCluster:
-    """A cluster by the client URLs of its members; `urls` names them all, also those that do not run."""
-
-    urls: dict[str, str]
-
-    @property
-    def majority(self) -> int:
-        """Members that must agree for the cluster to go on."""
-        return len(self.urls) // 2 + 1
-
-    def statuses(self) -> dict[str, Status]:
-        """Statuses of the members that answer."""
-        found = {name: self._status(url) for name, url in self.urls.items()}
-        return {name: status for name, status in found.items() if status is not None}
-
-    def leader(self) -> Leader | None:
-        """The leader, if it answers itself and a majority follows it in the same term."""
-        statuses = self.statuses()
-        for name, status in statuses.items():
-            if status.leader == status.member:
-                followers = [other for other in statuses.values() if (other.leader, other.term) == _rule(status)]
-                if len(followers) >= self.majority:
-                    return Leader(name, status.term)
-        return None
-
-    def wait_for_leader(self, timeout: timedelta, above_term: int = 0) -> Leader | None:
-        """The leader as soon as there is one, of a term above `above_term`; None after `timeout`."""
-        found: Leader | None = None
-
-        def leads() -> bool:
-            nonlocal found
-            found = self.leader()
-            return found is not None and found.term > above_term
-
-        return found if wait_until(leads, timeout, POLL) else None
-
-    def describe(self) -> str:
-        """What the members say, for people."""
-        statuses = self.statuses()
-        names = {status.member: name for name, status in statuses.items()}
-        told = [
-            f"{name} leads in term {status.term}"
-            if status.leader == status.member
-            else f"{name} follows {names.get(status.leader, 'nobody that answers')}"
-            for name, status in statuses.items()
-        ]
-        silent = [f"{name} does not answer" for name in self.urls if name not in statuses]
-        return ", ".join([*told, *silent])
-
-    def is_voting(self, name: str) -> bool:
-        """Whether the member answers, follows the leader of a majority, and is no learner."""
-        leader, statuses = self.leader(), self.statuses()
-        if leader is None or name not in statuses or leader.name not in statuses:
-            return False
-        status = statuses[name]
-        if _rule(status) != _rule(statuses[leader.name]):
-            return False
-        return any(
-            member["ID"] == status.member and member.get("name") == name and not member.get("isLearner")
-            for member in self._call("member/list", {})[0].get("members", [])
-        )
-
-    def answers(self, name: str) -> bool:
-        """Whether the member answers, with or without a leader."""
-        return self._status(self.urls[name]) is not None
-
-    def peer_urls(self, name: str) -> list[str]:
-        """Where the other members reach this one."""
-        return next((list(member["peerURLs"]) for member in self._members() if member.get("name") == name), [])
-
-    def replace(self, name: str, peer_urls: list[str]) -> None:
-        """Take a member out and announce its successor at the same URLs; what was done already is left out.
+    def prove(self, since: float) -> str:
+        """How the others go on, `since` a moment on the monotonic clock; without a majority, that they do not.
 
         Raises:
-            FaultError: the cluster refuses.
+            EvidenceMissing: they have not noticed.
         """
-        refusal = ""
+        if not self._keeps_majority:
+            self._expect(lambda: self.cluster.leader() is None, "there still is a leader")
+            return f"no majority follows a leader: {self.cluster.describe()}"
+        had_led = self._leader is not None and self._leader.name == self.member
+        term = self._leader.term if self._leader and had_led else 0
+        leader = self.cluster.wait_for_leader(self.timeout, above_term=term)
+        if leader is None or leader.name == self.member:
+            raise EvidenceMissing(
+                f"the members without {self.member} have no {'new ' if had_led else ''}leader after "
+                f"{seconds_text(self.timeout.total_seconds())}: {self.cluster.describe()}"
+            )
+        if had_led:
+            return f"{leader} instead of {self._leader}, {seconds_text(monotonic() - since)} after the fault"
+        return f"{leader} without {self.member}"
 
-        def announced() -> bool:
-            """Take the next step; the last one is refused until the others have been connected for a while."""
-            nonlocal refusal
-            same_place = [member for member in self._members() if set(member["peerURLs"]) & set(peer_urls)]
-            if not same_place:
-                refusal = self._call("member/add", {"peerURLs": peer_urls})[1]
-            elif same_place[0].get("name"):
-                refusal = self._call("member/remove", {"ID": same_place[0]["ID"]})[1]
-            else:
-                return True
-            return False
+    def make_good(self, timeout: timedelta) -> str:
+        """Wait until the member votes; where there is no majority to vote in, until it answers.
 
-        if not wait_until(announced, REPLACE_TIMEOUT, POLL):
-            raise FaultError(f"etcd has not replaced {name}: {refusal}; {self.describe()}")
+        Raises:
+            RecoveryError: it does neither.
+        """
+        if not wait_until(self._is_back, timeout, POLL):
+            raise RecoveryError(f"{self.member} runs, but is no voting member: {self.cluster.describe()}")
+        return self.cluster.describe()
 
-    def _members(self) -> list[dict[str, Any]]:
-        """The members that the cluster has agreed on; one that was added and has not started yet has no name."""
-        answer, refusal = self._call("member/list", {})
-        if refusal:
-            raise FaultError(f"etcd does not tell its members: {refusal}; {self.describe()}")
-        return list(answer["members"])
+    def _is_back(self) -> bool:
+        if len(self.cluster.statuses()) < self.cluster.majority:
+            return self.cluster.answers(self.member)
+        return self.cluster.is_voting(self.member)
 
-    def _call(self, call: str, body: dict[str, Any]) -> tuple[dict[str, Any], str]:
-        """The answer of the first member that gives one, or what the last one said instead."""
-        refusal = "no member answers"
-        for url in self.urls.values():
-            try:
-                return post_json(f"{url}/v3/cluster/{call}", body, TIMEOUT), ""
-            except HTTPError as error:
-                refusal = error.read().decode(errors="replace")
-            except (OSError, ValueError) as error:
-                refusal = str(error)
-        return {}, refusal
-
-    @staticmethod
-    def _status(url: str) -> Status | None:
-        try:
-            answer = post_json(f"{url}/v3/maintenance/status", {}, TIMEOUT)
-            return Status(answer["header"]["member_id"], answer.get("leader", _NOBODY), int(answer.get("raftTerm", 0)))
-        except (OSError, ValueError, KeyError):
-            return None
+    def _expect(self, condition: Callable[[], bool], otherwise: str) -> None:
+        if not wait_until(condition, self.timeout, POLL):
+            raise EvidenceMissing(f"{self.member} is gone, but {otherwise}: {self.cluster.describe()}")
 
 
-def _rule(status: Status) -> tuple[str, int]:
-    return status.leader, status.term
+@dataclass
+class KillEtcdMember(KillReplica):
+    """A member dies."""
+
+    kind: ClassVar[str] = "Kill Etcd Member"
+    platform: MemberPlatform
+    loss: MemberLoss = field(kw_only=True)
+    _start_with: MemberData = field(init=False, default=MemberData.KEPT)
+
+    def start_with(self, data: MemberData) -> None:
+        """Choose what `recover` starts it with.
+
+        Raises:
+            FaultError: it cannot be replaced by a member with fresh data.
+        """
+        if data is MemberData.FRESH and not self.loss.peer_urls:
+            raise FaultError(f"{self.replica.name} cannot start with fresh data: etcd had no leader when it ended")
+        self._start_with = data
+
+    def prove(self) -> list[str]:
+        return [*super().prove(), self.loss.prove(self._sent_s)]
+
+    def undo(self) -> str:
+        if self._start_with is MemberData.FRESH:
+            self.loss.cluster.replace(self.replica.name, self.loss.peer_urls)
+            replica = self.platform.start_without_data(self.deployment, self.replica)
+        else:
+            replica = self.platform.respawn(self.deployment, self.replica)
+        return f"{replica.name} runs as pid {replica.process.pid} with {self._start_with.value} data"
+
+    def verify(self) -> str:
+        return self.loss.make_good(self.deployment.settings.timeout)
+
+    @property
+    def verification(self) -> Hashable:
+        return id(self)
+
+
+@dataclass
+class IsolateEtcdMember(NetworkPartition):
+    """Nobody reaches a member any more, and it reaches nobody."""
+
+    kind: ClassVar[str] = "Isolate Etcd Member"
+    loss: MemberLoss = field(kw_only=True)
+    _cut_s: float = field(init=False, default=0.0)
+
+    def inject(self) -> None:
+        self._cut_s = monotonic()
+        super().inject()
+
+    def prove(self) -> list[str]:
+        return [*super().prove(), self.loss.prove(self._cut_s)]
+
+    def verify(self) -> str:
+        return f"{super().verify()}; {self.loss.make_good(self.deployment.settings.timeout)}"
+
+
+class KillEtcdLeader(KillEtcdMember):
+    """The member that leads dies, and another one takes over."""
+
+    kind = "Kill Etcd Leader"
+
+
+class StopEtcdMember(KillEtcdMember):
+    """A member is shut down in good order: SIGTERM, and it ends by itself."""
+
+    kind = "Stop Etcd Member"
+
+
+@dataclass
+class StallEtcdMember(StallProcesses):
+    """A member stops answering while its connections stay open."""
+
+    kind: ClassVar[str] = "Stall Etcd Member"
+    loss: MemberLoss = field(kw_only=True)
+
+    def prove(self) -> list[str]:
+        return [*super().prove(), self.loss.prove(self._sent_s)]
+
+    def verify(self) -> str:
+        return self.loss.make_good(self.deployment.settings.timeout)

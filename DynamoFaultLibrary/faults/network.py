@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
 
+from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.platforms.base import Cut, Deployment, Partition, Partitioning, PartitionMode, Replica
@@ -27,6 +28,7 @@ class NetworkPartition(Fault):
     """Sources and targets do not reach each other any more; everybody else does."""
 
     kind: ClassVar[str] = "Partition Network"
+    lifetime: ClassVar[str] = "duration"
     platform: Partitioning
     deployment: Deployment
     partition: Partition
@@ -59,6 +61,7 @@ class NetworkPartition(Fault):
     def inject(self) -> None:
         """See `Fault.inject`."""
         self._cut.apply()
+        self.effective_s = monotonic()
 
     def prove(self) -> list[str]:
         """See `Fault.prove`. A reset is over when it is proven."""
@@ -67,9 +70,17 @@ class NetworkPartition(Fault):
             self.compensation = "new connections work"
         return evidence
 
-    def recover(self) -> str:
-        """See `Fault.recover`."""
+    def undo(self) -> str:
+        """See `Fault.undo`."""
         return self._cut.heal()
+
+    def verify(self) -> str:
+        """See `Fault.verify`."""
+        return self._cut.verify()
+
+    def let_go(self) -> None:
+        """See `Fault.let_go`."""
+        self._cut.close()
 
 
 def _names(replicas: Sequence[Replica]) -> str:

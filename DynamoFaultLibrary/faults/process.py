@@ -3,7 +3,7 @@
 import signal
 import socket
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -12,16 +12,20 @@ from DynamoFaultLibrary.clock import monotonic, seconds_text, wait_until
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
 from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.ledger.undo import undo
-from DynamoFaultLibrary.platforms.base import Deployment, Replacing, Replica, Signalling
+from DynamoFaultLibrary.platforms.base import ControlPlane, Deployment, Replacing, Replica, Signalling
 from DynamoFaultLibrary.processes import STOPPED, ProcessId, read_command
 
-RECOVERY_TIMEOUT = timedelta(seconds=60)
 STALL_TIMEOUT = timedelta(seconds=2)
 
 
 @runtime_checkable
 class ProcessPlatform(Signalling, Replacing, Protocol):
     """What process faults need of a platform."""
+
+
+@runtime_checkable
+class MemberPlatform(ProcessPlatform, ControlPlane, Protocol):
+    """What faults of control-plane members need of a platform."""
 
 
 @dataclass
@@ -97,6 +101,7 @@ class EndProcesses(ProcessFault):
                 f"{', '.join(left)} of {self.replica.name} still runs {seconds_text(self.timeout.total_seconds())} "
                 f"after {self.signal_name} (log: {self.replica.log})"
             )
+        self.effective_s = monotonic()
         evidence = [self._death_of_leader()] if self.replica.process in self.processes else []
         others = [process for process in self.processes if process != self.replica.process]
         if others:
@@ -104,6 +109,7 @@ class EndProcesses(ProcessFault):
             evidence.append(f"{', '.join(map(self._name, others))} gone within {after} of {self.signal_name}")
         if self.respawn:
             started = self.platform.respawn(self.deployment, self.replica)
+            self.made_good_s = monotonic()
             self.compensation = f"{self.replica.name} was started again as pid {started.process.pid}"
             evidence.append(self.compensation)
         return evidence
@@ -120,20 +126,28 @@ class EndProcesses(ProcessFault):
             raise EvidenceMissing(f"{self.replica.name} ended otherwise than by SIGKILL: {ended.how}")
         if ended.at < self._sent_s:
             raise EvidenceMissing(f"{self.replica.name} had ended before {self.signal_name} was sent: {ended.how}")
+        self.effective_s = min(self.effective_s, ended.at)
         after = seconds_text(ended.at - self._sent_s)
         return f"{self._name(self.replica.process)}: {ended.how}, {after} after {self.signal_name}"
 
-    def recover(self) -> str:
+    def undo(self) -> str:
         replica = self.platform.respawn(self.deployment, self.replica)
-        self.platform.wait_ready(self.deployment, RECOVERY_TIMEOUT)
-        return f"{replica.name} runs as pid {replica.process.pid} and serves"
+        return f"{replica.name} runs as pid {replica.process.pid}"
+
+    def verify(self) -> str:
+        self.platform.wait_ready(self.deployment, self.deployment.settings.timeout)
+        return "all replicas serve"
+
+    @property
+    def verification(self) -> Hashable:
+        return "ready", self.deployment.name
 
 
 @dataclass
 class KillReplica(EndProcesses):
     """A whole replica dies: SIGKILL to each process of its group, or SIGTERM to its leader for a graceful end."""
 
-    kind: ClassVar[str] = "Kill Worker"
+    kind: ClassVar[str] = "Kill Replica"
     _size: int = field(init=False, default=0)
 
     @property
@@ -143,17 +157,27 @@ class KillReplica(EndProcesses):
     def inject(self) -> None:
         self._size = len(self.platform.processes(self.replica))
         super().inject()
-        if self.signal == signal.SIGKILL:  # whoever was forked while the group was being killed
-            self.platform.send(self.replica, self.platform.processes(self.replica), self.signal)
 
     def prove(self) -> list[str]:
         evidence = super().prove()
         if self.respawn:
             return evidence
-        if not wait_until(lambda: not self.platform.processes(self.replica), self.timeout, 0.005):
+        if not wait_until(self._is_gone, self.timeout, 0.002):
             left = [f"pid {p.pid} ({_short(p.command)})" for p in self.platform.processes(self.replica)]
             raise EvidenceMissing(f"{self.replica.name} has processes left after {self.signal_name}: {', '.join(left)}")
-        return [*evidence, f"nobody is left of its {self._size} processes"]
+        return [*evidence, f"no process of {self.replica.name} is left (it had {self._size})"]
+
+    def _is_gone(self) -> bool:
+        left = self.platform.processes(self.replica)
+        if left and self.signal == signal.SIGKILL:  # whoever was forked while the group was being killed
+            self.platform.send(self.replica, left, self.signal)
+        return not left
+
+
+class KillWorker(KillReplica):
+    """A whole replica of a worker service dies."""
+
+    kind = "Kill Worker"
 
 
 @dataclass
@@ -161,9 +185,19 @@ class StallProcesses(ProcessFault):
     """Processes are stopped by SIGSTOP: sockets stay open, nothing answers."""
 
     kind: ClassVar[str] = "Stall Process"
+    lifetime: ClassVar[str] = "duration"
     signal: int = signal.SIGSTOP
     whole: bool = False
     """Whether `processes` are all of the replica: then there may be no others when it is stopped."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        stopped = [self._name(process) for process in self.processes if process.state == STOPPED]
+        if stopped:
+            raise FaultError(
+                f"{', '.join(stopped)} of {self.replica.name} is stopped already (state T), so to stall it would prove "
+                "nothing; let it go on first, or give the fault that stalls it more time with 'Renew Fault'"
+            )
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -173,14 +207,19 @@ class StallProcesses(ProcessFault):
         if not wait_until(lambda: all(process.state == STOPPED for process in self.processes), STALL_TIMEOUT, 0.001):
             states = [f"{self._name(process)} is in state {process.state}" for process in self.processes]
             raise EvidenceMissing(f"not all processes of {self.replica.name} are stopped (T): {', '.join(states)}")
+        self.effective_s = monotonic()
         others = set(self.platform.processes(self.replica)) - set(self.processes) if self.whole else set()
         if others:
             raise EvidenceMissing(f"{self.replica.name} has started {[p.pid for p in others]} while it was stopped")
-        after = seconds_text(monotonic() - self._sent_s)
+        after = seconds_text(self.effective_s - self._sent_s)
         return [f"{self._name(process)} is in state T, {after} after SIGSTOP" for process in self.processes]
 
-    def recover(self) -> str:
+    def undo(self) -> str:
         return undo(self.recipe)
+
+    @property
+    def moot(self) -> str:
+        return "" if any(process.is_running for process in self.processes) else "its processes have ended"
 
 
 def _short(command: str) -> str:

@@ -17,7 +17,7 @@ from DynamoFaultLibrary.errors import DeploymentError, FaultError, LoadError
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import ActiveFault, Injector
 from DynamoFaultLibrary.keywords import robot_context
-from DynamoFaultLibrary.ledger import Ledger, Owner, State
+from DynamoFaultLibrary.ledger import Ledger, Owner
 from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
 from DynamoFaultLibrary.load.client import Load, Request, SenderProcess
 from DynamoFaultLibrary.load.windows import (
@@ -107,8 +107,11 @@ class Context:
 
     @property
     def faults(self) -> list[ActiveFault]:
-        """All faults so far, without starting anything to find out."""
-        return self._injector.faults if self._injector else []
+        """All faults so far, without starting anything to find out; what came off by itself has been noticed."""
+        if self._injector is None:
+            return []
+        self._injector.refresh()
+        return self._injector.faults
 
     @property
     def deployment(self) -> Deployment:
@@ -152,7 +155,13 @@ class Context:
         Raises:
             FaultError: there is none.
         """
-        proven = [fault for fault in self.faults if fault.active_s and fault.scope in ("", self.test)]
+        suite = robot_context.suite_name()
+        proven = [
+            fault
+            for fault in self.faults
+            if fault.active_s
+            and (fault.scope == self.test if fault.scope else f"{suite}.".startswith(f"{fault.suite or suite}."))
+        ]
         if fault_id is not None:
             proven = [fault for fault in proven if fault.entry.id == fault_id]
         if not proven:
@@ -251,13 +260,12 @@ class Context:
         self.deployments.clear()
 
     def _note_recovery(self, fault: ActiveFault) -> None:
-        self.timeline.add(EventKind.RECOVERED, f"{fault.entry.kind} undone: {fault.entry.detail}")
+        self.timeline.add(EventKind.RECOVERED, f"{fault.entry.kind} undone: {fault.entry.detail}", fault.recovered_s)
 
 
 def window_of(fault: ActiveFault) -> FaultWindow:
     """When a fault was in effect."""
-    ended = fault.active_s if fault.entry.state is State.IRREVERSIBLE else fault.recovered_s
-    return FaultWindow(fault.label, fault.injected_s, fault.effective_s, ended)
+    return FaultWindow(fault.label, fault.injected_s, fault.effective_s, fault.recovered_s)
 
 
 def safe_name(name: str) -> str:

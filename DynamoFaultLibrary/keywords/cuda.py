@@ -220,7 +220,7 @@ class CudaKeywords(InjectingComponent):
     def _choose(self, service: str, replica: int | str, serving: Request | None) -> Replica:
         begin_observation(self.context)
         chooser = self.chooser()
-        return chooser.serving(service, serving.id) if serving else chooser.by_index(service, replica)
+        return self.serving(service, serving) if serving else chooser.by_index(service, replica)
 
     def _replicas(self) -> list[Replica]:
         return [

@@ -7,22 +7,22 @@ from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import seconds_text
 from DynamoFaultLibrary.errors import FaultError
-from DynamoFaultLibrary.faults.etcd import EtcdCluster, Leader
-from DynamoFaultLibrary.faults.members import (
+from DynamoFaultLibrary.faults.etcd import (
     IsolateEtcdMember,
     KillEtcdLeader,
     KillEtcdMember,
     MemberData,
     MemberLoss,
-    MemberPlatform,
     StallEtcdMember,
     StopEtcdMember,
 )
+from DynamoFaultLibrary.faults.process import MemberPlatform
 from DynamoFaultLibrary.faults.target import RANDOM
 from DynamoFaultLibrary.keywords.component import Operator, check
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.platforms.base import ETCD, Partition, Partitioning, PartitionMode, Replica, require
+from DynamoFaultLibrary.platforms.etcd import EtcdCluster, Leader
 
 LEADER, FOLLOWER = "leader", "follower"
 

@@ -4,11 +4,16 @@ import signal
 from datetime import timedelta
 
 from robot.api.deco import keyword
+from robot.utils import DotDict  # type: ignore[import-untyped]  # Robot types only its API
 
+from DynamoFaultLibrary.clock import monotonic, utc_now, utc_text, wait_until
 from DynamoFaultLibrary.errors import FaultError, RecoveryError
+from DynamoFaultLibrary.faults.injector import ActiveFault
+from DynamoFaultLibrary.faults.limits import check_time, duration_text
 from DynamoFaultLibrary.faults.process import (
     EndProcesses,
     KillReplica,
+    KillWorker,
     ProcessFault,
     ProcessPlatform,
     StallProcesses,
@@ -25,10 +30,10 @@ ReplicaChoice = int | str
 
 
 class FaultKeywords(InjectingComponent):
-    """Kill Worker, Terminate Process, Stall Process, and their undoing."""
+    """Kill Replica, Terminate Process, Stall Process, their undoing and their times."""
 
     @keyword(tags=["Fault"])
-    def kill_worker(
+    def kill_replica(
         self,
         service: str,
         replica: ReplicaChoice = RANDOM,
@@ -42,36 +47,48 @@ class FaultKeywords(InjectingComponent):
         """Kills one replica of a service: all processes of its group, at once. Returns the id of the fault.
 
         | *Argument* | *Meaning* |
-        | ``service`` | Service of the graph, such as ``VllmDecodeWorker`` |
+        | ``service`` | Any service of the graph, such as ``Frontend`` or ``VllmDecodeWorker`` |
         | ``replica`` | Index of the replica, or ``random`` (repeatable by the library's ``seed``) |
         | ``serving`` | A request: the replica that serves it is killed, whatever ``replica`` says |
-        | ``graceful`` | SIGTERM to the leader instead of SIGKILL to all: the worker may finish what it serves |
+        | ``graceful`` | SIGTERM to the leader instead of SIGKILL to all: it may finish what it serves |
         | ``respawn`` | Start the replica again at once, as the cluster would |
         | ``timeout`` | By when the replica must have ended |
-        | ``ttl`` | After this time the fault comes off by itself; default: the library's ``fault_ttl`` |
+        | ``ttl`` | After this time the fault comes off by itself, see `Faults` |
 
         Evidence: the system reports SIGKILL as the cause of the leader's death (or, with ``graceful``, its end), and
-        nobody is left in its process group. Undo: the replica is started again and serves. With ``respawn`` the fault
+        no process of the replica is left. Undo: the replica is started again and serves. With ``respawn`` the fault
         is irreversible but made good.
+
+        The second positional argument is a replica; that of `Terminate Process` and `Stall Process` is the name of a
+        process.
+
+        Example:
+        | `Kill Replica` | Frontend | 0 | respawn=True |
+        """
+        return self._kill(KillReplica, service, replica, serving, graceful, respawn, timeout, ttl)
+
+    @keyword(tags=["Fault"])
+    def kill_worker(
+        self,
+        service: str | None = None,
+        replica: ReplicaChoice = RANDOM,
+        *,
+        serving: Request | None = None,
+        graceful: bool = False,
+        respawn: bool = False,
+        timeout: timedelta = timedelta(seconds=30),
+        ttl: timedelta | None = None,
+    ) -> str:
+        """Kills one replica of a worker service: all processes of its group, at once. Returns the id of the fault.
+
+        ``service`` may be left out where the graph has one kind of worker. A frontend is refused: `Kill Replica` kills
+        it. The other arguments, evidence and undo are those of `Kill Replica`.
 
         Example:
         | `Kill Worker` | PositionWorker | 0 |
-        | `Kill Worker` | PositionWorker | serving=${request} | graceful=True |
+        | `Kill Worker` | serving=${request} | graceful=True |
         """
-        chosen = self._choose(service, replica, serving)
-        platform = self._process_platform()
-        processes = platform.processes(chosen)
-        number = signal.SIGTERM if graceful else signal.SIGKILL
-        fault = KillReplica(
-            platform,
-            self.context.deployment,
-            chosen,
-            [chosen.process] if graceful else processes,
-            number,
-            timeout=timeout,
-            respawn=respawn,
-        )
-        return self._inject(fault, ttl, serving)
+        return self._kill(KillWorker, self._worker(service), replica, serving, graceful, respawn, timeout, ttl)
 
     @keyword(tags=["Fault"])
     def terminate_process(
@@ -89,7 +106,7 @@ class FaultKeywords(InjectingComponent):
         """Ends processes inside a replica by name: those whose command line contains ``process_name``.
 
         ``signal_name`` is any signal that ends a process: ``SIGKILL``, ``SIGINT``, ``SIGTERM`` … The other arguments
-        are as in `Kill Worker`. Returns the id of the fault.
+        are as in `Kill Replica`. Returns the id of the fault.
 
         Evidence: each process is gone by pid and start time; of the replica's leader also how it ended. A name that
         matches nothing, or a process that does not die in time, fails the keyword. Undo: the replica runs and serves.
@@ -119,10 +136,12 @@ class FaultKeywords(InjectingComponent):
     ) -> str:
         """Stops processes of a replica with SIGSTOP: connections stay open, nothing answers. Returns the fault's id.
 
-        Without ``process_name`` all processes of the replica are stopped. After ``duration`` (default: the library's
-        ``fault_ttl``) they go on by themselves; `Resume Process` does it earlier.
+        Without ``process_name`` all processes of the replica are stopped, else those whose command line contains it.
+        After ``duration`` they go on by themselves, see `Faults`; `Resume Process` does it earlier. ``replica`` and
+        ``serving`` are as in `Kill Replica`.
 
-        Evidence: each process is in state T. Undo: SIGCONT; verified: none is in state T.
+        Evidence: each process is in state T. A process that is stopped already is refused, since that would prove
+        nothing. Undo: SIGCONT; verified: none is in state T. A stall ends, too, when its processes do.
 
         Example:
         | `Stall Process` | PositionWorker | replica=0 | duration=5 s |
@@ -150,30 +169,99 @@ class FaultKeywords(InjectingComponent):
             self.context.injector.recover(active)
 
     @keyword(tags=["Recovery"])
-    def renew_fault(self, fault_id: str, ttl: timedelta) -> None:
+    def renew_fault(self, fault: str, ttl: timedelta) -> None:
         """Lets a fault stay in effect for ``ttl`` from now, instead of the time it was given before.
 
         Example:
         | `Renew Fault` | ${fault} | 20 min |
         """
-        self.context.injector.renew(self.fault(fault_id), ttl)
+        self.context.injector.renew(self.fault(fault), ttl)
 
     @keyword(tags=["Recovery"])
-    def recover_fault(self, fault_id: str) -> None:
+    def recover_fault(self, fault: str) -> None:
         """Undoes one fault and verifies that. A fault that has come off already is left alone.
 
         Example:
         | ${fault} = | `Kill Worker` | PositionWorker | 0 |
         | `Recover Fault` | ${fault} |
         """
-        self.context.injector.recover(self.fault(fault_id))
+        self.context.injector.recover(self.fault(fault))
 
     @keyword(tags=["Recovery"])
     def recover_all_faults(self) -> None:
-        """Undoes all active faults, the last one first, goes on after failures, and fails if one is left."""
+        """Undoes all active faults, the last one first, then verifies that; fails if one is left or cannot be verified.
+
+        Faults are verified together: a replica that was killed is not ready as long as another one is stalled.
+        """
         problems = self.context.injector.recover_all()
         if problems:
             raise RecoveryError("; ".join(problems))
+
+    @keyword(tags=["Wait"])
+    def wait_until_fault_is_over(self, fault: str | None = None, timeout: timedelta = timedelta(minutes=1)) -> None:
+        """Waits until a fault has come off: at its expiry, or undone by whomever. Default: the last one of this test.
+
+        Fails when it is in effect still after ``timeout``. A replica that was killed has been started again then, but
+        may not serve yet: `Wait Until Graph Is Ready`.
+
+        Example:
+        | ${fault} = | `Stall Process` | PositionWorker | replica=0 | duration=3 s |
+        | `Wait Until Fault Is Over` | ${fault} | timeout=10 s |
+        """
+        check_time("timeout", timeout)
+        active = self._named_or_last(fault)
+
+        def is_over() -> bool:
+            self.context.injector.refresh()
+            return active.recovered_s is not None
+
+        if not wait_until(is_over, timeout):
+            expires = active.entry.expires_at
+            when = f"it comes off by itself at {utc_text(expires)}" if expires else "it does not come off by itself"
+            raise AssertionError(
+                f"{active} is still in effect after {duration_text(timeout)}; {when}, 'Recover Fault' undoes it now"
+            )
+        self.info(f"{active} came off: {active.entry.detail}")
+
+    @keyword(tags=["Getter"])
+    def get_fault(self, fault: str | None = None) -> DotDict:
+        """Returns the facts of a fault, by default of the last one of this test or its suite.
+
+        | *Key* | *Value* |
+        | ``id``, ``kind``, ``label`` | Its id, the keyword that injected it, and both with what it hit |
+        | ``target`` | What it hit: ``service``, ``replica``, ``processes`` and more, by kind |
+        | ``state`` | ``active``, ``recovered`` or ``irreversible`` (made good at once) |
+        | ``injected_at``, ``effective_at``, ``proven_at`` | Times in UTC: injection, earliest evidence, end of the proof |
+        | ``came_off_at`` | Time in UTC at which it came off or was made good, whenever that was noticed; None before |
+        | ``expires_at`` | Time in UTC at which it comes off by itself |
+        | ``lasted`` | Time from ``effective_at`` to ``came_off_at``, or to now |
+        | ``evidence``, ``detail`` | What proved it, and how it came off |
+
+        Example:
+        | ${fault} = | `Get Fault` |
+        | `Should Be Equal` | ${fault.state} | recovered |
+        | `Should Be True` | $fault.lasted.total_seconds() < 4 |
+        """  # noqa: E501  # a table's row is one line
+        active = self._named_or_last(fault)
+        entry, end = active.entry, active.recovered_s
+        return DotDict(
+            id=entry.id,
+            kind=entry.kind,
+            label=active.label,
+            target=DotDict(entry.target),
+            state=entry.state.value,
+            injected_at=_utc(active.injected_s),
+            effective_at=_utc(active.effective_s) if active.active_s else None,
+            proven_at=_utc(active.active_s) if active.active_s else None,
+            came_off_at=_utc(end) if end is not None else None,
+            expires_at=utc_text(entry.expires_at) if entry.expires_at else None,
+            lasted=timedelta(seconds=(monotonic() if end is None else end) - active.effective_s),
+            evidence=list(entry.evidence),
+            detail=entry.detail,
+        )
+
+    def _named_or_last(self, fault: str | None) -> ActiveFault:
+        return self.context.fault() if fault is None else self.fault(fault)
 
     @keyword(tags=["Getter"])
     def list_active_faults(self) -> list[str]:
@@ -188,21 +276,62 @@ class FaultKeywords(InjectingComponent):
 
     def _choose(self, service: str, replica: ReplicaChoice, serving: Request | None) -> Replica:
         begin_observation(self.context)
-        chooser = self.chooser()
         if serving is not None:
-            chosen = chooser.serving(service, serving.id)
-            self.info(f"{serving} is served by {chosen.name}")
-            return chosen
-        chosen = chooser.by_index(service, replica)
+            return self.serving(service, serving)
+        chosen = self.chooser().by_index(service, replica)
         if replica == RANDOM:
             self.info(f"{chosen.name} was chosen at random, seed {self.context.options.seed}")
         return chosen
+
+    def _kill(
+        self,
+        kind: type[KillReplica],
+        service: str,
+        replica: ReplicaChoice,
+        serving: Request | None,
+        graceful: bool,
+        respawn: bool,
+        timeout: timedelta,
+        ttl: timedelta | None,
+    ) -> str:
+        chosen = self._choose(service, replica, serving)
+        platform = self._process_platform()
+        processes = platform.processes(chosen)
+        number = signal.SIGTERM if graceful else signal.SIGKILL
+        fault = kind(
+            platform,
+            self.context.deployment,
+            chosen,
+            [chosen.process] if graceful else processes,
+            number,
+            timeout=timeout,
+            respawn=respawn,
+        )
+        return self._inject(fault, ttl, serving)
+
+    def _worker(self, named: str | None) -> str:
+        """The worker service of that name, or the only one."""
+        graph = self.context.deployment.graph
+        workers = [service.name for service in graph.workers]
+        if named is None:
+            if len(workers) != 1:
+                raise FaultError(f"graph '{graph.name}' has the worker services {workers}; name one as service")
+            return workers[0]
+        others = [*graph.services, *self.context.deployment.infrastructure]
+        if named in others and named not in workers:
+            raise FaultError(f"'{named}' is not a worker; 'Kill Replica    {named}' kills it. Workers are {workers}")
+        return named
 
     def _process_platform(self) -> ProcessPlatform:
         return require(self.context.platform, ProcessPlatform)  # type: ignore[type-abstract]  # a protocol is meant
 
     def _inject(self, fault: ProcessFault, ttl: timedelta | None, serving: Request | None) -> str:
         return self.inject(fault, ttl, serving, f"{fault.signal_name} to {fault.replica.name}")
+
+
+def _utc(moment_s: float) -> str:
+    """A moment of the monotonic clock in UTC."""
+    return utc_text(utc_now() - timedelta(seconds=monotonic() - moment_s))
 
 
 def _signal(name: str) -> int:

@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
 from DynamoFaultLibrary.faults.injector import ActiveFault, Fault
+from DynamoFaultLibrary.faults.limits import check_time
 from DynamoFaultLibrary.faults.target import Chooser
+from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.component import Component
 from DynamoFaultLibrary.load.client import Request
+from DynamoFaultLibrary.platforms.base import Replica
 from DynamoFaultLibrary.reports.timeline import EventKind
 
 
@@ -20,8 +24,14 @@ class InjectingComponent(Component):
 
     def inject(self, fault: Fault, ttl: timedelta | None, serving: Request | None, text: str) -> str:
         """Inject a fault, note `text` and the evidence, and return its id. A fault must meet the request it is for."""
+        for waiting in (fault, getattr(fault, "loss", None)):
+            if (timeout := getattr(waiting, "timeout", None)) is not None:
+                check_time("timeout", timeout)
         life = self.context.options.fault_ttl if ttl is None else ttl
-        active = self.context.injector.inject(fault, life, self.context.test)
+        if serving is not None and serving.has_ended_before(monotonic()):
+            raise FaultError(f"{serving} has ended already, so {fault.kind} would not meet it; nothing was injected")
+        suite = robot_context.suite_name()
+        active = self.context.injector.inject(fault, life, self.context.test, suite)
         if serving is not None and serving.has_ended_before(active.injected_s):
             self.context.injector.recover(active)
             raise EvidenceMissing(f"{serving} had ended before {fault.kind} hit its worker, so it met no fault")
@@ -30,17 +40,25 @@ class InjectingComponent(Component):
             self.note(EventKind.EVIDENCE, line, active.active_s)
         return active.entry.id
 
-    def fault(self, fault_id: str) -> ActiveFault:
+    def fault(self, fault: str) -> ActiveFault:
         """A fault of this run by its id.
 
         Raises:
             FaultError: there is none.
         """
         for active in self.context.faults:
-            if active.entry.id == fault_id:
+            if active.entry.id == fault:
                 return active
         known = [active.entry.id for active in self.context.faults]
-        raise FaultError(f"no fault '{fault_id}' in this run; known are {known}")
+        raise FaultError(f"no fault '{fault}' in this run; known are {known}")
+
+    def serving(self, service: str, request: Request) -> Replica:
+        """The replica of `service` that serves `request`, which must not have ended."""
+        if request.has_ended_before(monotonic()):
+            raise FaultError(f"{request} has ended already, so no replica of '{service}' serves it")
+        chosen = self.chooser().serving(service, request.id)
+        self.info(f"{request} is served by {chosen.name}")
+        return chosen
 
     def active_names(self) -> Sequence[str]:
         """Faults that are in effect, for people."""

@@ -6,11 +6,12 @@ from datetime import timedelta
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.errors import FaultError
-from DynamoFaultLibrary.faults.members import MemberPlatform
-from DynamoFaultLibrary.faults.nats import KillNats, NatsServer, RestartNats, StallNats, StopNats
+from DynamoFaultLibrary.faults.nats import KillNats, RestartNats, StallNats, StopNats
+from DynamoFaultLibrary.faults.process import MemberPlatform
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.platforms.base import NATS, Replica, require
+from DynamoFaultLibrary.platforms.nats import NatsServer
 
 
 class NatsKeywords(InjectingComponent):

@@ -101,15 +101,15 @@ class NetworkKeywords(InjectingComponent):
         return self.inject(fault, duration, serving, f"{kind.name} {fault.target['replica']}, {mode}")
 
     @keyword(tags=["Recovery"])
-    def heal_network_partition(self, fault_id: str | None = None) -> None:
+    def heal_network_partition(self, fault: str | None = None) -> None:
         """Heals one partition, or all of them, and verifies that. Fails when none is in effect.
 
         Example:
         | ${partition} = | `Partition Network` | FRONTEND_WORKER |
         | `Heal Network Partition` | ${partition} |
         """
-        if fault_id is not None:
-            self.context.injector.recover(self.fault(fault_id))
+        if fault is not None:
+            self.context.injector.recover(self.fault(fault))
             return
         partitions = [active for active in self.context.injector.active if active.entry.kind == NetworkPartition.kind]
         if not partitions:
@@ -139,6 +139,4 @@ class NetworkKeywords(InjectingComponent):
     def _serving(self, services: list[str], request: Request) -> Replica:
         if len(services) > 1:
             raise FaultError(f"several services may serve {request}: {services}; name one of them")
-        chosen = self.chooser().serving(services[0], request.id)
-        self.info(f"{request} is served by {chosen.name}")
-        return chosen
+        return self.serving(services[0], request)

@@ -11,7 +11,7 @@ from DynamoFaultLibrary.processes import ProcessId
 
 
 class State(StrEnum):
-    """Where an entry stands. It moves downwards only."""
+    """Where an entry stands. It moves downwards only, and ends with one of the last two."""
 
     INTENT = "intent"
     """Written before anything was done: it may or may not have happened."""
@@ -26,6 +26,10 @@ class State(StrEnum):
     def is_open(self) -> bool:
         """Whether something is left to undo."""
         return self in (State.INTENT, State.ACTIVE)
+
+    def may_become(self, other: "State") -> bool:
+        """Whether an entry of this state may be given another, or the same once more."""
+        return self.is_open and not (self is State.ACTIVE and other is State.INTENT)
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,10 @@ class Entry:
     state: State = State.INTENT
     evidence: list[str] = field(default_factory=list)
     detail: str = ""
+    came_off_at: datetime | None = None
+    came_off_s: float | None = None
+    """When it was undone, in UTC and on the monotonic clock, which all processes of a machine share until it reboots;
+    its verification, and whoever noticed, came later. None in ledgers of versions that did not write it."""
 
     @classmethod
     def new(
@@ -97,6 +105,8 @@ class Entry:
             "state": self.state.value,
             "evidence": self.evidence,
             "detail": self.detail,
+            "came_off_at": self.came_off_at.isoformat() if self.came_off_at else None,
+            "came_off_monotonic_s": self.came_off_s,
         }
 
     @classmethod
@@ -115,10 +125,30 @@ class Entry:
         ).changed(data)
 
     def changed(self, data: dict[str, Any]) -> "Entry":
-        """Apply one line of the ledger and return self. Evidence adds up, since several processes write lines."""
-        self.state = State(data["state"])
+        """Apply one line of the ledger and return self. Evidence adds up, since several processes write lines.
+
+        A line that closes a closed entry once more changes nothing: it came off when it came off first.
+
+        Raises:
+            ValueError: the line's state lies before the entry's, or is none.
+        """
+        state = State(data["state"])
+        if not self.state.may_become(state):
+            if self.state is state:
+                return self
+            raise ValueError(f"{self.id} is {self.state.value} and cannot become {state.value}")
+        came_off = data.get("came_off_at")
+        self.came_off_at = datetime.fromisoformat(came_off) if came_off else self.came_off_at
+        self.came_off_s = data.get("came_off_monotonic_s", self.came_off_s)
+        self.state = state
         self.evidence = [*self.evidence, *(data.get("evidence") or [])]
         self.detail = str(data.get("detail") or "")
         if data.get("expires_at"):
             self.expires_at = datetime.fromisoformat(data["expires_at"])
         return self
+
+    def follow(self, written: "Entry") -> None:
+        """Take over what the ledger says of this entry."""
+        self.state, self.evidence, self.detail = written.state, list(written.evidence), written.detail
+        self.came_off_at, self.came_off_s = written.came_off_at, written.came_off_s
+        self.expires_at = written.expires_at

@@ -1,11 +1,12 @@
 """Take off all that a ledger still holds, knowing nothing but the file: for runs whose own undoing is gone too."""
 
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from DynamoFaultLibrary.errors import FaultLibraryError, LedgerError
+from DynamoFaultLibrary.errors import LedgerError
 from DynamoFaultLibrary.ledger.entry import Entry, Owner, State
 from DynamoFaultLibrary.ledger.store import Ledger, locked, read_ledger, state_directory
 from DynamoFaultLibrary.ledger.undo import undo
@@ -16,7 +17,7 @@ GONE_WITH_DEPLOYMENT = "its deployment is gone"
 
 @dataclass
 class Recovery:
-    """What became of one ledger's open entries. It is clean when `failed` and `alive` are empty."""
+    """What became of one ledger's open entries."""
 
     path: Path
     recovered: list[Entry] = field(default_factory=list)
@@ -24,11 +25,13 @@ class Recovery:
     alive: list[Entry] = field(default_factory=list)
     """Left alone, since the run that owns them lives."""
     corrupt: list[str] = field(default_factory=list)
+    refused: str = ""
+    """Why nothing was done at all: it cannot be read, or is another user's."""
 
     @property
     def is_clean(self) -> bool:
         """Whether nothing is left."""
-        return not self.failed and not self.alive
+        return not self.failed and not self.alive and not self.refused
 
 
 def ledgers(directory: Path | None = None) -> list[Path]:
@@ -46,20 +49,22 @@ def recover(
     *,
     force: bool = False,
     dry_run: bool = False,
+    foreign: bool = False,
     concerns: Callable[[Entry], bool] = lambda entry: True,
 ) -> Recovery:
     """Undo the open entries of a ledger that `concerns` picks: faults first, then processes, then directories.
 
-    Entries of a living owner are left alone unless `force` is given. A replica that was killed is not started again:
+    Entries of a living owner are left alone unless `force` is given, ledgers of other users unless root gives
+    `foreign`. A replica that was killed is not started again:
     its deployment ends with its run, so there is nothing to start it for. With `dry_run` nothing is done, and
     `recovered` holds what would be.
 
     Raises:
-        LedgerError: the ledger cannot be read.
+        LedgerError: the ledger cannot be read, or is another user's.
     """
-    view = read_ledger(path)
+    view = read_ledger(path, foreign=foreign and os.geteuid() == 0)
     found = Recovery(path, corrupt=view.corrupt)
-    ledger = Ledger(path.stem, Owner(ProcessId.current()), path.parents[1])
+    ledger = Ledger(path.stem, Owner(ProcessId.current()), path.parents[1], foreign=foreign)
     for entry in sorted(filter(concerns, view.open_entries), key=_rank):
         if entry.owner.is_alive and not force:
             found.alive.append(entry)
@@ -72,9 +77,9 @@ def recover(
 
 def _recover_entry(ledger: Ledger, entry: Entry, found: Recovery) -> None:
     try:
-        done = GONE_WITH_DEPLOYMENT if _rank(entry) == _REPLACED else undo(entry.undo)
-    except FaultLibraryError as error:
-        found.failed.append((entry, str(error)))
+        done = GONE_WITH_DEPLOYMENT if _rank(entry) == _REPLACED else undo(entry.undo, ledger.state)
+    except Exception as error:  # whatever it is, the other entries are still to be undone
+        found.failed.append((entry, str(error) or repr(error)))
         return
     found.recovered.append(entry)
     try:

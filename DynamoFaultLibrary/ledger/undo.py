@@ -10,6 +10,9 @@
 | ``nothing`` | | nothing: what was done leaves no trace that could be taken off |
 | ``unlink`` | ``link`` | deletes a network interface; it is gone then |
 | ``respawn`` | ``name``, ``victim``: its leader then | starts a replica again; only its supervisor can |
+
+What is not this library's own is left alone, whatever a recipe says: files that do not lie below ``work/`` in the
+state directory, interfaces whose names do not begin with ``dynf``, processes that have another start time.
 """
 
 import shutil
@@ -20,6 +23,7 @@ from typing import Any
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import RecoveryError
+from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.net.filter import PacketFilter
 from DynamoFaultLibrary.net.links import delete_link, link_exists
 from DynamoFaultLibrary.net.namespace import HeldNamespace, inside
@@ -32,22 +36,38 @@ DEPLOYMENT_VARIABLE = "DYNAMO_FAULT_DEPLOYMENT"
 TIMEOUT = 2.0
 """Seconds that one undo may take before it counts as failed."""
 
+END_TIMEOUT = 30.0
+"""Seconds that processes may take to end after SIGKILL: a driver may need many to tear down what one had on a GPU."""
+
+LINK_PREFIX = "dynf"
+"""How the names of this library's network interfaces begin."""
+
 Recipe = dict[str, Any]
 
 
-def undo(recipe: Recipe) -> str:
+def undo(recipe: Recipe, state: Path | None = None) -> str:
     """Carry out `recipe` and verify it; calling it again does no harm. Returns what was found or done, for the log.
 
+    `state` is the state directory that its files belong to, by default this process' own.
+
     Raises:
-        RecoveryError: the recipe is unknown, or what it undoes is still there.
+        RecoveryError: the recipe is unknown or not for us, or what it undoes is still there.
     """
     action = _ACTIONS.get(str(recipe.get("action")))
     if action is None:
         raise RecoveryError(f"unknown undo action {recipe.get('action')!r}; known are {list(_ACTIONS)}")
     try:
-        return action(recipe)
+        return action({**recipe, "state": state or state_directory()})
     except (KeyError, TypeError, ValueError) as error:
         raise RecoveryError(f"undo recipe {recipe} lacks what its action needs: {error!r}") from error
+
+
+def _own_path(recipe: Recipe) -> Path:
+    """The path of a recipe, if it lies below the work directory of this library, all links followed."""
+    path, work = Path(recipe["path"]), Path(recipe["state"]) / "work"
+    if work.resolve() not in path.resolve().parents:
+        raise RecoveryError(f"'{path}' does not lie below '{work}', so it is left alone")
+    return path
 
 
 def _continue(recipe: Recipe) -> str:
@@ -85,8 +105,9 @@ def _end(recipe: Recipe) -> str:
             member.send(signal.SIGKILL)
         return not left
 
-    if not wait_until(gone, TIMEOUT):
-        raise RecoveryError(f"process group {leader.pid} still has members {[member.pid for member in ours()]}")
+    if not wait_until(gone, END_TIMEOUT):
+        left = [member.pid for member in ours()]
+        raise RecoveryError(f"process group {leader.pid} still has members {left} {END_TIMEOUT:g} s after SIGKILL")
     if ProcessId.of(leader.pid) is None and (unknown := group_members(leader.pid)):
         pids = [member.pid for member in unknown]
         raise RecoveryError(f"processes {pids} are in the dead leader's group {leader.pid}, but do not carry its mark")
@@ -111,6 +132,8 @@ def _heal(recipe: Recipe) -> str:
 
 def _unlink(recipe: Recipe) -> str:
     link = str(recipe["link"])
+    if not link.startswith(LINK_PREFIX):
+        raise RecoveryError(f"network interface '{link}' is none of this library's, so it is left alone")
     try:
         was_there = delete_link(link)
     except OSError as error:
@@ -121,7 +144,7 @@ def _unlink(recipe: Recipe) -> str:
 
 
 def _remove(recipe: Recipe) -> str:
-    path = Path(recipe["path"])
+    path = _own_path(recipe)
     if not path.exists():
         return "was gone"
 
@@ -135,7 +158,7 @@ def _remove(recipe: Recipe) -> str:
 
 
 def _switch_cuda_off(recipe: Recipe) -> str:
-    toggle = Toggle(Path(recipe["path"]))
+    toggle = Toggle(_own_path(recipe))
     ours = int(recipe["generation"])
     if not toggle.path.parent.is_dir():
         return "the toggle is gone with its deployment"

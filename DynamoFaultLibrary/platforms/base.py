@@ -219,11 +219,23 @@ class Cut(Protocol):
         ...
 
     def heal(self) -> str:
-        """Undo it, and see that open and new connections work. Returns what was found.
+        """Undo it; harmless when that was done already. Returns what was found.
+
+        Raises:
+            RecoveryError: it is still there.
+        """
+        ...
+
+    def verify(self) -> str:
+        """See, once it is undone, that open and new connections work. Returns what was found.
 
         Raises:
             RecoveryError: they do not.
         """
+        ...
+
+    def close(self) -> None:
+        """Close what was opened to prove and verify it. Closing twice does no harm."""
         ...
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from DynamoFaultLibrary.clock import wait_until
-from DynamoFaultLibrary.faults.etcd import EtcdCluster
-from DynamoFaultLibrary.faults.nats import NatsServer
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.ledger import Ledger, Owner
@@ -25,8 +23,10 @@ from DynamoFaultLibrary.platforms.base import (
     Replica,
     RequestPlane,
 )
+from DynamoFaultLibrary.platforms.etcd import EtcdCluster
 from DynamoFaultLibrary.platforms.http import get_json
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
+from DynamoFaultLibrary.platforms.nats import NatsServer
 from DynamoFaultLibrary.processes import ProcessId
 
 SECONDS = timedelta(seconds=10)

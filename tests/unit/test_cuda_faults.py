@@ -44,8 +44,9 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    made = Machine(tmp_path)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.setenv("DYNAMO_FAULT_STATE", str(tmp_path))
+    made = Machine(tmp_path / "work")
     for index in range(2):
         toggle_of(made, index).prepare()
     return made
@@ -121,7 +122,7 @@ def test_only_the_toggle_of_the_replica_is_written_and_undo_switches_it_off(mach
     enabled = fault(machine)
     enabled.inject()
     assert [toggle_of(machine, index).is_on for index in range(2)] == [True, False]
-    assert enabled.recover().startswith("off, and seen by")
+    assert enabled.undo().startswith("off, and seen by")
     assert not toggle_of(machine, 0).is_on
     assert machine.respawned == []
 
@@ -130,7 +131,7 @@ def test_an_error_until_restart_is_undone_by_a_restart(machine: Machine) -> None
     enabled = fault(machine, lasting=True)
     enabled.inject()
     assert "recovery=exit" in toggle_of(machine, 0).path.read_text()
-    assert "Worker-0 was started again" in enabled.recover()
+    assert "Worker-0 was started again" in enabled.undo()
     assert machine.respawned == ["Worker-0"]
 
 

@@ -14,8 +14,9 @@ Leave = Callable[..., None]
 
 
 @pytest.fixture
-def toggle(tmp_path: Path) -> Toggle:
-    made = Toggle(tmp_path / "w0" / "cuda_fault_enabled")
+def toggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toggle:
+    monkeypatch.setenv("DYNAMO_FAULT_STATE", str(tmp_path))
+    made = Toggle(tmp_path / "work" / "w0" / "cuda_fault_enabled")
     made.prepare()
     return made
 
@@ -87,8 +88,8 @@ def test_undo_leaves_alone_what_somebody_else_has_switched_on(toggle: Toggle) ->
     assert toggle.is_on
 
 
-def test_undo_after_the_deployment_is_gone(tmp_path: Path) -> None:
-    gone = Toggle(tmp_path / "gone" / "cuda_fault_enabled")
+def test_undo_after_the_deployment_is_gone(toggle: Toggle) -> None:
+    gone = Toggle(toggle.path.parents[1] / "gone" / "cuda_fault_enabled")
     assert undo(recipe(gone, 1)) == "the toggle is gone with its deployment"
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, RecoveryError
-from DynamoFaultLibrary.faults import etcd, members
-from DynamoFaultLibrary.faults.etcd import EtcdCluster, Leader
-from DynamoFaultLibrary.faults.members import MemberLoss
+from DynamoFaultLibrary.faults.etcd import MemberLoss
+from DynamoFaultLibrary.platforms import etcd
+from DynamoFaultLibrary.platforms.etcd import EtcdCluster, Leader
 
 SOON = timedelta(milliseconds=100)
 NOWHERE = "http://127.0.0.1:9"
@@ -203,15 +203,14 @@ def test_a_lost_majority_leaves_no_leader(three: Three) -> None:
 
 def test_a_member_is_back_when_it_votes(three: Three, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster, members_ = three
-    monkeypatch.setattr(members, "RECOVERY_TIMEOUT", SOON)
     loss = MemberLoss(cluster, "etcd-1")
-    assert loss.make_good() == "etcd-0 leads in term 2, etcd-1 follows etcd-0, etcd-2 follows etcd-0"
+    assert loss.make_good(SOON) == "etcd-0 leads in term 2, etcd-1 follows etcd-0, etcd-2 follows etcd-0"
     members_[1].leader = None
     with pytest.raises(RecoveryError, match="etcd-1 runs, but is no voting member"):
-        loss.make_good()
+        loss.make_good(SOON)
 
 
 def test_without_a_majority_a_member_is_back_when_it_answers(three: Three) -> None:
     cluster, _ = three
     alone = without(cluster, "etcd-0", "etcd-2")
-    assert "etcd-1 follows nobody that answers" in MemberLoss(alone, "etcd-1", force=True).make_good()
+    assert "etcd-1 follows nobody that answers" in MemberLoss(alone, "etcd-1", force=True).make_good(SOON)

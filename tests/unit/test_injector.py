@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +10,7 @@ from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, FaultError, LedgerError, RecoveryError
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL, ActiveFault, Fault, Injector
+from DynamoFaultLibrary.faults.limits import duration_text
 from DynamoFaultLibrary.ledger import Entry, Ledger, Owner, State, read_ledger
 from DynamoFaultLibrary.processes import ProcessId
 
@@ -42,7 +43,12 @@ class Flag(Fault):
     on_inject: Callable[[], None] = lambda: None
     on_prove: Callable[[], None] = lambda: None
     on_recover: Callable[[], None] = lambda: None
+    on_verify: Callable[[], None] = lambda: None
+    waits_for: Hashable = None
+    ended: str = ""
+    undo_recipe: dict[str, Any] = field(default_factory=dict)
     recoveries: int = 0
+    let_goes: int = 0
 
     kind: ClassVar[str] = "Raise Flag"
 
@@ -52,7 +58,15 @@ class Flag(Fault):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        return {"action": "remove", "path": str(self.path)}
+        return self.undo_recipe or {"action": "remove", "path": str(self.path)}
+
+    @property
+    def verification(self) -> Hashable:
+        return self.waits_for or super().verification
+
+    @property
+    def moot(self) -> str:
+        return self.ended
 
     def inject(self) -> None:
         self.on_inject()
@@ -62,12 +76,19 @@ class Flag(Fault):
         self.on_prove()
         return [f"{self.path.name} is up"]
 
-    def recover(self) -> str:
+    def undo(self) -> str:
         self.recoveries += 1
         self.on_recover()
         if self.path.exists():
             self.path.rmdir()
         return f"{self.path.name} is down"
+
+    def verify(self) -> str:
+        self.on_verify()
+        return ""
+
+    def let_go(self) -> None:
+        self.let_goes += 1
 
 
 def failing(error: BaseException) -> Callable[[], None]:
@@ -132,9 +153,9 @@ def test_without_a_guard_nothing_is_injected(injector: Injector, guard: Guard, t
     assert injector.active == []
 
 
-@pytest.mark.parametrize("ttl", [timedelta(0), timedelta(seconds=-1)])
+@pytest.mark.parametrize("ttl", [timedelta(0), timedelta(seconds=-1), timedelta(hours=24.1), timedelta.max])
 def test_a_fault_needs_time_to_live(injector: Injector, tmp_path: Path, ttl: timedelta) -> None:
-    with pytest.raises(FaultError, match=f"the time to live of a fault must be above 0, not {ttl}"):
+    with pytest.raises(FaultError, match=r"ttl must be above 0 s and at most 24 h, not"):
         injector.inject(Flag(tmp_path / "flag"), ttl)
     assert not injector.ledger.path.exists()
     assert not (tmp_path / "flag").exists()
@@ -290,11 +311,12 @@ def test_faults_whose_target_is_gone_are_closed_without_an_undo(injector: Inject
     assert entries[active[0].entry.id].detail == "its deployment was deleted"
 
 
-def came_off(injector: Injector, active: ActiveFault) -> None:
+def came_off(injector: Injector, active: ActiveFault, came_off_s: float | None = None) -> None:
     """What a supervisor does when a fault's time is over, in another process."""
     active.fault.path.rmdir()  # type: ignore[attr-defined]
     theirs = read_ledger(injector.ledger.path).entries[active.entry.id]
-    injector.ledger.mark(theirs, State.RECOVERED, "its time was over")
+    other = Ledger(injector.ledger.run, injector.ledger.owner, injector.ledger.state)
+    other.mark(theirs, State.RECOVERED, "its time was over", came_off_s=came_off_s)
 
 
 def test_a_fault_that_came_off_by_itself_is_not_active(ledger: Ledger, guard: Guard, tmp_path: Path) -> None:
@@ -372,3 +394,166 @@ def test_a_fault_is_named_by_kind_id_and_replica(injector: Injector, tmp_path: P
     active = injector.inject(Flag(tmp_path / "flag"))
     assert str(active) == f"Raise Flag {active.entry.id} on flag"
     assert active.entry.id.startswith("raise-flag-")
+
+
+def test_a_fault_came_off_when_it_did_not_when_that_was_noticed(ledger: Ledger, guard: Guard, tmp_path: Path) -> None:
+    """A stall of 3 s was told as one of 12 s (row 3)."""
+    heard: list[ActiveFault] = []
+    injector = Injector(ledger, guard, on_recovered=heard.append)
+    active = injector.inject(Flag(tmp_path / "flag"))
+    moment = monotonic() - 9
+    came_off(injector, active, moment)
+    injector.refresh()
+    assert (active.recovered_s, heard) == (moment, [active])
+
+
+def test_a_recovered_fault_came_off_with_its_undo_not_with_the_proof_of_that(
+    injector: Injector, tmp_path: Path
+) -> None:
+    """What a replica needs to serve again is not the fault's time (row 3)."""
+    moments: list[float] = []
+    fault = Flag(tmp_path / "flag", on_verify=lambda: moments.append(monotonic()))
+    active = injector.inject(fault)
+    injector.recover(active)
+    assert active.recovered_s is not None
+    assert active.recovered_s <= moments[0]
+
+
+def test_the_clock_of_recovery_starts_with_the_earliest_evidence(injector: Injector, tmp_path: Path) -> None:
+    """A proof that waits, such as for an election, hid the outage (row 6)."""
+    fault = Flag(tmp_path / "flag", on_prove=lambda: setattr(fault, "effective_s", 7.0))
+    active = injector.inject(fault)
+    assert active.effective_s == 7.0 < active.active_s
+
+
+def test_a_fault_that_comes_off_during_its_proof_is_not_active(ledger: Ledger, guard: Guard, tmp_path: Path) -> None:
+    """The ledger went from recovered to active: reported as on, unguarded, and off (row 10)."""
+    injector = Injector(ledger, guard)
+    fault = Flag(tmp_path / "flag", on_prove=lambda: came_off(injector, injector.faults[-1]))
+    with pytest.raises(EvidenceMissing) as raised:
+        injector.inject(fault, timedelta(seconds=1))
+    (active,) = injector.faults
+    assert str(raised.value) == (
+        f"Raise Flag {active.entry.id} on flag came off during its proof (its time was over); give it a longer ttl"
+    )
+    assert (injector.active, active.active_s, states(injector)) == ([], 0.0, ["recovered"])
+
+
+def test_a_proof_that_fails_since_its_fault_came_off_says_so(injector: Injector, tmp_path: Path) -> None:
+    def prove() -> None:
+        came_off(injector, injector.faults[-1])
+        raise EvidenceMissing("nobody saw it")
+
+    with pytest.raises(EvidenceMissing, match=r"nobody saw it; Raise Flag \S+ on flag came off during its proof"):
+        injector.inject(Flag(tmp_path / "flag", on_prove=prove))
+
+
+def test_all_are_undone_before_the_first_is_verified(injector: Injector, tmp_path: Path) -> None:
+    """A killed replica was waited for while another one was stalled still: 60 s, in vain (row 24)."""
+    stalled, killed = tmp_path / "stalled", tmp_path / "killed"
+
+    def verify() -> None:
+        if stalled.exists():
+            raise RecoveryError("not ready within 60 s")
+
+    injector.inject(Flag(stalled))
+    injector.inject(Flag(killed, on_verify=verify))
+    assert injector.recover_all() == []
+    assert injector.active == []
+
+
+def test_what_several_faults_wait_for_is_waited_for_once(injector: Injector, tmp_path: Path) -> None:
+    """Each killed replica of a graph that does not come back cost a whole timeout (row 24)."""
+    waited: list[str] = []
+
+    def verify(name: str) -> None:
+        waited.append(name)
+        raise RecoveryError("not ready")
+
+    for name in ("a", "b"):
+        injector.inject(Flag(tmp_path / name, on_verify=lambda name=name: verify(name), waits_for="graph"))
+    assert [problem.partition(" is not undone: ")[2] for problem in injector.recover_all()] == ["not ready"] * 2
+    assert waited == ["b"]
+    assert len(injector.active) == 2
+
+
+def test_a_fault_that_does_not_work_again_names_those_that_may_be_why(injector: Injector, tmp_path: Path) -> None:
+    other = injector.inject(Flag(tmp_path / "a"))
+    active = injector.inject(Flag(tmp_path / "b", on_verify=failing(RecoveryError("not ready"))))
+    with pytest.raises(RecoveryError) as raised:
+        injector.recover(active)
+    assert str(raised.value) == f"not ready; other faults are in effect: Raise Flag {other.entry.id} on a"
+
+
+def test_faults_with_the_same_recipe_come_off_together(injector: Injector, tmp_path: Path) -> None:
+    """Two faults that ended the same replica: one start makes both good."""
+    recipe = {"action": "respawn", "name": "W-0", "victim": {}}
+    first = injector.inject(Flag(tmp_path / "a", undo_recipe=recipe))
+    second = injector.inject(Flag(tmp_path / "b", undo_recipe=recipe))
+    third = injector.inject(Flag(tmp_path / "c"))
+    injector.recover(first)
+    assert injector.active == [third]
+    assert second.entry.state is State.RECOVERED
+
+
+def test_a_fault_ends_with_what_it_held(injector: Injector, tmp_path: Path) -> None:
+    """A stall of a process that was killed since stayed active (kin of row 9)."""
+    fault = Flag(tmp_path / "a")
+    active = injector.inject(fault)
+    kill = Flag(tmp_path / "b", on_prove=lambda: setattr(fault, "ended", "its processes have ended"))
+    other = injector.inject(kill)
+    assert injector.active == [other]
+    assert (active.entry.detail, active.recovered_s) == ("its processes have ended", other.effective_s)
+
+
+@pytest.mark.parametrize("how", ["recovered", "expired", "irreversible", "forgotten", "unproven"])
+def test_what_a_fault_holds_open_is_closed_however_it_ends(injector: Injector, tmp_path: Path, how: str) -> None:
+    """Probes of partitions that had expired stayed open (row 26)."""
+    fault = Flag(tmp_path / "flag")
+    if how == "irreversible":
+        fault.on_prove = lambda: setattr(fault, "compensation", "made good")
+    if how == "unproven":
+        fault.on_prove = failing(EvidenceMissing("nobody saw it"))
+        with pytest.raises(EvidenceMissing):
+            injector.inject(fault)
+        assert fault.let_goes == 1
+        return
+    active = injector.inject(fault)
+    if how == "recovered":
+        injector.recover(active)
+    elif how == "expired":
+        came_off(injector, active)
+        injector.refresh()
+    elif how == "forgotten":
+        injector.forget(lambda _: True, "its deployment was deleted")
+    assert fault.let_goes == 1
+
+
+def test_an_intent_that_nobody_guards_is_closed(injector: Injector, guard: Guard, tmp_path: Path) -> None:
+    guard.is_gone = True
+    with pytest.raises(DeploymentError):
+        injector.inject(Flag(tmp_path / "flag"))
+    assert states(injector) == ["recovered"]
+
+
+def test_a_fault_belongs_to_its_suite_and_those_above(injector: Injector, tmp_path: Path) -> None:
+    """The fault of a directory's setup came off after its first child suite (row 16)."""
+    active = injector.inject(Flag(tmp_path / "flag"), suite="Suites.Load")
+    assert active.belongs_to_suite("Suites.Load")
+    assert active.belongs_to_suite("Suites")
+    assert not active.belongs_to_suite("Suites.Load.Phases")
+    assert not active.belongs_to_suite("Suites.Lo")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (timedelta(0), "0 s"),
+        (timedelta(seconds=-5), "-5 s"),
+        (timedelta(milliseconds=300), "0.3 s"),
+        (timedelta(days=30, minutes=1), "30 d 1 min"),
+        (timedelta(hours=1, seconds=1.5), "1 h 1.5 s"),
+    ],
+)
+def test_a_time_is_written_as_people_write_it(value: timedelta, text: str) -> None:
+    assert duration_text(value) == text

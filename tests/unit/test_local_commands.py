@@ -18,7 +18,7 @@ from DynamoFaultLibrary.platforms.local.commands import (
     service_environment,
     uses_tiny_model,
 )
-from DynamoFaultLibrary.platforms.local.network import LOOPBACK, Host
+from DynamoFaultLibrary.platforms.local.host import LOOPBACK, Host
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,8 +6,9 @@ from typing import Any, cast
 import pytest
 
 from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, RecoveryError
-from DynamoFaultLibrary.faults.nats import KillNats, NatsServer, NatsState, StallNats
-from DynamoFaultLibrary.platforms.base import Deployment, Replica
+from DynamoFaultLibrary.faults.nats import KillNats, StallNats
+from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Replica
+from DynamoFaultLibrary.platforms.nats import NatsServer, NatsState
 from DynamoFaultLibrary.processes import ProcessId
 
 GONE = ProcessId(2**22 - 1, 1)
@@ -41,7 +42,7 @@ class Machine:
 
 def fault(kind: type[Any], server: NatsServer, **options: Any) -> Any:
     replica = Replica("nats", 0, "nats-0", "d/nats-0", GONE, 0, Path("n.log"), None)
-    deployment = cast("Deployment", type("D", (), {"name": "d"})())
+    deployment = cast("Deployment", type("D", (), {"name": "d", "settings": DeploySettings()})())
     return kind(Machine(), deployment, replica, [GONE], signal.SIGKILL, server=server, **options)
 
 
@@ -62,15 +63,16 @@ def test_a_server_that_says_nothing_has_no_state() -> None:
 def test_a_server_is_back_as_another_one_with_its_streams(tell: Callable[..., NatsServer]) -> None:
     killed = fault(KillNats, tell("NOLD0000", orders=7))
     tell("NNEW0000", orders=8, more=1)
-    assert killed.recover() == (
-        f"nats-0 runs as pid {GONE.pid}; server NNEW0000 with JetStream streams: orders up to 8, more up to 1; "
+    assert killed.undo() == f"nats-0 runs as pid {GONE.pid}"
+    assert killed.verify() == (
+        "server NNEW0000 with JetStream streams: orders up to 8, more up to 1; "
         "it was server NOLD0000 with JetStream streams: orders up to 7"
     )
 
 
 def test_a_server_of_the_same_id_was_not_restarted(tell: Callable[..., NatsServer]) -> None:
     with pytest.raises(EvidenceMissing, match="nats-0 still is server NOLD0000, so it was not restarted"):
-        fault(KillNats, tell("NOLD0000")).recover()
+        fault(KillNats, tell("NOLD0000")).verify()
 
 
 @pytest.mark.parametrize("left", [{}, {"orders": 6}])
@@ -78,7 +80,7 @@ def test_a_stream_that_is_lost_is_an_error(tell: Callable[..., NatsServer], left
     killed = fault(KillNats, tell("NOLD0000", orders=7))
     tell("NNEW0000", **left)
     with pytest.raises(RecoveryError, match=r"nats-0 has lost JetStream's \['orders'\]"):
-        killed.recover()
+        killed.verify()
 
 
 def test_a_stalled_server_that_answers_is_none(tell: Callable[..., NatsServer], start: Callable[..., Any]) -> None:

@@ -1,3 +1,4 @@
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Direct
 from DynamoFaultLibrary.platforms.local.network import (
     POOL,
     SharedNetwork,
+    _permitted,
     check_isolation,
     choose_subnet,
     leased_subnet,
@@ -223,3 +225,15 @@ def test_a_namespace_is_entered_and_left(namespace: int) -> None:
         assert os.stat("/proc/thread-self/ns/net").st_ino == os.fstat(namespace).st_ino
         assert [name for _, name in socket.if_nameindex()] == ["lo"]
     assert os.stat("/proc/thread-self/ns/net").st_ino == here
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_too_many_open_files_are_no_lack_of_rights(number: int) -> None:
+    """The test was skipped as 'not permitted' (row 26)."""
+    netlink_error = type("NetlinkError", (Exception,), {"code": number})
+    for error in (OSError(number, "too many"), netlink_error()):
+        with pytest.raises(DeploymentError, match="too many open files") as raised, _permitted():
+            raise error
+        assert not isinstance(raised.value, Unsupported)
+    with pytest.raises(Unsupported), _permitted():
+        raise OSError(errno.EOPNOTSUPP, "no")

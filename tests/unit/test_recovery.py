@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -40,7 +41,7 @@ def open_kinds(ledger: Ledger) -> list[str]:
 def test_all_that_a_dead_run_left_is_undone(
     dead: Ledger, tmp_path: Path, start: Callable[..., Any], eventually: Eventually
 ) -> None:
-    work = leave_directory(dead, tmp_path / "work")
+    work = leave_directory(dead, tmp_path / "state" / "work" / "w")
     child = start("/bin/sleep", "60", env={DEPLOYMENT_VARIABLE: "d"})
     identity = child.identity.to_json()
     dead.intend("process", {}, {"action": "end", "leader": identity, "mark": "d"}, is_fault=False)
@@ -57,7 +58,7 @@ def test_all_that_a_dead_run_left_is_undone(
 
 
 def test_recovering_twice_does_no_harm(dead: Ledger, tmp_path: Path) -> None:
-    leave_directory(dead, tmp_path / "work")
+    leave_directory(dead, tmp_path / "state" / "work" / "w")
     recover(dead.path)
     before = dead.path.read_bytes()
     again = recover(dead.path)
@@ -67,7 +68,7 @@ def test_recovering_twice_does_no_harm(dead: Ledger, tmp_path: Path) -> None:
 
 
 def test_what_a_living_run_holds_is_left_alone(ledger: Ledger, tmp_path: Path) -> None:
-    work = leave_directory(ledger, tmp_path / "work")
+    work = leave_directory(ledger, tmp_path / "state" / "work" / "w")
     found = recover(ledger.path)
     assert work.exists()
     assert not found.is_clean
@@ -76,13 +77,13 @@ def test_what_a_living_run_holds_is_left_alone(ledger: Ledger, tmp_path: Path) -
 
 
 def test_force_takes_it_from_a_living_run_too(ledger: Ledger, tmp_path: Path) -> None:
-    work = leave_directory(ledger, tmp_path / "work")
+    work = leave_directory(ledger, tmp_path / "state" / "work" / "w")
     assert recover(ledger.path, force=True).is_clean
     assert not work.exists()
 
 
 def test_a_dry_run_tells_and_does_nothing(dead: Ledger, tmp_path: Path) -> None:
-    work = leave_directory(dead, tmp_path / "work")
+    work = leave_directory(dead, tmp_path / "state" / "work" / "w")
     before = dead.path.read_bytes()
     assert [entry.kind for entry in recover(dead.path, dry_run=True).recovered] == ["directory"]
     assert work.exists()
@@ -100,7 +101,7 @@ def test_a_replica_of_a_dead_run_is_not_started_again(dead: Ledger) -> None:
 def test_an_entry_that_cannot_be_undone_is_reported_and_the_others_are_undone(
     dead: Ledger, tmp_path: Path, recipe: dict[str, Any]
 ) -> None:
-    work = leave_directory(dead, tmp_path / "work")
+    work = leave_directory(dead, tmp_path / "state" / "work" / "w")
     bad = dead.intend("strange", {}, recipe)
     found = recover(dead.path)
     assert not work.exists()
@@ -111,13 +112,13 @@ def test_an_entry_that_cannot_be_undone_is_reported_and_the_others_are_undone(
 
 
 def test_only_what_is_of_concern_is_undone(dead: Ledger, tmp_path: Path) -> None:
-    works = [leave_directory(dead, tmp_path / name) for name in ("a", "b")]
+    works = [leave_directory(dead, tmp_path / "state" / "work" / name) for name in ("a", "b")]
     recover(dead.path, concerns=lambda entry: entry.target["path"].endswith("a"))
     assert [work.exists() for work in works] == [False, True]
 
 
 def test_corrupt_lines_are_reported_and_passed_over(dead: Ledger, tmp_path: Path) -> None:
-    work = leave_directory(dead, tmp_path / "work")
+    work = leave_directory(dead, tmp_path / "state" / "work" / "w")
     with dead.path.open("ab") as file:
         file.write(b'{"id": "torn')
     found = recover(dead.path)
@@ -143,8 +144,8 @@ def test_ledgers_are_listed_the_oldest_first(tmp_path: Path, nobody: Owner) -> N
 def test_a_new_run_recovers_dead_ones_and_puts_their_ledgers_aside(
     ledger: Ledger, dead: Ledger, tmp_path: Path
 ) -> None:
-    own = leave_directory(ledger, tmp_path / "own")
-    theirs = leave_directory(dead, tmp_path / "theirs")
+    own = leave_directory(ledger, tmp_path / "state" / "work" / "own")
+    theirs = leave_directory(dead, tmp_path / "state" / "work" / "theirs")
     recover_dead_runs(ledger.path)
     assert own.exists()
     assert not theirs.exists()
@@ -156,7 +157,7 @@ def test_a_new_run_recovers_dead_ones_and_puts_their_ledgers_aside(
 
 def test_a_new_run_leaves_other_living_runs_alone(ledger: Ledger, tmp_path: Path, sleeper: Any) -> None:
     other = Ledger("other", Owner(sleeper.identity), ledger.path.parents[1])
-    work = leave_directory(other, tmp_path / "work")
+    work = leave_directory(other, tmp_path / "state" / "work" / "w")
     entry = other.intend("closed", {}, {"action": "remove", "path": str(tmp_path / "gone")})
     other.mark(entry, State.RECOVERED)
     recover_dead_runs(ledger.path)
@@ -172,7 +173,7 @@ def test_a_ledger_that_could_not_be_recovered_stays_where_it_is(ledger: Ledger, 
 
 
 def test_a_ledger_that_cannot_be_read_does_not_stop_a_new_run(ledger: Ledger, dead: Ledger, tmp_path: Path) -> None:
-    work = leave_directory(dead, tmp_path / "work")
+    work = leave_directory(dead, tmp_path / "state" / "work" / "w")
     (dead.path.parent / "broken.jsonl").mkdir()
     recover_dead_runs(ledger.path)
     assert not work.exists()
@@ -181,7 +182,43 @@ def test_a_ledger_that_cannot_be_read_does_not_stop_a_new_run(ledger: Ledger, de
 def test_a_ledger_that_another_run_puts_aside_meanwhile_is_passed_over(
     ledger: Ledger, dead: Ledger, tmp_path: Path
 ) -> None:
-    work = leave_directory(dead, tmp_path / "work")
+    work = leave_directory(dead, tmp_path / "state" / "work" / "w")
     (dead.path.parent / "gone.jsonl").symlink_to(tmp_path / "moved away")
     recover_dead_runs(ledger.path)
+    assert not work.exists()
+
+
+def test_what_a_ledger_of_another_user_says_is_not_done(
+    ledger: Ledger, dead: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root and a shared state directory: only root who says so acts on it (row 28)."""
+    work = leave_directory(dead, tmp_path / "state" / "work" / "w")
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.chown(dead.path, 4711, 4711)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    for options in ({}, {"force": True}) if is_root else ({}, {"force": True}, {"foreign": True}):
+        with pytest.raises(LedgerError, match="'dynamo-fault recover --force'"):
+            recover(dead.path, **options)
+    recover_dead_runs(ledger.path)
+    assert work.exists()
+    if is_root:
+        assert recover(dead.path, force=True, foreign=True).is_clean
+        assert not work.exists()
+
+
+def test_an_undo_that_breaks_does_not_keep_the_others_from_theirs(
+    dead: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An OSError in one undo ended the whole recovery (row 23)."""
+    work = leave_directory(dead, tmp_path / "state" / "work" / "w")
+    broken = dead.intend("network", {}, {"action": "unlink", "link": "dynf-x"})
+
+    def fail(link: str) -> bool:
+        raise MemoryError
+
+    monkeypatch.setattr("DynamoFaultLibrary.ledger.undo.delete_link", fail)
+    found = recover(dead.path)
+    assert [(entry.id, why) for entry, why in found.failed] == [(broken.id, "MemoryError()")]
     assert not work.exists()

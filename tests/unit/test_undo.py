@@ -143,26 +143,54 @@ def test_members_are_ended_with_a_leader_that_is_a_zombie(start: Callable[..., A
     assert not member.is_running
 
 
-def test_a_directory_is_removed_with_all_in_it(tmp_path: Path) -> None:
-    tree = tmp_path / "work"
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where directories of ours lie."""
+    monkeypatch.setenv("DYNAMO_FAULT_STATE", str(tmp_path))
+    return tmp_path / "work"
+
+
+def test_a_directory_is_removed_with_all_in_it(work: Path) -> None:
+    tree = work / "d"
     (tree / "deep" / "er").mkdir(parents=True)
     (tree / "deep" / "file").write_text("x")
     recipe = {"action": "remove", "path": str(tree)}
     assert undo(recipe) == "removed"
     assert not tree.exists()
-    assert tmp_path.exists()
+    assert work.exists()
 
 
-def test_removing_twice_does_no_harm(tmp_path: Path) -> None:
-    recipe = {"action": "remove", "path": str(tmp_path / "work")}
+@pytest.mark.parametrize("place", ["/nowhere", "{work}", "{work}/../file", "{work}/link", "{work}/link/deep", "file"])
+def test_what_does_not_lie_below_our_own_work_is_left_alone(work: Path, place: str) -> None:
+    """A ledger that somebody else could write removed any directory (row 28)."""
+    outside = work.parent / "file"
+    (outside / "deep").mkdir(parents=True)
+    work.mkdir()
+    (work / "link").symlink_to(outside)
+    for action in ("remove", "cuda"):
+        with pytest.raises(RecoveryError, match=r"does not lie below .*, so it is left alone"):
+            undo({"action": action, "path": place.format(work=work), "generation": 1})
+    assert (outside / "deep").is_dir()
+    assert (work / "link").is_symlink()
+
+
+def test_a_network_interface_of_others_is_left_alone() -> None:
+    with pytest.raises(RecoveryError, match="network interface 'lo' is none of this library's"):
+        undo({"action": "unlink", "link": "lo"})
+
+
+def test_removing_twice_does_no_harm(work: Path) -> None:
+    recipe = {"action": "remove", "path": str(work / "d")}
     assert undo(recipe) == "was gone"
     assert undo(recipe) == "was gone"
 
 
-def test_a_directory_that_cannot_be_removed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_cannot_be_removed_is_an_error(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("DynamoFaultLibrary.ledger.undo.TIMEOUT", 0.05)
-    with pytest.raises(RecoveryError, match="directory '/proc/self/fdinfo' cannot be removed"):
-        undo({"action": "remove", "path": "/proc/self/fdinfo"})
+    monkeypatch.setattr("shutil.rmtree", lambda path, ignore_errors: None)
+    (work / "d").mkdir(parents=True)
+    with pytest.raises(RecoveryError, match=r"directory '.*/work/d' cannot be removed"):
+        undo({"action": "remove", "path": str(work / "d")})
 
 
 def test_a_replica_is_started_again_by_its_supervisor_only() -> None:

@@ -6,13 +6,14 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, LedgerError, RecoveryError
 from DynamoFaultLibrary.ledger import Entry, Ledger
+from DynamoFaultLibrary.ledger.undo import END_TIMEOUT
 from DynamoFaultLibrary.platforms.local.child import Exit, ProcessSpec
 from DynamoFaultLibrary.platforms.local.job import Job
 from DynamoFaultLibrary.processes import ProcessId
@@ -20,6 +21,7 @@ from DynamoFaultLibrary.runner import module_environment, pabot_above, pabot_hel
 
 _MODULE = "DynamoFaultLibrary.platforms.local.supervisor"
 _REPLY_TIMEOUT = 30.0
+_END_TIMEOUT = _REPLY_TIMEOUT + END_TIMEOUT
 _ERRORS: dict[str, type[FaultLibraryError]] = {error.__name__: error for error in (RecoveryError, LedgerError)}
 
 
@@ -37,7 +39,9 @@ class ProcessStatus:
 class SupervisorClient:
     """Calls to one supervisor process. Closing it, or dying, makes the supervisor undo everything and end."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, on_gone: Callable[[], str] = lambda: "") -> None:
+        """Start one. `on_gone` is called when it turns out to be gone; it says what went with it."""
+        self._on_gone = on_gone
         self._ids = itertools.count()
         self._connection, theirs = socket.socketpair()
         self._received = b""
@@ -66,7 +70,7 @@ class SupervisorClient:
         """Hang up; the supervisor undoes what is left and ends. Returns when it has."""
         try:
             self._connection.shutdown(socket.SHUT_WR)
-            self._connection.settimeout(_REPLY_TIMEOUT)
+            self._connection.settimeout(_END_TIMEOUT)
             while self._connection.recv(65536):
                 pass
         except OSError:
@@ -82,7 +86,9 @@ class SupervisorClient:
 
         Once is enough.
         """
-        return ProcessStatus(self._call("restart", name=name, victim=victim.to_json(), argv=argv))
+        return ProcessStatus(
+            self._call("restart", reply_timeout=_END_TIMEOUT, name=name, victim=victim.to_json(), argv=argv)
+        )
 
     def change_environment(self, name: str, changes: Mapping[str, str | None]) -> None:
         """Set (or, with None, unset) variables of a process group from its next start on."""
@@ -99,8 +105,8 @@ class SupervisorClient:
         return ProcessStatus(self._call("wait_exit", reply_timeout=limit + _REPLY_TIMEOUT, name=name, timeout=limit))
 
     def end(self, names: list[str]) -> None:
-        """Kill process groups; returns when nobody is left in them."""
-        self._call("end", names=names)
+        """Kill process groups for good; returns when nobody is left in them."""
+        self._call("end", reply_timeout=_END_TIMEOUT, names=names)
 
     def own_directory(self, path: Path) -> None:
         """Make a directory that goes away with this run."""
@@ -131,8 +137,10 @@ class SupervisorClient:
                 f"the supervisor has not answered '{call}' in {reply_timeout:g} s; see {self.log}"
             ) from error
         except OSError as error:
+            self._connection.close()
             raise DeploymentError(
-                f"the supervisor is gone ({error}), and what it had started with it; see {self.log}"
+                f"the supervisor is gone ({error.strerror or error}), and what it had started with it"
+                f"{self._on_gone()}; 'Deploy Graph' starts another; see {self.log}"
             ) from error
         if "error" in reply:
             name, message = reply["error"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from DynamoFaultLibrary.engines.model import TINY_MODEL
 from DynamoFaultLibrary.errors import DeploymentError, Unsupported
 from DynamoFaultLibrary.graph import Graph, Service
-from DynamoFaultLibrary.platforms.local.network import Host
+from DynamoFaultLibrary.platforms.local.host import Host
 
 INTERPRETER_VARIABLE = "DYNAMO_PYTHON"
 GPUS_VARIABLE = "CUDA_VISIBLE_DEVICES"

@@ -9,48 +9,38 @@ by descriptors of this process: it is gone with it, however that dies, since a v
                              └────veth── etcd-0
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import secrets
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from DynamoFaultLibrary.errors import DeploymentError, Unsupported
 from DynamoFaultLibrary.ledger import Entry, Ledger, State
-from DynamoFaultLibrary.ledger.undo import undo
+from DynamoFaultLibrary.ledger.undo import LINK_PREFIX, undo
 from DynamoFaultLibrary.net.filter import PacketFilter, Rule
 from DynamoFaultLibrary.net.namespace import HeldNamespace, create_namespace, inside
 from DynamoFaultLibrary.platforms.base import NetworkMode
-
-if TYPE_CHECKING:
-    from DynamoFaultLibrary.platforms.local.partition import LocalCut
+from DynamoFaultLibrary.platforms.local.host import LOOPBACK, Host, check_open_files
 
 POOL = IPv4Network("10.201.0.0/16")
 """Private addresses; each isolated deployment leases a /24 of them that this machine has no route to."""
 
 PREFIX = 24
-LINK_PREFIX = "dynf"
 _GATEWAY, _MACHINE, _FIRST = 1, 2, 11
 _SCOPE_LINK = 253
 _REMEDY = "run as root, or with 'dynamo-fault run --own-network'"
 
 
-@dataclass(frozen=True)
-class Host:
-    """What a process knows as its machine: an address, an interface, a namespace (None: this machine's own)."""
+class Cutting(Protocol):
+    """A partition, as its network sees it."""
 
-    address: str
-    interface: str
-    namespace: HeldNamespace | None = None
-
-
-LOOPBACK = Host("127.0.0.1", "lo")
+    def close(self) -> None:
+        """Let go of what it has open in the network, which is about to end."""
+        ...
 
 
 class Network(Protocol):
@@ -85,7 +75,7 @@ class IsolatedNetwork:
 
     def __init__(self, ledger: Ledger) -> None:
         self.hosts: dict[str, Host] = {}
-        self.cuts: dict[str, LocalCut] = {}
+        self.cuts: dict[str, Cutting] = {}
         """Partitions that were made, by the names of their filters; some may have come off by themselves."""
         self.numbers = itertools.count(1)
         """Of partitions, in the order in which they are made."""
@@ -168,7 +158,7 @@ class IsolatedNetwork:
             if self._entry is not None and self._entry.state.is_open:
                 self._ledger.mark(self._entry, State.RECOVERED, undo(self._entry.undo))
         finally:
-            for cut in self.cuts.values():
+            for cut in list(self.cuts.values()):
                 cut.close()
             self._stack.close()
 
@@ -246,10 +236,12 @@ def _permitted() -> Iterator[None]:
     except PermissionError as error:
         raise Unsupported(f"this process may not make network namespaces ({error.strerror}); {_REMEDY}") from error
     except OSError as error:
+        check_open_files(error)
         raise Unsupported(f"this machine cannot make isolated networks: {error}") from error
     except Exception as error:
         if type(error).__name__ != "NetlinkError":  # pyroute2's, which is imported where it is used only
             raise
+        check_open_files(error)
         raise Unsupported(f"this machine cannot make isolated networks: {error}; {_REMEDY}") from error
 
 

@@ -16,7 +16,8 @@ from DynamoFaultLibrary.net.filter import Rule, Verdict
 from DynamoFaultLibrary.net.namespace import HeldNamespace, inside
 from DynamoFaultLibrary.net.sockets import Connection, connections, destroy
 from DynamoFaultLibrary.platforms.base import Deployment, Direction, Partition, PartitionMode, Replica
-from DynamoFaultLibrary.platforms.local.network import Host, IsolatedNetwork, Network
+from DynamoFaultLibrary.platforms.local.host import Host
+from DynamoFaultLibrary.platforms.local.network import IsolatedNetwork, Network
 from DynamoFaultLibrary.platforms.local.probe import Answer, Probe, Way
 
 PROOF_TIMEOUT = 2.0
@@ -155,26 +156,26 @@ class LocalCut(ABC):
         """Evidence from one pair."""
 
     def heal(self) -> str:
-        """See `Cut.heal`. Where another cut stands, nothing can be shown but that this one's filter is out."""
-        done = undo(self.recipe)
-        self.network.cuts.pop(self.table, None)
+        """See `Cut.heal`."""
+        return undo(self.recipe)
+
+    def verify(self) -> str:
+        """See `Cut.verify`. Where another cut stands, nothing can be shown but that this one's filter is out."""
         began, healed = monotonic(), []
-        try:
-            for pair, probe in self.probes.items():
-                if self._others_between(pair):
-                    continue
-                if not (probe.idle_connection_works() and probe.new_connection_works()):
-                    raise RecoveryError(f"{done}, but {pair} still do not reach each other")
-                healed.append(pair)
-        finally:
-            self.close()
+        for pair, probe in self.probes.items():
+            if self._others_between(pair):
+                continue
+            if not (probe.idle_connection_works() and probe.new_connection_works()):
+                raise RecoveryError(f"the packet filter is out, but {pair} still do not reach each other")
+            healed.append(pair)
         if not healed:
-            return done
+            return ""
         took = seconds_text(monotonic() - began)
-        return f"{done}; open and new connections work between {'; '.join(map(str, healed))}, seen within {took}"
+        return f"open and new connections work between {'; '.join(map(str, healed))}, seen within {took}"
 
     def close(self) -> None:
-        """Close the probes."""
+        """See `Cut.close`."""
+        self.network.cuts.pop(self.table, None)
         for probe in self.probes.values():
             probe.close()
         self.probes.clear()
@@ -188,7 +189,7 @@ class LocalCut(ABC):
         others = [
             cut
             for cut in self.network.cuts.values()
-            if cut is not self and any(pair.is_same(theirs) for theirs in cut.pairs)
+            if isinstance(cut, LocalCut) and cut is not self and any(pair.is_same(theirs) for theirs in cut.pairs)
         ]
         standing = self.network.filter.tables() if others else []
         return [cut for cut in others if cut.table in standing]
@@ -345,14 +346,11 @@ class ResetCut(LocalCut):
         evidence = super().prove()
         if not any(self._closed.values()):
             raise EvidenceMissing(f"there was no open connection to reset between {'; '.join(map(str, self.pairs))}")
-        self.heal()
         return evidence
 
-    def heal(self) -> str:
-        """Nothing stays of it."""
-        self.close()
-        self.network.cuts.pop(self.table, None)
-        return undo(self.recipe)
+    def verify(self) -> str:
+        """There is nothing to verify: each new connection worked already."""
+        return ""
 
     def prove_pair(self, pair: Pair, probe: Probe) -> str:
         """Both ends of an open connection saw an error; a new one works."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.platforms.base import ETCD, NATS, DeploySettings, Discovery, EventPlane, RequestPlane
-from DynamoFaultLibrary.platforms.local.network import LOOPBACK, Host
+from DynamoFaultLibrary.platforms.local.host import LOOPBACK, Host
 
 
 @dataclass(frozen=True)

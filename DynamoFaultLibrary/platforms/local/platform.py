@@ -22,7 +22,8 @@ from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local import commands, cuda
 from DynamoFaultLibrary.platforms.local.child import ProcessSpec
 from DynamoFaultLibrary.platforms.local.client import ProcessStatus, SupervisorClient
-from DynamoFaultLibrary.platforms.local.network import Host, Network, SharedNetwork, make_network
+from DynamoFaultLibrary.platforms.local.host import Host
+from DynamoFaultLibrary.platforms.local.network import Network, SharedNetwork, make_network
 from DynamoFaultLibrary.platforms.local.partition import LocalCut, plan_cut
 from DynamoFaultLibrary.platforms.local.planes import Part, Planes, plan_planes, without_data
 from DynamoFaultLibrary.platforms.local.ports import PortLeases
@@ -67,6 +68,8 @@ class LocalPlatform:
         self._supervisor: SupervisorClient | None = None
         self._ports = PortLeases()
         self._deployments: dict[str, _Local] = {}
+        self._lost: set[str] = set()
+        """Deployments whose supervisor was killed."""
         self._numbers = itertools.count()
         self._shim: Path | None = None
         self._shimmed: frozenset[str] = frozenset()
@@ -77,8 +80,24 @@ class LocalPlatform:
         """The supervisor, started when it is first asked for."""
         if self._supervisor is None:
             recover_dead_runs(self.ledger.path)
-            self._supervisor = SupervisorClient(self.ledger)
+            self._supervisor = SupervisorClient(self.ledger, self._bury)
         return self._supervisor
+
+    def _bury(self) -> str:
+        """The supervisor was killed: let go of what went with it, see that nothing is left, and say what it was."""
+        lost, self._supervisor = self._deployments, None
+        self._deployments = {}
+        self._lost |= set(lost)
+        for local in lost.values():
+            self._ports.give_back(local.ports)
+        problem = ""
+        try:
+            self._recover_by_ledger()
+            for local in lost.values():
+                local.network.close()
+        except FaultLibraryError as error:
+            problem = f"; {error}"
+        return f": {', '.join(lost) or 'no deployment'}{problem}"
 
     def close(self) -> None:
         """End everything; the supervisor verifies that nothing is left."""
@@ -134,6 +153,8 @@ class LocalPlatform:
 
     def delete(self, deployment: Deployment) -> None:
         """End all process groups, remove the work directory, free the ports."""
+        if deployment.name in self._lost:
+            return  # they are gone already
         local = self._local(deployment)
         self.supervisor.end([part.process for part in local.parts])
         self.supervisor.remove_directory(local.work)
@@ -252,8 +273,9 @@ class LocalPlatform:
 
     def logs(self, deployment: Deployment, service: str) -> list[Path]:
         """Log files; a replica that was started again goes on in the same file."""
+        parts = self._parts(deployment, service)
         status = self.supervisor.status()
-        return [status[part.process].log for part in self._parts(deployment, service)]
+        return [status[part.process].log for part in parts]
 
     def metrics(self, deployment: Deployment, service: str) -> dict[str, str]:
         """Prometheus texts of the replicas that run."""
@@ -267,6 +289,10 @@ class LocalPlatform:
         return texts
 
     def _local(self, deployment: Deployment) -> _Local:
+        if deployment.name in self._lost:
+            raise DeploymentError(
+                f"deployment '{deployment.name}' is gone: its supervisor was killed; call 'Deploy Graph' again"
+            )
         if deployment.name not in self._deployments:
             raise DeploymentError(f"deployment '{deployment.name}' was deleted")
         return self._deployments[deployment.name]
@@ -307,8 +333,8 @@ class LocalPlatform:
 
     def respawn(self, deployment: Deployment, replica: Replica) -> Replica:
         """End what is left of the replica, and start it with the same command, environment and ports."""
-        status = self.supervisor.restart(replica.key, replica.process)
         part = next(part for part in self._local(deployment).parts if part.process == replica.key)
+        status = self.supervisor.restart(replica.key, replica.process)
         return _replica(part, status)
 
     # The CUDA shim
@@ -368,7 +394,8 @@ class LocalPlatform:
 
     def release(self, entry: Entry) -> None:
         """Tell the supervisor that a fault is undone."""
-        self.supervisor.release(entry)
+        if self._supervisor is not None:
+            self._supervisor.release(entry)
 
 
 def _replica(part: _Part, status: ProcessStatus) -> Replica:

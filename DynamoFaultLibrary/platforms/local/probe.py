@@ -11,7 +11,7 @@ from enum import Enum, StrEnum
 
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.net.namespace import inside
-from DynamoFaultLibrary.platforms.local.network import Host
+from DynamoFaultLibrary.platforms.local.host import Host, check_open_files
 
 ARRIVAL_TIMEOUT = 1.0
 """Seconds that a byte may take when nothing is in its way; on a veth pair it takes microseconds."""
@@ -65,8 +65,12 @@ class Probe:
             self.is_open = open_connections
             if open_connections:
                 self._used, self._idle = self._connect(), self._connect()
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, OSError):
+                check_open_files(error)
+                between = f"{source.address} and {target.address}"
+                raise FaultError(f"no probe can be made between {between}: {error.strerror}") from error
             raise
 
     def close(self) -> None:
@@ -202,6 +206,7 @@ class Probe:
                 if peer == near.getsockname():  # an earlier attempt may have come through since
                     break
         except OSError as error:
+            check_open_files(error)
             raise FaultError(f"{self._source.address} does not reach {self._target.address}: {error}") from error
         for end in (near, far):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -12,6 +12,7 @@ Started by `DynamoFaultLibrary.platforms.local.client`.
 
 import json
 import logging
+import math
 import os
 import selectors
 import signal
@@ -25,7 +26,8 @@ from typing import Any
 from DynamoFaultLibrary.clock import monotonic, utc_now
 from DynamoFaultLibrary.errors import FaultLibraryError, LedgerError, RecoveryError
 from DynamoFaultLibrary.ledger import Entry, Ledger, Owner, State
-from DynamoFaultLibrary.ledger.recovery import problems, recover
+from DynamoFaultLibrary.ledger.recovery import GONE_WITH_DEPLOYMENT, problems, recover
+from DynamoFaultLibrary.ledger.store import make_private
 from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE, undo
 from DynamoFaultLibrary.platforms.local.child import IGNORED, Child, ProcessSpec
 from DynamoFaultLibrary.platforms.local.job import Job
@@ -35,6 +37,9 @@ from DynamoFaultLibrary.processes import ProcessId, become_subreaper, group_memb
 logger = logging.getLogger("supervisor")
 GRACE = 3.0
 """Seconds that robot gets to tear down after pabot was killed."""
+
+LONGEST_SLEEP = 3600.0
+"""Seconds that the loop sleeps at a time: a selector takes no number that is too large."""
 
 
 class Loop:
@@ -79,13 +84,23 @@ class Loop:
         """Go on until `running` is false."""
         while self.running:
             due = min((moment for moment, _ in self._deadlines.values()), default=None)
-            for event, _ in self._selector.select(None if due is None else max(0.0, due - monotonic())):
+            left = LONGEST_SLEEP if due is None else min(max(0.0, due - monotonic()), LONGEST_SLEEP)
+            for event, _ in self._selector.select(left):
                 event.data()
             now = monotonic()
-            for key, (moment, callback) in list(self._deadlines.items()):
-                if moment <= now:
-                    self.cancel(key)
-                    callback()
+            for key in [key for key, (moment, _) in self._deadlines.items() if moment <= now]:
+                self._call_due(key, now)
+
+    def _call_due(self, key: str, now: float) -> None:
+        """Call back, unless another callback has cancelled or moved this deadline since."""
+        moment, callback = self._deadlines.get(key, (math.inf, None))
+        if callback is None or moment > now:
+            return
+        self.cancel(key)
+        try:
+            callback()
+        except Exception:
+            logger.exception("what was due for '%s' failed", key)
 
 
 class Supervisor:
@@ -176,7 +191,7 @@ class Supervisor:
         child = self._child(name)
         if child.identity != ProcessId.from_json(victim) and child.exit is None:
             return child.to_json()
-        self.call_end([name])
+        self._end([child])
         spec = replace(child.spec, argv=argv) if argv else child.spec
         return self._start(spec, child.generation + 1).to_json()
 
@@ -191,25 +206,26 @@ class Supervisor:
         return [child.to_json() for child in self.children.values()]
 
     def call_end(self, names: list[str]) -> None:
-        """Kill process groups and wait until nobody is left in them."""
-        children = [self._child(name) for name in names]
-        for child in children:
-            for member in group_members(child.identity.pid):
-                member.send(signal.SIGKILL)
-        failures = [failure for child in children if (failure := self._try_undo(child.entry))]
-        self._reap()
-        if failures:
-            raise RecoveryError("; ".join(failures))
+        """Kill process groups for good: nobody is left in them, and no fault's expiry starts one again."""
+        self._end([self._child(name) for name in names])
+        for name in names:
+            del self.children[name]
+        for entry in list(self.guarded.values()):
+            if entry.undo.get("action") == "respawn" and entry.undo["name"] in names:
+                self.call_release(entry.id)
+                self._close(entry, GONE_WITH_DEPLOYMENT)
 
     def call_own_directory(self, path: str) -> None:
         """Make a directory that goes away with this run."""
         entry = self.ledger.intend("directory", {"path": path}, {"action": "remove", "path": path}, is_fault=False)
-        Path(path).mkdir(parents=True)
+        make_private(Path(path).parent)
+        Path(path).mkdir(mode=0o700)
         self.directories[path] = entry
 
     def call_remove_directory(self, path: str) -> None:
         """Remove such a directory now."""
-        self._undo(self.directories.pop(path))
+        self._undo(self.directories[path])
+        del self.directories[path]
 
     def call_guard(self, entry: dict[str, Any]) -> None:
         """Undo this fault when its time is over or the client is gone. Guarding it again moves its expiry."""
@@ -249,6 +265,16 @@ class Supervisor:
         logger.info("started %s as pid %d", spec.name, identity.pid)
         return child
 
+    def _end(self, children: list[Child]) -> None:
+        """Kill process groups and wait until nobody is left in them."""
+        for child in children:
+            for member in group_members(child.identity.pid):
+                member.send(signal.SIGKILL)
+        failures = [failure for child in children if (failure := self._try_undo(child.entry))]
+        self._reap()
+        if failures:
+            raise RecoveryError("; ".join(failures))
+
     def _child(self, name: str) -> Child:
         if name not in self.children:
             raise FaultLibraryError(f"the supervisor has no process group '{name}'; it has {list(self.children)}")
@@ -257,16 +283,21 @@ class Supervisor:
     # Undoing
 
     def _expire(self, identity: str) -> None:
-        if self._try_undo(self.guarded[identity], "its time was over: ") is None:
-            del self.guarded[identity]  # what failed is tried again at the end
+        """Undo a fault, and with it those that come off by the same deed. What fails is tried again at the end."""
+        if identity not in self.guarded:
+            return
+        recipe = self.guarded[identity].undo
+        for entry in [entry for entry in self.guarded.values() if entry.undo == recipe]:
+            if self._try_undo(entry, "its time was over: ") is None:
+                self.call_release(entry.id)
 
     def _try_undo(self, entry: Entry, reason: str = "") -> str | None:
-        """Undo, and return what went wrong."""
+        """Undo, and return what went wrong, whatever it was: there are others to undo."""
         try:
             self._undo(entry, reason)
-        except FaultLibraryError as error:
-            logger.error("%s is not undone: %s", entry.id, error)
-            return str(error)
+        except Exception as error:
+            logger.error("%s is not undone: %r", entry.id, error, exc_info=not isinstance(error, FaultLibraryError))
+            return str(error) or repr(error)
         return None
 
     def _undo(self, entry: Entry, reason: str = "") -> None:
@@ -276,10 +307,13 @@ class Supervisor:
             started = self.call_restart(entry.undo["name"], entry.undo["victim"])
             done = f"started again as pid {started['process']['pid']}"
         else:
-            done = undo(entry.undo)
+            done = undo(entry.undo, self.ledger.state)
         logger.info("%s undone: %s%s", entry.id, reason, done)
+        self._close(entry, reason + done)
+
+    def _close(self, entry: Entry, detail: str) -> None:
         try:
-            self.ledger.mark(entry, State.RECOVERED, reason + done)
+            self.ledger.mark(entry, State.RECOVERED, detail)
         except LedgerError as error:
             logger.error("%s", error)
 
@@ -291,18 +325,24 @@ class Supervisor:
             if entry.undo.get("action") != "respawn":  # its deployment ends, so nothing is started again
                 self._try_undo(entry, "the run ended: ")
         try:
-            self.call_end(list(self.children))
-        except RecoveryError as error:
-            logger.error("%s", error)
+            self._end(list(self.children.values()))
+        except Exception as error:
+            logger.error("%r", error)
         for entry in self.directories.values():
             self._try_undo(entry)
+        try:
+            self._finish_by_ledger()
+        except Exception as error:
+            logger.error("%r", error)
+        logger.info("all undone after %.3f s", monotonic() - began)
+        if self.job.pabot and not self.job.pabot.is_running:
+            self._end_pabots_helpers()  # robot may be gone before we have seen pabot's end
+
+    def _finish_by_ledger(self) -> None:
         if self.ledger.path.exists():
             client = self.ledger.owner
             for line in problems([recover(self.ledger.path, force=True, concerns=lambda e: e.owner == client)]):
                 logger.error("%s", line)
-        logger.info("all undone after %.3f s", monotonic() - began)
-        if self.job.pabot and not self.job.pabot.is_running:
-            self._end_pabots_helpers()  # robot may be gone before we have seen pabot's end
 
     # Pabot
 

@@ -15,6 +15,7 @@ CASES = {
     "Kill Worker": STILL_RUNS.format("SIGKILL"),
     "Kill Worker Gracefully": STILL_RUNS.format("SIGTERM"),
     "Kill Worker And Respawn It": STILL_RUNS.format("SIGKILL"),
+    "Kill Replica": r"pid \d+ \(dynamo.frontend\) of Frontend-0 still runs 300 ms after SIGKILL",
     "Terminate Process": STILL_RUNS.format("SIGINT"),
     "Cancel Request": r"request 'request-1' \(streaming chat, 900 tokens\) was not cancelled: waited 0.3 s for the end",
     "Kill Etcd Leader": r"pid \d+ \(etcd\) of etcd-\d still runs 300 ms after SIGKILL",

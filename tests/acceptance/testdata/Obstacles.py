@@ -1,9 +1,12 @@
 """Puts things in the way of a suite."""
 
 import os
+import signal
 import socket
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 from robot.libraries.BuiltIn import BuiltIn
 
 
@@ -23,6 +26,19 @@ class Obstacles:
         output = Path(str(BuiltIn().get_variable_value("${OUTPUT DIR}")))
         for log in output.rglob(f"{service}-*.log"):
             log.write_text("")
+
+    @staticmethod
+    def stop_counting_faults() -> None:
+        """Lift the limit of faults at once, which the suite's import has set."""
+        library = BuiltIn().get_library_instance("DynamoFaultLibrary")
+        library.context.injector.radius = replace(library.context.injector.radius, max_faults=None)
+
+    @staticmethod
+    def kill_the_supervisor() -> None:
+        """As the kernel's out-of-memory killer may."""
+        platform = BuiltIn().get_library_instance("DynamoFaultLibrary").context.platform
+        (status, *_) = platform.supervisor.status().values()
+        os.kill(psutil.Process(status.process.pid).ppid(), signal.SIGKILL)
 
     def fill_the_disk_of_the_ledger(self) -> None:
         """From now on each write to it fails with ENOSPC."""

@@ -15,7 +15,7 @@ Test Timeout      1 minute
 
 *** Test Cases ***
 A Service Beyond The Blast Radius Is Refused
-    Kill Worker    Frontend    0
+    Kill Replica    Frontend    0
 
 A Second Fault Is Refused
     Stall Process    PositionWorker    replica=0
@@ -36,6 +36,25 @@ A Load That Still Runs Has No Verdict
 
 A Time To Live Of Nothing Is Refused
     Stall Process    PositionWorker    replica=0    duration=0 s
+
+A Time To Live Of A Month Is Refused
+    Kill Worker    PositionWorker    0    ttl=30 days
+
+A Renewal Of A Month Is Refused
+    ${fault}    Stall Process    PositionWorker    replica=0
+    Renew Fault    ${fault}    30 days
+
+A Wait Of A Month Is Refused
+    Kill Worker    PositionWorker    0    timeout=30 days
+
+A Frontend Is No Worker
+    Kill Worker    Frontend    0
+
+A Process That Is Stalled Already Is Refused
+    [Documentation]    Else its second stall would let it go on while the first is listed as active.
+    Stall Process    PositionWorker    replica=0    duration=60 s
+    Stop Counting Faults
+    Stall Process    PositionWorker    replica=0    duration=1 s
 
 An Unknown Fault Cannot Be Recovered
     Recover Fault    kill-worker-00000000
@@ -64,7 +83,7 @@ The Worker Of The Test Before Is Alive
 
 A Known Defect Hides No Fault That Was Refused
     [Tags]    robot:skip-on-failure
-    Kill Worker    Frontend    0
+    Kill Replica    Frontend    0
 
 A Known Defect Is Skipped
     [Tags]    robot:skip-on-failure

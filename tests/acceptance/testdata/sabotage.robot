@@ -18,6 +18,9 @@ Kill Worker Gracefully
 Kill Worker And Respawn It
     Kill Worker    PositionWorker    0    respawn=True    timeout=300 ms
 
+Kill Replica
+    Kill Replica    Frontend    0    timeout=300 ms
+
 Terminate Process
     Terminate Process    PositionWorker    engines.position    SIGINT    0    timeout=300 ms
 

@@ -1,0 +1,14 @@
+*** Settings ***
+Documentation     The first of two suites.
+
+Library           DynamoFaultLibrary
+
+Test Timeout      1 minute
+
+
+*** Test Cases ***
+The First Suite Finds The Fault
+    ${active}    List Active Faults
+    Length Should Be    ${active}    1
+    ${fault}    Get Fault
+    Should Be Equal    ${fault.state}    active
