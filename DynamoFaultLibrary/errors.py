@@ -7,6 +7,10 @@ class FaultLibraryError(Exception):
     ROBOT_SUPPRESS_NAME = True
 
 
+class Symptom(FaultLibraryError):  # noqa: N818  # named after what it is: nothing is wrong with the test itself
+    """The system under test did not do what was waited for. A known defect of it may look like this."""
+
+
 class GraphError(FaultLibraryError):
     """A graph file cannot be used, or an edit names something that the graph lacks."""
 
@@ -15,12 +19,20 @@ class DeploymentError(FaultLibraryError):
     """A graph did not come up, or something was asked of a deployment that is not there."""
 
 
+class Unready(DeploymentError, Symptom):  # noqa: N818  # the same
+    """A deployment that had come up does not serve, or not in time, or a service of it does not run."""
+
+
 class Unsupported(FaultLibraryError):  # noqa: N818  # not an error: the keyword layer turns it into a skip
     """This machine or platform lacks what the keyword needs; the test is skipped with this reason."""
 
 
 class LoadError(FaultLibraryError):
     """A request or load cannot be made, or its records are not there."""
+
+
+class Unanswered(LoadError, Symptom):  # noqa: N818  # the same
+    """What was waited for did not come: an answer, tokens, good requests of a load."""
 
 
 class FaultError(FaultLibraryError):

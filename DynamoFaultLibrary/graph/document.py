@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from DynamoFaultLibrary.errors import GraphError
-from DynamoFaultLibrary.graph.service import AlphaService, BetaService, Service
+from DynamoFaultLibrary.graph.service import MODEL_OPTIONS, AlphaService, BetaService, Service
 
 KIND = "DynamoGraphDeployment"
 SHAPES = {"nvidia.com/v1alpha1": "services", "nvidia.com/v1beta1": "components"}
@@ -94,6 +94,9 @@ class Graph:
                     if service.argument(served):
                         service.set_argument(served, model)
                 changed = True
+        scripts = [service for service in self.workers if service.shell]
+        if not changed and scripts:
+            scripts[0].set_argument(MODEL_OPTIONS[0], model)  # it says why not
         if not changed:
             raise GraphError(f"no worker of graph '{self.name}' names a model in its arguments ({self.source})")
 

@@ -5,6 +5,7 @@ stays as it was written. Field names are those of upstream's DynamoGraphDeployme
 `nvidia.com/v1beta1`.
 """
 
+import re
 from abc import ABC, abstractmethod
 from typing import Any, cast
 
@@ -15,6 +16,11 @@ Document = dict[str, Any]
 FRONTEND = "frontend"
 MODEL_OPTIONS = ("--model-path", "--model")
 """Where the engines take their model from; `dynamo.vllm` says --model, the others --model-path."""
+
+_SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
+_WRAPPERS = frozenset({"busybox", "dumb-init", "env", "exec", "nice", "nohup", "numactl", "setsid", "tini", "timeout"})
+"""Programs that start what follows them, options and figures of theirs in between."""
+_NO_PROGRAM = re.compile(r"-.*|\d+[smhd]?|[A-Za-z_]\w*=.*", re.DOTALL)
 
 
 class Service(ABC):
@@ -82,12 +88,30 @@ class Service(ABC):
     @property
     def command(self) -> list[str]:
         """The command line: `command` followed by `args`."""
-        return [str(part) for part in [*(self.container.get("command") or []), *self.args]]
+        return [*self._words("command"), *self.args]
+
+    @property
+    def shell(self) -> str | None:
+        """The shell that the command runs, such as ``/bin/sh``; None when it starts a program directly."""
+        for word in self.command:
+            program = word.split(maxsplit=1)[0] if word.strip() else ""
+            name = program.rpartition("/")[2]
+            if name in _SHELLS:
+                return program
+            if name not in _WRAPPERS and not _NO_PROGRAM.fullmatch(program):
+                return None
+        return None
 
     @property
     def args(self) -> list[str]:
         """Arguments, as a list that edits write back through `set_argument`."""
-        return [str(part) for part in self.container.get("args") or []]
+        return self._words("args")
+
+    def _words(self, field: str) -> list[str]:
+        words = self.container.get(field) or []
+        if not isinstance(words, list) or any(isinstance(word, dict | list) for word in words):
+            raise GraphError(f"{field} of service '{self.name}' must be a list of words, not {words!r}")
+        return [str(word) for word in words]
 
     def argument(self, option: str) -> str | None:
         """Value of ``--option value`` or ``--option=value``; None when it is absent or has no value."""
@@ -101,7 +125,17 @@ class Service(ABC):
         return None
 
     def set_argument(self, option: str, value: str | None = None) -> None:
-        """Set ``--option value``, in place when the option is there, else at the end; no value makes it a flag."""
+        """Set ``--option value``, in place when the option is there, else at the end; no value makes it a flag.
+
+        Raises:
+            GraphError: the command is a shell script, behind which the option would have no effect.
+        """
+        if self.shell:
+            raise GraphError(
+                f"option '{option}' cannot be set on service '{self.name}': its command is a script for {self.shell}, "
+                "which would swallow the option; write the command as a list of words, or put the option into the "
+                "script"
+            )
         args = self.args
         kept: list[str] = []
         place = None
@@ -204,6 +238,8 @@ def _child(parent: Document, key: str, make: bool) -> Document:
         found = {}
         if make:
             parent[key] = found
+    if not isinstance(found, dict):
+        raise GraphError(f"'{key}' of a service must be a map of fields, not {found!r}")
     return cast("Document", found)
 
 

@@ -7,11 +7,19 @@ from pathlib import Path
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text
-from DynamoFaultLibrary.errors import DeploymentError, GraphError
+from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph.edits import (
+    MIGRATION_LIMIT,
+    MIGRATION_MAX_SEQ_LEN,
+    set_frontend_arguments,
+    set_model_and_arguments,
+    set_replicas,
+)
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.component import Component
+from DynamoFaultLibrary.keywords.timeouts import check_timeout
 from DynamoFaultLibrary.platforms.base import (
     Deployment,
     DeploySettings,
@@ -42,7 +50,7 @@ class DeploymentKeywords(Component):
         migration_limit: int | None = None,
         migration_max_seq_len: int | None = None,
         discovery: Discovery = Discovery.FILE,
-        etcd_members: int = 1,
+        etcd_members: int | None = None,
         request_plane: RequestPlane = RequestPlane.TCP,
         event_plane: EventPlane = EventPlane.ZMQ,
         network: NetworkMode = NetworkMode.SHARED,
@@ -61,16 +69,20 @@ class DeploymentKeywords(Component):
         | ``graph`` | A YAML file (``v1alpha1`` or ``v1beta1``): a path, one beside the suite, or a shipped graph |
         | ``replicas`` | Number of worker replicas, for all worker services or by service name |
         | ``model`` | Put in place of the workers' ``--model-path`` or ``--model`` |
-        | ``image`` | Container image of all services (platform ``kubernetes``) |
+        | ``image`` | Container image of all services; platform ``local`` runs none and refuses it |
         | ``interpreter`` | Python that runs Dynamo (``local``); default ``$DYNAMO_PYTHON``, else robot's own |
         | ``env`` | Environment variables for all services |
         | ``args`` | Command line options for the workers; an empty value makes a flag |
         | ``frontend_args`` | Command line options for the frontend |
         | ``router_mode``, ``migration_limit``, ``migration_max_seq_len`` | The frontend's options of those names |
-        | ``discovery`` | ``file``, or ``etcd`` with ``etcd_members`` 1, 3 or 5 |
+        | ``discovery`` | ``file``, or ``etcd`` with ``etcd_members`` 1 (the default), 3 or 5 |
         | ``request_plane``, ``event_plane`` | ``tcp`` or ``nats``, and ``zmq`` or ``nats`` |
         | ``network`` | ``shared``, or ``isolated``: each process on a host of its own, for `Partition Network` |
-        | ``http_port`` | Port of the frontend; default: a free one |
+        | ``http_port`` | Port of the frontend (of its first replica), 1 to 65535; default: a free one |
+        | ``timeout`` | Time for the graph to become ready, above 0 |
+
+        An argument that would have no effect is refused, and so are two that say different things. An option cannot be
+        set where a service's command is a shell script.
 
         Skips the test when the graph needs GPUs or engines that are not there, or the network rights that are not.
 
@@ -80,34 +92,24 @@ class DeploymentKeywords(Component):
         began = monotonic()
         source = robot_context.suite_directory()
         edited = Graph.load(find_graph(graph, *([source] if source else [])))
-        _set_replicas(edited, replicas)
-        if model:
-            edited.set_model(model)
+        set_replicas(edited, replicas)
         for service in edited.services.values():
-            if image:
-                service.image = image
             for name, value in (env or {}).items():
-                service.set_variable(name, value)
-        for service in edited.workers:
-            for option, value in (args or {}).items():
-                service.set_argument(option, value or None)
-        options: dict[str, object | None] = {
-            **(frontend_args or {}),
-            "--router-mode": router_mode,
-            "--migration-limit": migration_limit,
-            "--migration-max-seq-len": migration_max_seq_len,
+                service.set_variable(name, str(value))
+        set_model_and_arguments(edited, model, args)
+        own = {
+            "--router-mode": ("router_mode", router_mode),
+            MIGRATION_LIMIT: ("migration_limit", migration_limit),
+            MIGRATION_MAX_SEQ_LEN: ("migration_max_seq_len", migration_max_seq_len),
         }
-        for option, setting in options.items():
-            if setting is not None:
-                edited.frontend.set_argument(option, str(setting) or None)
-        if ready_responses < 1:
-            raise DeploymentError(f"ready_responses must be 1 or more, not {ready_responses}")
+        set_frontend_arguments(edited, frontend_args, own)
         settings = DeploySettings(
             discovery=discovery,
             etcd_members=etcd_members,
             request_plane=request_plane,
             event_plane=event_plane,
             network=network,
+            image=image,
             interpreter=interpreter,
             http_port=http_port,
             ready_responses=ready_responses,
@@ -164,6 +166,7 @@ class DeploymentKeywords(Component):
 
         Dynamo's file and etcd discovery keep a dead worker for about 10 s; until then a graph is not ready.
         """
+        check_timeout(timeout)
         self.context.platform.wait_ready(self.context.deployment, timeout)
 
     def _save_metrics(self, deployment: Deployment) -> None:
@@ -182,14 +185,3 @@ class DeploymentKeywords(Component):
         while (directory / f"{graph.name}-{number}").exists():
             number += 1
         return directory / f"{graph.name}-{number}"
-
-
-def _set_replicas(graph: Graph, replicas: dict[str, int] | int | None) -> None:
-    if isinstance(replicas, dict):
-        for name, count in replicas.items():
-            graph.service(name).replicas = int(count)
-    elif replicas is not None:
-        if not graph.workers:
-            raise GraphError(f"graph '{graph.name}' has no worker service ({graph.source})")
-        for service in graph.workers:
-            service.replicas = replicas

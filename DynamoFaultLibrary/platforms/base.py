@@ -54,10 +54,13 @@ class DeploySettings:
     """How to deploy a graph, beside what the graph itself says."""
 
     discovery: Discovery = Discovery.FILE
-    etcd_members: int = 1
+    etcd_members: int | None = None
+    """1 unless given; without etcd it has no effect, so a platform refuses it."""
     request_plane: RequestPlane = RequestPlane.TCP
     event_plane: EventPlane = EventPlane.ZMQ
     network: NetworkMode = NetworkMode.SHARED
+    image: str | None = None
+    """Container image of all services, instead of what the graph names."""
     interpreter: str | None = None
     http_port: int | None = None
     ready_responses: int = 2
@@ -104,11 +107,27 @@ class ReplicaExit:
     signal: int | None
 
 
+@dataclass(frozen=True)
+class EndedReplica:
+    """A replica that does not run any more, and how it came to that."""
+
+    replica: Replica
+    exit: ReplicaExit
+
+    def __str__(self) -> str:
+        how = f"was {self.exit.how}" if self.exit.signal is not None else f"ended with {self.exit.how}"
+        return f"{self.replica.name} {how}"
+
+
 class Deploying(Protocol):
     """Bring a graph up and take it away."""
 
     def deploy(self, graph: Graph, settings: DeploySettings, results: Path) -> Deployment:
-        """Start a graph and return when it answers well; on any failure nothing is left running."""
+        """Start a graph and return when it answers well; on any failure nothing is left running.
+
+        Raises:
+            DeploymentError: it does not come up, or a setting has no effect here; none is ever ignored.
+        """
         ...
 
     def delete(self, deployment: Deployment) -> None:
@@ -125,6 +144,10 @@ class Observing(Protocol):
 
     def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
         """Replicas of a service in the order of their indices; ended ones are left out."""
+        ...
+
+    def ended(self, deployment: Deployment) -> list[EndedReplica]:
+        """Replicas of all services, those of the platform included, that have ended and were not started again."""
         ...
 
     def logs(self, deployment: Deployment, service: str) -> list[Path]:

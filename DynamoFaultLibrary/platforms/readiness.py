@@ -8,7 +8,7 @@ from time import sleep
 from urllib.error import HTTPError
 
 from DynamoFaultLibrary.clock import monotonic
-from DynamoFaultLibrary.errors import DeploymentError
+from DynamoFaultLibrary.errors import Unready
 from DynamoFaultLibrary.platforms.http import get_json, get_text, post_json
 
 INTERVAL = 0.02
@@ -36,7 +36,7 @@ def wait_until_ready(url: str, expected: Expectation, check_alive: Callable[[], 
     """Wait for the frontend at `url` and return the model that it serves. `check_alive` raises when hope is lost.
 
     Raises:
-        DeploymentError: the time is over; the message says what was last seen.
+        Unready: the time is over; the message says what was last seen.
     """
     deadline = monotonic() + expected.timeout.total_seconds()
     probe = _Probe(url, expected)
@@ -49,7 +49,7 @@ def wait_until_ready(url: str, expected: Expectation, check_alive: Callable[[], 
             return probe.model
         if monotonic() > deadline:
             limit = expected.timeout.total_seconds()
-            raise DeploymentError(f"{url} was not ready within {limit:g} s; last seen: {probe.seen}")
+            raise Unready(f"{url} was not ready within {limit:g} s; last seen: {probe.seen}")
         sleep(INTERVAL)
 
 

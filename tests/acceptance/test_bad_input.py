@@ -14,7 +14,7 @@ EXPECTED = {
     "Worker Dies At Start": ("'PositionWorker-", "exit status 2", "unrecognized arguments: --no-such-option"),
     "Interpreter Is Missing": ("interpreter '/no/such/python' for Dynamo does not exist",),
     "Timeout Is Reached": ("was not ready within 0.05 s; last seen:",),
-    "Etcd Members Are Two": ("etcd needs 1, 3 or 5 members, not 2",),
+    "Etcd Members Are Two": ("etcd_members must be 1, 3 or 5, not 2",),
     "No Graph Is Deployed": ("no graph is deployed; call 'Deploy Graph' first",),
     "Process Name Matches Nothing": ("no process of PositionWorker-0 matches 'VLLM::EngineCore'", "running are"),
     "Replica Is Unknown": ("service 'PositionWorker' has no running replica '7'; running are [0, 1]",),

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from DynamoFaultLibrary.errors import GraphError
 from DynamoFaultLibrary.graph.service import AlphaService, BetaService, Service
 
 OPTIONS = st.sampled_from(["--model", "--model-path", "--model-name", "--block-size", "--eager"])
@@ -146,3 +147,55 @@ def test_a_flag_that_was_set_has_no_value(args: list[str], option: str) -> None:
     made.set_argument(option)
     assert made.argument(option) is None
     assert made.args.count(option) == 1
+
+
+SCRIPT = "python3 -m dynamo.frontend --http-port 8000"
+
+
+@pytest.mark.parametrize("shape", [AlphaService, BetaService])
+@pytest.mark.parametrize(
+    ("command", "args"),
+    [
+        (["sh", "-c"], [SCRIPT]),
+        (["bash", "-c", SCRIPT], []),
+        (["/bin/sh", "-ec"], [f"cat > /tmp/x <<EOF\ny\nEOF\n{SCRIPT}"]),
+        (["/bin/bash", "run.sh"], []),
+        (["/usr/bin/env", "A=1", "bash", "-lc"], [SCRIPT]),
+        (["tini", "--", "dash", "-c"], [SCRIPT]),
+        (["timeout", "-k", "5", "1h", "sh", "-c"], [SCRIPT]),
+        ([f"sh -c '{SCRIPT}'"], []),
+        ([], ["zsh", "-c", SCRIPT]),
+    ],
+)
+def test_a_script_swallows_no_option(command: list[object], args: list[object], shape: type[Service]) -> None:
+    """An option behind a script was ignored, and the test ran without it (row 2)."""
+    script = shape("Frontend", {})
+    script.editable_container.update(command=command, args=args)
+    with pytest.raises(GraphError) as raised:
+        script.set_argument("--router-mode", "kv")
+    message = str(raised.value)
+    assert message.startswith("option '--router-mode' cannot be set on service 'Frontend': its command is a script for")
+    assert (script.container["command"], script.container["args"]) == (command, args)
+
+
+@pytest.mark.parametrize(
+    "command", [["python3", "-m", "x", "--shell", "bash"], ["env", "A=1", "python3", "sh"], ["/opt/serve.sh"]]
+)
+def test_a_program_that_only_names_a_shell_takes_options(command: list[object]) -> None:
+    program = AlphaService("Worker", {})
+    program.editable_container["command"] = command
+    program.set_argument("--x", "1")
+    assert program.args == ["--x", "1"]
+
+
+@pytest.mark.parametrize("words", ["python3 -m dynamo.frontend", {"a": 1}, [["x"]], [{"x": 1}]])
+def test_a_command_that_is_no_list_of_words_is_refused(words: object) -> None:
+    broken = AlphaService("Worker", {})
+    broken.editable_container["command"] = words
+    with pytest.raises(GraphError, match=r"^command of service 'Worker' must be a list of words, not "):
+        _ = broken.command
+
+
+def test_fields_of_a_service_must_be_maps() -> None:
+    with pytest.raises(GraphError, match=r"^'extraPodSpec' of a service must be a map of fields, not "):
+        _ = AlphaService("Worker", {"extraPodSpec": ["x"]}).command

@@ -473,6 +473,18 @@ def test_a_graph_that_is_nowhere_is_an_error_with_the_places_and_the_shipped_one
     with pytest.raises(GraphError) as raised:
         find_graph("none.yaml", tmp_path)
     message = str(raised.value)
-    assert message.startswith("no graph file 'none.yaml' in [")
+    assert message.startswith("no graph file 'none.yaml' in /")
     assert str(tmp_path) in message
     assert "'position-agg.yaml'" in message
+
+
+def test_a_misspelled_graph_is_answered_with_its_like_and_each_folder_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It listed one folder twice and proposed nothing."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GraphError) as raised:
+        find_graph("postion-agg.yaml", tmp_path)
+    message = str(raised.value)
+    assert message.endswith("; did you mean position-agg.yaml?")
+    assert message.count(str(tmp_path)) == 1

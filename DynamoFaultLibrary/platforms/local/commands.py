@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
@@ -27,8 +28,9 @@ ENGINES = {
 
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
-_KEPT = ("DYN_LOG", "DYN_LOGGING")
 _DROPPED = ("DYN_", "ETCD_", "NATS_")
+_LONGEST_TMPDIR = 70
+"""Characters: vLLM adds 37 to it for a Unix socket, whose path may have 107."""
 
 
 def choose_interpreter(wanted: str | None) -> str:
@@ -64,7 +66,9 @@ def check_requirements(graph: Graph, interpreter: str) -> None:
     if gpus > present:
         raise Unsupported(f"graph '{graph.name}' needs {gpus} NVIDIA GPUs, this machine has {present}")
     if missing:
-        raise Unsupported(f"graph '{graph.name}' needs the Python packages {missing}, '{interpreter}' has them not")
+        raise Unsupported(
+            f"graph '{graph.name}' needs the Python packages {missing}, '{interpreter}' does not have them"
+        )
 
 
 def visible_gpus() -> list[str]:
@@ -115,17 +119,21 @@ def base_environment(work: Path) -> dict[str, str]:
     """What all processes of a deployment share, whatever their service.
 
     HOME is a directory of the deployment's own, since Dynamo caches model cards below it; Hugging Face's cache stays.
-    Dynamo's own variables are not inherited, so that two deployments never meet by accident; its log settings are.
+    TMPDIR is too: each of Dynamo's Python processes leaves a file there. Dynamo's own variables are not inherited, so
+    that two deployments never meet by accident, and their logs are what `platforms.logs` reads.
     """
-    inherited = {
-        name: value for name, value in os.environ.items() if name.startswith(_KEPT) or not name.startswith(_DROPPED)
-    }
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED)}
+    temporary = work / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    if len(str(temporary)) > _LONGEST_TMPDIR:
+        inherited.setdefault("VLLM_RPC_BASE_PATH", tempfile.gettempdir())
     hugging_face = str(Path.home() / ".cache" / "huggingface")
     return {
         "HF_HOME": hugging_face,
         **inherited,
         "PYTHONPATH": os.pathsep.join(filter(None, [_our_package_alone(work), os.environ.get("PYTHONPATH", "")])),
         "HOME": str(work / "home"),
+        "TMPDIR": str(temporary),
         "PYTHONUNBUFFERED": "1",
         "DYN_SDK_DISABLE_ANSI_LOGGING": "1",
     }
@@ -184,15 +192,27 @@ def _names_tiny_model(service: Service) -> bool:
     return option is not None and service.argument(option) == TINY_MODEL
 
 
+def runs_python(service: Service) -> bool:
+    """Whether the first word of its command is a Python that this platform may choose."""
+    return bool(service.command and _PYTHON.fullmatch(service.command[0]))
+
+
 def command_line(service: Service, interpreter: str, environment: dict[str, str]) -> list[str]:
     """The service's command with interpreter and ``$(VARIABLE)`` references put in.
 
     References work as in a Kubernetes container: an unknown one stays as it is, ``$$`` stands for a dollar sign.
+
+    Raises:
+        DeploymentError: there is no command.
     """
     command = service.command
     if not command:
         raise DeploymentError(f"service '{service.name}' has neither command nor args, so there is nothing to start")
-    if _PYTHON.fullmatch(command[0]):
+    if command[0].startswith("-"):
+        raise DeploymentError(
+            f"service '{service.name}' has no command, only args {command}, so nothing can be started"
+        )
+    if runs_python(service):
         command[0] = interpreter
 
     def expand(match: re.Match[str]) -> str:
@@ -200,3 +220,15 @@ def command_line(service: Service, interpreter: str, environment: dict[str, str]
         return "$" if name is None else environment.get(name, match.group(0))
 
     return [_REFERENCE.sub(expand, part) for part in command]
+
+
+def check_program(service: Service, argv: list[str], environment: dict[str, str]) -> None:
+    """See that the program of a command line can be started here.
+
+    Raises:
+        DeploymentError: it cannot.
+    """
+    if shutil.which(argv[0], path=environment.get("PATH")) is None:
+        raise DeploymentError(
+            f"service '{service.name}' starts '{argv[0]}', which does not exist on this machine or cannot be executed"
+        )

@@ -52,7 +52,7 @@ def plan_planes(
     planes.environment["DYN_REQUEST_PLANE"] = settings.request_plane.value
     planes.environment["DYN_EVENT_PLANE"] = settings.event_plane.value
     if settings.discovery is Discovery.ETCD:
-        _add_etcd(planes, settings.etcd_members, work, take_port, take_host)
+        _add_etcd(planes, settings.etcd_members or 1, work, take_port, take_host)
     else:
         planes.environment["DYN_FILE_KV"] = str(work / "discovery")
     if uses_nats(settings):
@@ -61,8 +61,6 @@ def plan_planes(
 
 
 def _add_etcd(planes: Planes, members: int, work: Path, take_port: Callable[[], int], take_host: TakeHost) -> None:
-    if members not in (1, 3, 5):
-        raise DeploymentError(f"etcd needs 1, 3 or 5 members, not {members}")
     hosts = [take_host(f"{ETCD}-{index}") for index in range(members)]
     urls = [(f"http://{host.address}:{take_port()}", f"http://{host.address}:{take_port()}") for host in hosts]
     cluster = ",".join(f"etcd-{index}={peer}" for index, (_, peer) in enumerate(urls))

@@ -36,9 +36,13 @@ class PortLeases:
         """Lease that port.
 
         Raises:
-            DeploymentError: it is in use.
+            DeploymentError: it is in use, or not for this user.
         """
-        if not self._lease(port):
+        try:
+            free = self._lease(port)
+        except PermissionError as error:
+            raise DeploymentError(f"port {port} is for root alone on this machine; choose one from 1024 on") from error
+        if not free:
             raise DeploymentError(f"port {port} is taken by another process on this machine; see 'ss -ltnp'")
         return port
 
@@ -56,8 +60,10 @@ class PortLeases:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("", port))
-        except OSError:
+        except OSError as error:
             lease.close()
+            if isinstance(error, PermissionError):
+                raise
             return False
         self._held[port] = lease
         return True

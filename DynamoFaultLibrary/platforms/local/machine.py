@@ -1,0 +1,157 @@
+"""What platform `local` has on this machine: a supervisor, ports, and deployments with their processes."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, RecoveryError
+from DynamoFaultLibrary.ledger import Ledger
+from DynamoFaultLibrary.ledger.recovery import problems, recover, recover_dead_runs
+from DynamoFaultLibrary.platforms.base import Deployment, Replica
+from DynamoFaultLibrary.platforms.local.client import ProcessStatus, SupervisorClient
+from DynamoFaultLibrary.platforms.local.commands import visible_gpus
+from DynamoFaultLibrary.platforms.local.network import Network, SharedNetwork
+from DynamoFaultLibrary.platforms.local.planes import Part
+from DynamoFaultLibrary.platforms.local.ports import PortLeases
+
+
+@dataclass(frozen=True)
+class PlannedReplica:
+    """Where a replica belongs, its supervisor name, its metrics."""
+
+    service: str
+    index: int
+    process: str
+    log: Path
+    metrics_url: str | None
+
+
+@dataclass
+class LocalDeployment:
+    """What only this platform knows of a deployment."""
+
+    work: Path
+    network: Network = field(default_factory=SharedNetwork)
+    ports: list[int] = field(default_factory=list)
+    parts: list[PlannedReplica] = field(default_factory=list)
+    servers: list[Part] = field(default_factory=list)
+    gpus: list[str] = field(default_factory=visible_gpus)
+    """GPUs that no replica has been given yet; there are enough, see `commands.check_requirements`."""
+    preloads: dict[str, str | None] = field(default_factory=dict)
+    """LD_PRELOAD of each process group, without the CUDA shim."""
+
+
+class Machine:
+    """What the capabilities of this platform share. The supervisor starts with the first deployment."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.ports = PortLeases()
+        self.deployments: dict[str, LocalDeployment] = {}
+        self._lost: set[str] = set()
+        """Deployments whose supervisor was killed."""
+        self._supervisor: SupervisorClient | None = None
+
+    @property
+    def has_supervisor(self) -> bool:
+        """Whether it was started, and was not killed since."""
+        return self._supervisor is not None
+
+    @property
+    def supervisor(self) -> SupervisorClient:
+        """The supervisor, started when it is first asked for."""
+        if self._supervisor is None:
+            recover_dead_runs(self.ledger.path)
+            self._supervisor = SupervisorClient(self.ledger, self._bury)
+        return self._supervisor
+
+    def _bury(self) -> str:
+        """The supervisor was killed: let go of what went with it, see that nothing is left, and say what it was."""
+        lost, self._supervisor = self.deployments, None
+        self.deployments = {}
+        self._lost |= set(lost)
+        for local in lost.values():
+            self.ports.give_back(local.ports)
+        problem = ""
+        try:
+            self._recover_by_ledger()
+            for local in lost.values():
+                local.network.close()
+        except FaultLibraryError as error:
+            problem = f"; {error}"
+        return f": {', '.join(lost) or 'no deployment'}{problem}"
+
+    def is_lost(self, deployment: Deployment) -> bool:
+        """Whether it went with a supervisor that was killed."""
+        return deployment.name in self._lost
+
+    def close(self) -> None:
+        """End everything; the supervisor verifies that nothing is left."""
+        networks = [local.network for local in self.deployments.values()]
+        for local in self.deployments.values():
+            self.ports.give_back(local.ports)
+        self.deployments.clear()
+        if self._supervisor is not None:
+            self._supervisor.close()
+            self._supervisor = None
+            self._recover_by_ledger()
+        for network in networks:
+            network.close()
+
+    def _recover_by_ledger(self) -> None:
+        """Nothing is left to do, unless the supervisor was killed and its sentinel could not do all."""
+        if self.ledger.path.exists():
+            owner = self.ledger.owner
+            left = recover(self.ledger.path, force=True, concerns=lambda entry: entry.owner == owner)
+            if not left.is_clean:
+                raise RecoveryError("; ".join(problems([left])))
+
+    def local(self, deployment: Deployment) -> LocalDeployment:
+        """What is known here of a deployment.
+
+        Raises:
+            DeploymentError: it was deleted, or went with its supervisor.
+        """
+        if self.is_lost(deployment):
+            raise DeploymentError(
+                f"deployment '{deployment.name}' is gone: its supervisor was killed; call 'Deploy Graph' again"
+            )
+        if deployment.name not in self.deployments:
+            raise DeploymentError(f"deployment '{deployment.name}' was deleted")
+        return self.deployments[deployment.name]
+
+    def parts(self, deployment: Deployment, service: str) -> list[PlannedReplica]:
+        """The replicas of a service, running or not.
+
+        Raises:
+            DeploymentError: there is no such service; the message lists those that there are.
+        """
+        parts = self.local(deployment).parts
+        found = [part for part in parts if part.service == service]
+        if not found:
+            services = list(dict.fromkeys(part.service for part in parts))
+            raise DeploymentError(f"deployment '{deployment.name}' has no service '{service}'; it has {services}")
+        return found
+
+    def statuses(self, deployment: Deployment) -> dict[str, ProcessStatus]:
+        """What the supervisor knows of a deployment's processes, by their supervisor names."""
+        names = {part.process for part in self.local(deployment).parts}
+        return {name: status for name, status in self.supervisor.status().items() if name in names}
+
+    def replica_of(self, deployment: Deployment, status: ProcessStatus) -> Replica:
+        """The replica that a process group is."""
+        part = next(part for part in self.local(deployment).parts if part.process == status.name)
+        return to_replica(part, status)
+
+
+def to_replica(part: PlannedReplica, status: ProcessStatus) -> Replica:
+    """A replica as the port has it."""
+    return Replica(
+        service=part.service,
+        index=part.index,
+        name=part.process.rpartition("/")[2],
+        key=part.process,
+        process=status.process,
+        generation=status.generation,
+        log=part.log,
+        metrics_url=part.metrics_url,
+    )

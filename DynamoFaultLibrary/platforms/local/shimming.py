@@ -1,0 +1,49 @@
+"""Replicas on this machine under the CUDA shim, each with a toggle of its own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from DynamoFaultLibrary.ledger import Ledger
+from DynamoFaultLibrary.nodes.cuda_toggle import TOGGLE_NAME, TOGGLE_VARIABLE, Toggle
+from DynamoFaultLibrary.platforms.base import Replica
+from DynamoFaultLibrary.platforms.local import cuda
+from DynamoFaultLibrary.platforms.local.machine import LocalDeployment, Machine
+from DynamoFaultLibrary.processes import read_variable
+
+
+class LocalShimming(Machine):
+    """See `platforms.base.CudaShimming`."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        self._shim: Path | None = None
+        self._shimmed: frozenset[str] = frozenset()
+        """Services whose replicas run under the CUDA shim from their next start on."""
+
+    def shim_cuda(self, services: Sequence[str]) -> None:
+        """Build the shim; those replicas of `services` that run now get it when they are started again."""
+        self._shim = cuda.build_shim() if services else None
+        self._shimmed = frozenset(services)
+        for local in self.deployments.values():
+            for part in local.parts:
+                none = {cuda.PRELOAD_VARIABLE: local.preloads[part.process], TOGGLE_VARIABLE: None}
+                wanted = self.shim_environment(local, part.service, part.process)
+                self.supervisor.change_environment(part.process, wanted or none)
+
+    def awaits_cuda_change(self, replica: Replica) -> bool:
+        """Whether the environment that the replica's leader was started with is not the one that it is to have."""
+        return (self.cuda_toggle(replica) is not None) != (replica.service in self._shimmed)
+
+    def cuda_toggle(self, replica: Replica) -> Toggle | None:
+        """The toggle that the replica's processes were started with."""
+        path = read_variable(replica.process.pid, TOGGLE_VARIABLE)
+        return Toggle(Path(path)) if path else None
+
+    def shim_environment(self, local: LocalDeployment, service: str, key: str) -> dict[str, str]:
+        """What puts the process group `key` under the shim, if its service is to run so."""
+        if service not in self._shimmed:
+            return {}
+        toggle = Toggle(local.work / "cuda" / key.rpartition("/")[2] / TOGGLE_NAME)
+        toggle.prepare()
+        preloads = filter(None, [str(self._shim), local.preloads[key]])
+        return {cuda.PRELOAD_VARIABLE: ":".join(preloads), TOGGLE_VARIABLE: str(toggle.path)}

@@ -1,0 +1,86 @@
+"""What cannot be meant, or would have no effect, is refused before anything starts (rows 14 and 38)."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from DynamoFaultLibrary.errors import DeploymentError
+from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery, EventPlane, RequestPlane
+from DynamoFaultLibrary.platforms.local.settings import check_settings
+
+PYTHON = ["python3", "-m", "dynamo.frontend"]
+
+
+def graph(command: list[str] = PYTHON, **environment: str) -> Graph:
+    envs = [{"name": name, "value": value} for name, value in environment.items()]
+    frontend = {
+        "componentType": "frontend",
+        "envs": envs,
+        "extraPodSpec": {"mainContainer": {"command": command}},
+    }
+    document = {
+        "apiVersion": "nvidia.com/v1alpha1",
+        "kind": "DynamoGraphDeployment",
+        "metadata": {"name": "agg"},
+        "spec": {"services": {"Frontend": frontend}},
+    }
+    return Graph(document, "graph.yaml")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"http_port": 0}, "http_port must be from 1 to 65535, not 0"),
+        ({"http_port": -1}, "http_port must be from 1 to 65535, not -1"),
+        ({"http_port": 70000}, "http_port must be from 1 to 65535, not 70000"),
+        ({"timeout": timedelta(0)}, "timeout must be above 0, not 0 s"),
+        ({"timeout": timedelta(seconds=-5)}, "timeout must be above 0, not -5 s"),
+        ({"ready_responses": 0}, "ready_responses must be 1 or more, not 0"),
+        ({"etcd_members": 3}, "etcd_members=3 has no effect without discovery=etcd"),
+        ({"etcd_members": 1}, "etcd_members=1 has no effect without discovery=etcd"),
+        *(
+            ({"discovery": Discovery.ETCD, "etcd_members": members}, f"etcd_members must be 1, 3 or 5, not {members}")
+            for members in (0, 2, 4, 7, -1)
+        ),
+        (
+            {"image": "dynamo:1"},
+            "image=dynamo:1 has no effect on this machine: platform 'local' starts processes, not containers",
+        ),
+    ],
+)
+def test_a_setting_without_a_meaning_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(DeploymentError) as raised:
+        check_settings(graph(), DeploySettings(**settings))
+    assert str(raised.value) == message
+
+
+def test_an_interpreter_that_nothing_runs_in_is_refused() -> None:
+    with pytest.raises(DeploymentError, match=r"^interpreter=/opt/python has no effect: no service of graph 'agg'"):
+        check_settings(graph(["/opt/serve"]), DeploySettings(interpreter="/opt/python"))
+    check_settings(graph(), DeploySettings(interpreter="/opt/python"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "setting"),
+    [
+        ("DYN_DISCOVERY_BACKEND", "etcd", "discovery"),
+        ("DYN_REQUEST_PLANE", "nats", "request_plane"),
+        ("DYN_EVENT_PLANE", "nats", "event_plane"),
+    ],
+)
+def test_a_graph_that_contradicts_a_setting_is_refused(variable: str, value: str, setting: str) -> None:
+    with pytest.raises(DeploymentError) as raised:
+        check_settings(graph(**{variable: value}), DeploySettings())
+    assert str(raised.value).startswith(f"service 'Frontend' sets {variable}={value}, but {setting} is ")
+    agreeing = DeploySettings(
+        discovery=Discovery.ETCD, request_plane=RequestPlane.NATS, event_plane=EventPlane.NATS, etcd_members=3
+    )
+    check_settings(graph(**{variable: value}), agreeing)
+
+
+@pytest.mark.parametrize("option", ["--http-port", "--http-host"])
+def test_where_the_frontend_listens_is_not_for_its_options(option: str) -> None:
+    with pytest.raises(DeploymentError, match=f"^service 'Frontend' has the option {option}, but this platform"):
+        check_settings(graph([*PYTHON, option, "1"]), DeploySettings())
