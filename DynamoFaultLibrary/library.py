@@ -14,6 +14,7 @@ from DynamoFaultLibrary.errors import FaultError, LedgerError, Unsupported
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL
 from DynamoFaultLibrary.keywords import robot_context
+from DynamoFaultLibrary.keywords.calling import GRAPH, bind, judge, meant, takes_graph, with_graph
 from DynamoFaultLibrary.keywords.cancellation import CancellationKeywords
 from DynamoFaultLibrary.keywords.checks import CheckKeywords
 from DynamoFaultLibrary.keywords.component import CONVERTERS, NameList
@@ -163,13 +164,28 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     def run_keyword(self, name: str, args: list[Any], kwargs: dict[str, Any] | None = None) -> Any:
         """Run a keyword; what this machine cannot do skips the test."""
+        named = dict(kwargs or {})
+        alias = named.pop(GRAPH, None) if takes_graph(self.keywords[name]) else None
+        bound = bind(super().get_keyword_arguments(name), args, named)
         try:
-            return super().run_keyword(name, args, kwargs or {})
+            judge({**bound, GRAPH: alias} if alias == "" else bound, self.get_keyword_types(name))
+            with self.context.chosen(meant(self.context, self.keywords[name], bound, alias)):
+                return super().run_keyword(name, args, named)
         except Unsupported as reason:
             raise SkipExecution(str(reason)) from reason
         except (FaultError, LedgerError) as trouble:
             self._trouble = str(trouble)
             raise
+
+    def get_keyword_arguments(self, name: str) -> list[Any]:
+        """Arguments of a keyword, with ``graph`` where it means one."""
+        arguments: list[Any] = super().get_keyword_arguments(name)
+        return with_graph(arguments) if takes_graph(self.keywords.get(name, print)) else arguments
+
+    def get_keyword_types(self, name: str) -> dict[str, Any]:
+        """Types of the arguments of a keyword."""
+        types: dict[str, Any] = super().get_keyword_types(name)
+        return {**types, GRAPH: str | None} if takes_graph(self.keywords.get(name, print)) else types
 
     # Listener
 

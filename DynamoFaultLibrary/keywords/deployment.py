@@ -139,13 +139,12 @@ class DeploymentKeywords(Component):
         for load in self.context.loads.values():
             if load.plan.url == deployment.url:
                 load.give_up()
-        self.context.mark = None
         self._save_metrics(deployment)
         self.context.platform.delete(deployment)
         self.context.injector.forget(
             lambda fault: fault.entry.target.get("deployment") == deployment.name, "its deployment was deleted"
         )
-        self.context.deployments.remove(deployment)
+        self.context.remove_deployment(deployment)
         self.note(EventKind.DEPLOY, f"{deployment.graph.name} is deleted")
 
     @keyword(tags=["Deployment", "Getter"])

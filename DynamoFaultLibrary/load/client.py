@@ -143,6 +143,8 @@ class Request:
     spec: RequestSpec
     sender: SenderProcess
     record: Record | None = None
+    deployment: str = ""
+    """Name of the deployment that it was sent to."""
 
     def __str__(self) -> str:
         how = "streaming" if self.spec.streaming else "unary"
@@ -201,8 +203,12 @@ class Load:
 
     _keys = itertools.count()
 
-    def __init__(self, plan: LoadPlan, directory: Path, engine: Engine = Engine.NATIVE, test: str = "") -> None:
+    def __init__(
+        self, plan: LoadPlan, directory: Path, engine: Engine = Engine.NATIVE, test: str = "", deployment: str = ""
+    ) -> None:
         self.plan = plan
+        self.deployment = deployment
+        """Name of the deployment that it is sent to."""
         if engine is Engine.AIPERF:
             find_aiperf()
             arguments_of(plan, "", directory)
