@@ -80,6 +80,8 @@ class Context:
         self._chosen: Deployment | None = None
         self.requests: list[Request] = []
         self.loads: dict[str, Load] = {}
+        self._ended_with: dict[str, str] = {}
+        """The test by whose end a load ended, by its name."""
         self.phases: list[PhaseMark] = []
         self._marks: dict[str, Mark] = {}
         self._platform: LocalPlatform | None = None
@@ -210,7 +212,13 @@ class Context:
             LoadError: there is none; the message lists those that there are.
         """
         if name not in self.loads:
-            raise LoadError(f"no load '{name}' was started; there are {list(self.loads) or 'none'}")
+            known = f"there are {list(self.loads) or 'none'}"
+            if name in self._ended_with:
+                raise LoadError(
+                    f"load '{name}' has ended with test '{self._ended_with[name]}', which had started it; {known}; one "
+                    "that the suite's setup starts goes on"
+                )
+            raise LoadError(f"no load '{name}' was started; {known}")
         return self.loads[name]
 
     def fault(self, fault_id: str | None = None) -> ActiveFault:
@@ -299,6 +307,7 @@ class Context:
             if load.scope == self.test:
                 load.give_up()
                 del self.loads[name]
+                self._ended_with[name] = self.test
         self.timeline.test = ""
         self.requests.clear()
 
@@ -348,7 +357,7 @@ def check_name(argument: str, name: str) -> None:
     """
     if not name or name[0] == "." or "/" in name or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
         raise FaultLibraryError(
-            f"{argument} '{name}' is not a name: expected 1 to {LONGEST_NAME} bytes of any letters, without '/' and "
+            f"{argument} {name!r} is not a name: expected 1 to {LONGEST_NAME} bytes of any letters, without '/' and "
             "without a dot at the beginning, since a folder is called by it"
         )
 
