@@ -276,9 +276,7 @@ class Load:
         if self.folder.engine == Engine.AIPERF:
             raise LoadError(f"load '{self.plan.name}' is sent by aiperf, which tells nothing while it runs")
         if not self.is_running:
-            raise LoadError(
-                f"load '{self.plan.name}' has ended ({self.folder.state.value}), so it has no more requests"
-            )
+            raise LoadError(f"load '{self.plan.name}' has ended ({self.folder.state.value}), so no more requests come")
         key = next(self._keys)
         self.sender.command("await", count=count, key=key)
         what = f"{count} good requests of load '{self.plan.name}'"

@@ -61,6 +61,7 @@ NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("load_should_violate_sla", ""): ("latency=0.1 ms",),
     ("partition_network", ""): ("source=Frontend", "target=VllmWorker"),
     ("start_load", "cancellation_delay"): ("cancellation_rate=0.5",),
+    ("terminate_process", ""): ("process_name=python",),
     ("toggle_cuda_faults", ""): ("service=VllmWorker",),
 }
 """Arguments that go with one (or, without a name, with all) of a keyword."""
@@ -396,3 +397,11 @@ def test_no_table_of_the_documentation_has_an_empty_head() -> None:
     page.convert_docs_to_html()
     assert [each.name for each in page.keywords if "<th></th>" in each.doc] == []
     assert "<th></th>" not in page.doc
+
+
+@pytest.mark.parametrize("keyword", KEYWORDS)
+def test_a_keyword_that_means_a_service_means_a_graph(keyword: str) -> None:
+    """Where several graphs are deployed, each keyword that hits or looks at one takes ``graph``."""
+    given = [argument for argument, *_ in arguments(keyword)]
+    if {"service", "serving", "member"} & set(given):
+        assert given[-1] == "graph", f"put @on_graph above {keyword}"

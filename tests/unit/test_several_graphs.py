@@ -157,7 +157,7 @@ def test_a_load_may_have_any_letters(two: FakeDynamo) -> None:
 @pytest.mark.parametrize("name", ["../../escape", "a/b", "", "..", ".hidden", "a\nb", "n" * 121])
 def test_a_load_is_called_what_a_folder_can_be(name: str, two: FakeDynamo) -> None:
     """Seen in use, row 31: they were written elsewhere, or accepted."""
-    with pytest.raises(FaultLibraryError, match="load .*(is not a name: expected|must not be empty)"):
+    with pytest.raises(FaultLibraryError, match=r"load .*(is not a name: expected|must not be empty)"):
         two.run_keyword("start_load", [name], {"request_count": 1})  # refused before anything starts
     assert not two.context.loads
 
