@@ -15,6 +15,7 @@ from DynamoFaultLibrary.faults.process import (
     check_ending_signal,
 )
 from DynamoFaultLibrary.faults.target import RANDOM, matching_processes
+from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
@@ -28,6 +29,7 @@ class FaultKeywords(InjectingComponent):
     """Kill Worker, Terminate Process, Stall Process, and their undoing."""
 
     @keyword(tags=["Fault"])
+    @on_graph
     def kill_worker(
         self,
         service: str,
@@ -74,10 +76,11 @@ class FaultKeywords(InjectingComponent):
         return self._inject(fault, ttl, serving)
 
     @keyword(tags=["Fault"])
+    @on_graph
     def terminate_process(
         self,
         service: str,
-        process_name: str,
+        process_name: str | None = None,
         signal_name: str = "SIGKILL",
         replica: ReplicaChoice = RANDOM,
         *,
@@ -94,9 +97,17 @@ class FaultKeywords(InjectingComponent):
         Evidence: each process is gone by pid and start time; of the replica's leader also how it ended. A name that
         matches nothing, or a process that does not die in time, fails the keyword. Undo: the replica runs and serves.
 
+        Robot Framework's own library Process has a keyword of this name; in a suite that imports both, this one wins.
+        Write ``Process.Terminate Process`` for the other one.
+
         Example:
         | `Terminate Process` | VllmWorker | VLLM::EngineCore | SIGKILL | 0 |
         """
+        if process_name is None:
+            raise FaultError(
+                f"process_name is missing: this keyword ends processes of a replica of service '{service}' by name; "
+                "write 'Process.Terminate Process' to end what the library Process has started"
+            )
         number = _signal(signal_name)
         check_ending_signal(number)
         chosen = self._choose(service, replica, serving)
@@ -108,6 +119,7 @@ class FaultKeywords(InjectingComponent):
         return self._inject(fault, ttl, serving)
 
     @keyword(tags=["Fault"])
+    @on_graph
     def stall_process(
         self,
         service: str,
@@ -134,6 +146,7 @@ class FaultKeywords(InjectingComponent):
         return self._inject(fault, duration, serving)
 
     @keyword(tags=["Recovery"])
+    @on_graph
     def resume_process(self, service: str) -> None:
         """Lets all stalled processes of a service go on, and verifies that none is stopped.
 
@@ -141,7 +154,7 @@ class FaultKeywords(InjectingComponent):
         """
         stalled = [
             active
-            for active in self.context.injector.active
+            for active in self.active_here()
             if active.entry.kind == StallProcesses.kind and active.entry.target["service"] == service
         ]
         if not stalled:
