@@ -82,7 +82,7 @@ def _gpus() -> Finding:
 def _compiler() -> Finding:
     missing = missing_tools()
     detail = f"{' and '.join(missing)} missing" if missing else "there"
-    return Finding("gcc and make", not missing, detail, "Set Up Cuda Passthrough skips its test")
+    return Finding("gcc and make", not missing, detail, "Set Up Cuda Shim skips its test")
 
 
 def _engine(module: str, package: str) -> Finding:

@@ -16,6 +16,7 @@ from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL, ActiveFault
 from DynamoFaultLibrary.faults.limits import check_time
 from DynamoFaultLibrary.keywords import robot_context
+from DynamoFaultLibrary.keywords.calling import GRAPH, bind, judge, meant, takes_graph, with_graph
 from DynamoFaultLibrary.keywords.cancellation import CancellationKeywords
 from DynamoFaultLibrary.keywords.checks import CheckKeywords
 from DynamoFaultLibrary.keywords.component import CONVERTERS, NameList
@@ -78,10 +79,19 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     A test with the tag ``robot:skip-on-failure`` stands for a known defect of the system under test. It fails all the
     same when a fault could not be injected, proven or undone.
 
+    = Several graphs =
+
+    `Deploy Graph` may be called more than once. Keywords that mean a graph take ``graph``, the ``alias`` that it was
+    deployed with; without it they mean the graph that was deployed last. A graph without an alias has its own name,
+    with a number if that is taken (``position-agg``, ``position-agg-2``). Loads and requests remember their graph: a
+    keyword with ``serving=${request}`` or ``load=`` means that one, and the parts of a load are cut at the last fault
+    that hit its graph. `Delete Graph` deletes one, `Delete All Graphs` all of them.
+
     = Loads =
 
     `Start Load` sends requests from a process of its own and records each one. What happened is asked for afterwards,
-    or while it runs: `Get Latency`, `Get Success Rate`, `Get Recovery Time` and others.
+    or while it runs: `Get Latency`, `Get Success Rate`, `Get Recovery Time` and others. A load that a test has started
+    ends with the test.
 
     A request is good when it brought all tokens that were asked for. Latency counts from the start of a request, with
     ``request_rate`` from its place in the schedule. The inter-token latency of a request is the mean time from token to
@@ -113,7 +123,9 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     (``<Service>/<Service>-<index>.log``) and what their metrics said last (``.metrics``), the graph as deployed,
     ``faults.json``, and for each load ``load/<name>/`` with its records (``requests.jsonl``), what it was asked for
     (``load.json``) and its figures in aiperf's schema (``profile_export_aiperf.json``, ``.csv``). Single requests are
-    in ``load/requests/``. log.html links them; ``dynamo-fault report <directory>`` puts loads side by side.
+    in ``load/requests/``. The first graph of a suite uses this folder itself, each other one a folder below it that is
+    called by its alias (``blue/load/<name>/``). log.html links them; ``dynamo-fault report <directory>`` puts loads
+    side by side.
 
     = Environment variables =
 
@@ -172,13 +184,28 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     def run_keyword(self, name: str, args: list[Any], kwargs: dict[str, Any] | None = None) -> Any:
         """Run a keyword; what this machine cannot do skips the test."""
+        named = dict(kwargs or {})
+        alias = named.pop(GRAPH, None) if takes_graph(self.keywords[name]) else None
+        bound = bind(super().get_keyword_arguments(name), args, named)
         try:
-            return super().run_keyword(name, args, kwargs or {})
+            judge({**bound, GRAPH: alias} if alias == "" else bound, self.get_keyword_types(name))
+            with self.context.chosen(meant(self.context, self.keywords[name], bound, alias)):
+                return super().run_keyword(name, args, named)
         except Unsupported as reason:
             raise SkipExecution(str(reason)) from reason
         except (FaultError, LedgerError) as trouble:
             self._trouble = str(trouble)
             raise
+
+    def get_keyword_arguments(self, name: str) -> list[Any]:
+        """Arguments of a keyword, with ``graph`` where it means one."""
+        arguments: list[Any] = super().get_keyword_arguments(name)
+        return with_graph(arguments) if takes_graph(self.keywords.get(name, print)) else arguments
+
+    def get_keyword_types(self, name: str) -> dict[str, Any]:
+        """Types of the arguments of a keyword."""
+        types: dict[str, Any] = super().get_keyword_types(name)
+        return {**types, GRAPH: str | None} if takes_graph(self.keywords.get(name, print)) else types
 
     # Listener
 

@@ -2,7 +2,9 @@
 
 import json
 import sys
+from collections.abc import Callable
 from datetime import timedelta
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +12,7 @@ import click
 
 from DynamoFaultLibrary.clock import utc_now
 from DynamoFaultLibrary.errors import FaultLibraryError, LoadError
-from DynamoFaultLibrary.load.plan import Arrival, ConnectionReuse, LoadPlan, Workload
-from DynamoFaultLibrary.load.records import Endpoint
+from DynamoFaultLibrary.load.plan import OPTIONS, LoadPlan, Option, is_choice
 from DynamoFaultLibrary.load_limits import Limits, limit_options
 from DynamoFaultLibrary.platforms.http import get_text
 
@@ -25,7 +26,7 @@ _FOREVER = timedelta(days=365)
 class _Of(click.Choice[Any]):
     """One of an enumeration's values."""
 
-    def __init__(self, members: type[Endpoint] | type[Arrival] | type[ConnectionReuse]) -> None:
+    def __init__(self, members: type[Enum]) -> None:
         super().__init__([member.value for member in members])
         self.members = members
 
@@ -33,32 +34,64 @@ class _Of(click.Choice[Any]):
         return self.members(super().convert(value, param, ctx))
 
 
+class _Seconds(click.ParamType[Any]):
+    """A time in seconds."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return value if isinstance(value, timedelta) else timedelta(seconds=click.FLOAT.convert(value, param, ctx))
+        except (OverflowError, ValueError):
+            name = param.name if param is not None else "it"
+            raise click.ClickException(f"{name} must be a time in seconds, not {value}") from None
+
+
+class _JsonObject(click.ParamType[Any]):
+    """A JSON object."""
+
+    name = "json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return value if isinstance(value, dict) else _json_object(value)
+        except LoadError as error:
+            raise click.ClickException(str(error)) from error
+
+
+def _load_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """All options of a load, by their one description."""
+    for each in reversed(OPTIONS):
+        command = _click_option(each)(command)
+    return command
+
+
+def _click_option(each: Option) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    name = each.name.replace("_", "-")
+    if each.kind is bool:
+        return click.option(f"--{name}/--{each.flag}", each.name, default=each.default, help=f"{each.text}.")
+    kinds: dict[Any, click.ParamType[Any]] = {timedelta: _Seconds(), int: click.INT, float: click.FLOAT}
+    kind = _Of(each.kind) if is_choice(each) else kinds.get(each.kind, _JsonObject())
+    shown: Any = each.default
+    if isinstance(shown, timedelta):
+        shown = f"{shown.total_seconds():g}"
+    elif isinstance(shown, Enum):
+        shown = shown.value
+    flags = [f"--{flag}" for flag in (each.flag, name) if flag]
+    return click.option(
+        *flags,
+        each.name,
+        type=kind,
+        default=None if shown == {} else shown,
+        help=f"{each.text}.",
+    )
+
+
 @click.command("load", context_settings={"show_default": True})
 @click.argument("url")
 @click.option("--model", help="Default: the one that is served.")
 @click.option("--name", default="load", help="Name of the load.")
-@click.option("--concurrency", default=8, help="Clients; with --rate the most requests at once.")
-@click.option("--requests", "request_count", type=int, help="Ends after so many requests.")
-@click.option("--duration", "duration_s", type=float, help="Ends after so many seconds (30 without --requests).")
-@click.option("--rate", "request_rate", type=float, help="Requests a second, on schedule.")
-@click.option("--arrival", type=_Of(Arrival), default="constant", help="How they are spread.")
-@click.option("--ramp", "ramp_s", default=0.0, help="Seconds over which clients start, or the rate grows.")
-@click.option("--warmup-requests", default=0, help="Requests that go ahead and count for nothing.")
-@click.option("--input-tokens", default=16, help="Mean length of prompts.")
-@click.option("--input-tokens-stddev", default=0.0)
-@click.option("--output-tokens", default=64, help="Mean length of answers.")
-@click.option("--output-tokens-stddev", default=0.0)
-@click.option("--prefix-tokens", default=0, help="Shared beginning of prompts.")
-@click.option("--prefixes", default=1, help="Number of shared beginnings.")
-@click.option("--endpoint", type=_Of(Endpoint), default="chat")
-@click.option("--streaming/--unary", default=True)
-@click.option("--timeout", "timeout_s", default=60.0, help="Seconds for a whole request.")
-@click.option("--retries", default=0, help="How often a failed request is sent again.")
-@click.option("--cancellation-rate", default=0.0, help="Share of requests, 0 to 1, that the client gives up.")
-@click.option("--cancellation-delay", "cancellation_delay_s", default=0.0, help="Seconds after their start.")
-@click.option("--connections", type=_Of(ConnectionReuse), default="pooled")
-@click.option("--extra-body", default="{}", help="More for the body of each request, as JSON.")
-@click.option("--seed", default=0, help="Makes prompts, lengths and schedule repeatable.")
+@_load_options
 @click.option("--engine", type=click.Choice(["native", "aiperf"]), default="native")
 @click.option("--tokenizer", help="For aiperf; default: the model.")
 @click.option("-d", "--outputdir", type=click.Path(path_type=Path), help="Default: results/load-<time>.")
@@ -67,9 +100,7 @@ class _Of(click.Choice[Any]):
 def load_command(
     url: str,
     model: str | None,
-    request_count: int | None,
-    duration_s: float | None,
-    extra_body: str,
+    name: str,
     engine: str,
     tokenizer: str | None,
     outputdir: Path | None,
@@ -86,17 +117,7 @@ def load_command(
     limits = Limits.take(options)
     try:
         served = _served_model(url, model)
-        if request_count is None and duration_s is None:
-            duration_s = 30.0
-        shape = {name: options.pop(name) for name in list(options) if name in Workload.__dataclass_fields__}
-        plan = LoadPlan(
-            url=url.rstrip("/"),
-            model=served,
-            request_count=request_count,
-            duration_s=duration_s,
-            workload=Workload(**shape, extra_body=_json_object(extra_body)),
-            **options,
-        )
+        plan = LoadPlan.of(name, url.rstrip("/"), served, options)
         directory = outputdir or Path("results") / f"load-{utc_now():%Y%m%d-%H%M%S}"
         _drive(plan, directory, engine, tokenizer or served)
         _tell_load(directory, as_json, limits)

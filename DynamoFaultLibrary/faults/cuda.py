@@ -104,7 +104,7 @@ class EnableCudaFaults(Fault):
         toggle = self.platform.cuda_toggle(self.replica)
         if toggle is None:
             raise FaultError(
-                f"{self.replica.name} does not run under the CUDA shim; call 'Set Up Cuda Passthrough' for its service"
+                f"{self.replica.name} does not run under the CUDA shim; call 'Set Up Cuda Shim' for its service"
             )
         if toggle.is_on:
             raise FaultError(

@@ -6,7 +6,9 @@ from datetime import timedelta
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import wait_until
+from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults.cancellation import CancelRequests
+from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
@@ -17,6 +19,7 @@ class CancellationKeywords(InjectingComponent):
     """Cancel Request, Request Should Have Been Cancelled."""
 
     @keyword(tags=["Fault", "Request"])
+    @on_graph
     def cancel_request(self, *requests: Request, timeout: timedelta = timedelta(seconds=5)) -> str:
         """Closes the client's socket of requests in flight, of one or of many at once. Returns the id of the fault.
 
@@ -32,11 +35,14 @@ class CancellationKeywords(InjectingComponent):
         | `Cancel Request` | ${request} |
         | `Request Should Have Been Cancelled` | ${request} |
         """
+        if not requests:
+            raise FaultError("no request is named; give those that the client shall hang up on")
         begin_observation(self.context)
         fault = CancelRequests(self.context.platform, self.context.deployment, requests, timeout)
         return self.inject(fault, None, None, f"the client hangs up on {fault.target['replica']}")
 
     @keyword(tags=["Check", "Request"])
+    @on_graph
     def request_should_have_been_cancelled(self, request: Request, timeout: timedelta = timedelta(seconds=5)) -> None:
         """Fails unless the client has hung up on the request, and the frontend's log says of it ``cancelled``.
 

@@ -9,6 +9,7 @@ from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import FaultLibraryError
+from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component, Count, Operator, check
 from DynamoFaultLibrary.keywords.observation import Migrations, counter_growth, new_text, read_migrations
 
@@ -32,6 +33,7 @@ class CheckKeywords(Component):
     """Figures and verdicts."""
 
     @keyword(tags=["Getter", "Migration"])
+    @on_graph
     def get_migrations(
         self,
         assertion_operator: Operator = None,
@@ -50,8 +52,8 @@ class CheckKeywords(Component):
         Optionally asserts the value, see `Assertions`.
 
         Example:
-        | `Get Migrations` | == | 1 |
-        | `Get Migrations` | == | 0 | kind=failed |
+        | `Get Migrations` | ``==`` | 1 |
+        | `Get Migrations` | ``==`` | 0 | kind=failed |
         """
         if kind is MigrationKind.TOO_LONG:
             value = counter_growth(self.context, "dynamo_frontend_model_migration_max_seq_len_exceeded_total")
@@ -81,6 +83,7 @@ class CheckKeywords(Component):
         return seen
 
     @keyword(tags=["Check", "Log"])
+    @on_graph
     def service_log_should_contain(
         self, service: str, pattern: str, timeout: timedelta = timedelta(0), whole: bool = False
     ) -> None:
@@ -98,6 +101,7 @@ class CheckKeywords(Component):
         self.info(f"log of {service}: {search()}")
 
     @keyword(tags=["Check", "Log"])
+    @on_graph
     def service_log_should_not_contain(self, service: str, pattern: str, whole: bool = False) -> None:
         """Fails when a line that a service's replicas logged since this test began matches a regular expression.
 

@@ -8,9 +8,12 @@ from typing import Any
 
 from assertionengine import AssertionOperator, verify_assertion
 from robot.api import logger
+from robot.errors import RobotError
 from robot.utils import timestr_to_secs  # type: ignore[import-untyped]  # Robot types only its API
 
 from DynamoFaultLibrary.clock import utc_now
+from DynamoFaultLibrary.errors import FaultLibraryError
+from DynamoFaultLibrary.faults.injector import ActiveFault
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.context import Context
 from DynamoFaultLibrary.reports.timeline import EventKind
@@ -27,6 +30,11 @@ class Component:
         event = self.context.timeline.add(kind, text, monotonic_s, **data)
         logger.info(f"{event.at[11:23]}Z {text}")
 
+    def active_here(self) -> list[ActiveFault]:
+        """Faults that are in effect on the deployment that is meant, the last one first."""
+        name = self.context.deployment.name
+        return [each for each in self.context.injector.active if each.entry.target.get("deployment") == name]
+
     @staticmethod
     def info(text: str) -> None:
         """Log a line with the time in UTC."""
@@ -34,8 +42,44 @@ class Component:
 
 
 def check(value: Any, operator: AssertionOperator | None, expected: Any, what: str, message: str | None = None) -> Any:
-    """Return `value`, asserted when an operator is given. `what` names the value in the failure."""
-    return verify_assertion(value, operator, expected, what, message)
+    """Return `value`, asserted when an operator is given. `what` names the value in the failure.
+
+    Raises:
+        AssertionError: the assertion does not hold.
+        FaultLibraryError: it means nothing, such as a number that should be less than a word.
+    """
+    _check_assertion(value, operator, expected, what)
+    try:
+        return verify_assertion(value, operator, expected, what, message)
+    except (KeyError, IndexError) as error:
+        if message is None:
+            raise
+        fields = "{value}, {value_type}, {expected} and {expected_type}"
+        raise FaultLibraryError(f"message '{message}' has fields beside {fields}") from error
+    except RobotError as error:
+        raise FaultLibraryError(f"assertion_expected '{expected}' cannot be evaluated for {what}: {error}") from error
+
+
+_EVALUATING = ("validate", "then")
+_COMPARING = ("==", "!=", "<", ">", "<=", ">=")
+_EXAMPLES = {timedelta: "a time such as '2 s'", int: "a whole number such as 3", float: "a number such as 0.95"}
+
+
+def _check_assertion(value: Any, operator: AssertionOperator | None, expected: Any, what: str) -> None:
+    if operator is None:
+        if expected is not None:
+            raise FaultLibraryError(f"assertion_expected '{expected}' needs an assertion_operator, such as ==")
+        return
+    if expected is None:
+        raise FaultLibraryError(f"assertion_operator {operator.name} needs assertion_expected: what to compare with")
+    if isinstance(value, str) or operator in [AssertionOperator[name] for name in _EVALUATING]:
+        return
+    if operator not in [AssertionOperator[name] for name in _COMPARING]:
+        able = ", ".join((*_COMPARING, *_EVALUATING))
+        raise FaultLibraryError(f"assertion_operator {operator.name} is for texts; {what} takes {able}")
+    if isinstance(expected, str):
+        wanted = _EXAMPLES.get(type(value), "of its kind")
+        raise FaultLibraryError(f"assertion_expected must be {wanted} to compare it with {what}, not '{expected}'")
 
 
 def link(path: Path, text: str | None = None) -> str:

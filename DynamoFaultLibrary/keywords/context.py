@@ -1,10 +1,13 @@
 """What the keyword components share: the options, and the state of a run."""
 
+import itertools
 import os
 import random
 import re
 import secrets
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -13,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from DynamoFaultLibrary.clock import monotonic
-from DynamoFaultLibrary.errors import DeploymentError, FaultError, LoadError
+from DynamoFaultLibrary.errors import DeploymentError, FaultError, FaultLibraryError, LoadError
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import ActiveFault, Injector
 from DynamoFaultLibrary.keywords import robot_context
@@ -35,6 +38,9 @@ from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.processes import ProcessId
 from DynamoFaultLibrary.reports.timeline import EventKind, Timeline
 from DynamoFaultLibrary.runner import pabot_above
+
+LONGEST_NAME = 120
+"""Bytes of a load's name or an alias; file systems take 255, and numbers are appended."""
 
 
 class PlatformName(StrEnum):
@@ -69,11 +75,15 @@ class Context:
         self.options = options
         self.random = random.Random(options.seed)  # noqa: S311  # repeatable choices, not secrets
         self.timeline = Timeline()
-        self.deployments: list[Deployment] = []
+        self.graphs: dict[str, Deployment] = {}
+        """Deployments that are up, by alias, in the order of their deployment."""
+        self._chosen: Deployment | None = None
         self.requests: list[Request] = []
         self.loads: dict[str, Load] = {}
+        self._ended_with: dict[str, str] = {}
+        """The test by whose end a load ended, by its name."""
         self.phases: list[PhaseMark] = []
-        self.mark: Mark | None = None
+        self._marks: dict[str, Mark] = {}
         self._platform: LocalPlatform | None = None
         self._injector: Injector | None = None
         self._sender: SenderProcess | None = None
@@ -114,15 +124,74 @@ class Context:
         return self._injector.faults
 
     @property
+    def deployments(self) -> list[Deployment]:
+        """All deployments that are up, the last one last."""
+        return list(self.graphs.values())
+
+    @property
     def deployment(self) -> Deployment:
-        """The last deployment that is up.
+        """The deployment that the running keyword means: the chosen one, else the last one that is up.
 
         Raises:
             DeploymentError: there is none.
         """
-        if not self.deployments:
+        return self._chosen or self.deployment_of(None)
+
+    def deployment_of(self, alias: str | None) -> Deployment:
+        """The deployment of that alias; the last one that is up without an alias.
+
+        Raises:
+            DeploymentError: there is none; the message lists those that there are.
+        """
+        if not self.graphs:
             raise DeploymentError("no graph is deployed; call 'Deploy Graph' first")
-        return self.deployments[-1]
+        if alias is None:
+            return self.deployments[-1]
+        if alias not in self.graphs:
+            raise DeploymentError(f"no graph '{alias}' is deployed; there are {list(self.graphs)}")
+        return self.graphs[alias]
+
+    def alias_of(self, deployment: Deployment) -> str:
+        """The alias of a deployment that is up."""
+        return next(alias for alias, each in self.graphs.items() if each is deployment)
+
+    def new_alias(self, wanted: str | None, name: str) -> str:
+        """The alias for a graph that is to be deployed: the wanted one, else its own name, numbered when that is taken.
+
+        Raises:
+            DeploymentError: the wanted one is taken, or is no name.
+        """
+        if wanted is None:
+            numbered = (f"{name}-{number}" for number in itertools.count(2))
+            return next(alias for alias in itertools.chain([name], numbered) if alias not in self.graphs)
+        check_name("alias", wanted)
+        if wanted in self.graphs:
+            raise DeploymentError(
+                f"alias '{wanted}' is taken by a graph that is deployed; there are {list(self.graphs)}"
+            )
+        return wanted
+
+    @contextmanager
+    def chosen(self, deployment: Deployment | None) -> Iterator[None]:
+        """While this is open, `deployment` is the one that is meant; None leaves what was meant before."""
+        before = self._chosen
+        self._chosen = deployment or before
+        try:
+            yield
+        finally:
+            self._chosen = before
+
+    @property
+    def mark(self) -> Mark | None:
+        """Where the running test began to look at the deployment that is meant."""
+        return self._marks.get(self.deployment.name) if self.graphs else None
+
+    @mark.setter
+    def mark(self, mark: Mark | None) -> None:
+        if mark is None:
+            self._marks.pop(self.deployment.name, None)
+        else:
+            self._marks[self.deployment.name] = mark
 
     @property
     def sender(self) -> SenderProcess:
@@ -146,11 +215,17 @@ class Context:
             LoadError: there is none; the message lists those that there are.
         """
         if name not in self.loads:
-            raise LoadError(f"no load '{name}' was started; there are {list(self.loads) or 'none'}")
+            known = f"there are {list(self.loads) or 'none'}"
+            if name in self._ended_with:
+                raise LoadError(
+                    f"load '{name}' has ended with test '{self._ended_with[name]}', which had started it; {known}; one "
+                    "that the suite's setup starts goes on"
+                )
+            raise LoadError(f"no load '{name}' was started; {known}")
         return self.loads[name]
 
     def fault(self, fault_id: str | None = None) -> ActiveFault:
-        """The fault of that id, else the one that was proven last, in this test or by its suite.
+        """The fault of that id, else the last one that was proven in this test or by its suite, on the graph meant.
 
         Raises:
             FaultError: there is none.
@@ -163,11 +238,16 @@ class Context:
             and (fault.scope == self.test if fault.scope else f"{suite}.".startswith(f"{fault.suite or suite}."))
         ]
         if fault_id is not None:
-            proven = [fault for fault in proven if fault.entry.id == fault_id]
+            found = [fault for fault in proven if fault.entry.id == fault_id]
+            if not found:
+                known = [fault.entry.id for fault in proven] or "none"
+                raise FaultError(f"no fault '{fault_id}' in this test or its suite; there are {known}")
+            return found[-1]
+        if self._chosen is not None:
+            proven = [fault for fault in proven if fault.entry.target.get("deployment") == self._chosen.name]
         if not proven:
-            raise FaultError(
-                f"no fault {fault_id or ''} has been injected in this test or by its suite".replace("  ", " ")
-            )
+            where = f" into graph '{self.alias_of(self._chosen)}'" if self._chosen and len(self.graphs) > 1 else ""
+            raise FaultError(f"no fault has been injected{where} in this test or by its suite")
         return proven[-1]
 
     def fault_window(self, fault_id: str | None = None) -> FaultWindow:
@@ -191,6 +271,10 @@ class Context:
             LoadError: the load has no such part.
         """
         table = self.load(load).table()
+        if fault_id is not None:
+            self.fault(fault_id)
+            if part not in list(Window):
+                raise LoadError(f"fault needs a part of it, {_choices(Window)}; it says nothing of part={part}")
         if part is None:
             return whole(table)
         if part in list(Window):
@@ -223,7 +307,7 @@ class Context:
         """A new test sees only what happens from now on."""
         self.timeline.test = test
         self.phases.clear()
-        self.mark = None
+        self._marks.clear()
         self.log_starts = {log: log.stat().st_size for log in self.log_starts if log.exists()}
 
     def end_test(self) -> None:
@@ -232,6 +316,7 @@ class Context:
             if load.scope == self.test:
                 load.give_up()
                 del self.loads[name]
+                self._ended_with[name] = self.test
         self.timeline.test = ""
         self.requests.clear()
 
@@ -241,12 +326,16 @@ class Context:
             self._platform.shim_cuda([])
             self.cuda_suite = None
 
-    def add_deployment(self, deployment: Deployment) -> None:
+    def add_deployment(self, deployment: Deployment, alias: str | None = None) -> None:
         """Make a deployment the last one."""
-        self.deployments.append(deployment)
-        self.mark = None
+        self.graphs[self.new_alias(alias, deployment.graph.name)] = deployment
         for service in [*deployment.graph.services, *deployment.infrastructure]:
             self.log_starts.update(dict.fromkeys(self.platform.logs(deployment, service), 0))
+
+    def remove_deployment(self, deployment: Deployment) -> None:
+        """Forget a deployment that was deleted."""
+        del self.graphs[self.alias_of(deployment)]
+        self._marks.pop(deployment.name, None)
 
     def close(self) -> None:
         """End all that was started."""
@@ -257,7 +346,7 @@ class Context:
             self._platform.close()
             self._platform = None
             self._injector = None
-        self.deployments.clear()
+        self.graphs.clear()
 
     def _note_recovery(self, fault: ActiveFault) -> None:
         self.timeline.add(EventKind.RECOVERED, f"{fault.entry.kind} undone: {fault.entry.detail}", fault.recovered_s)
@@ -266,6 +355,23 @@ class Context:
 def window_of(fault: ActiveFault) -> FaultWindow:
     """When a fault was in effect."""
     return FaultWindow(fault.label, fault.injected_s, fault.effective_s, fault.recovered_s)
+
+
+def check_name(argument: str, name: str) -> None:
+    """Refuse a name that cannot be a folder's.
+
+    Raises:
+        FaultLibraryError: it is empty, has a slash or a control character, begins with a dot, or is too long.
+    """
+    if not name or name[0] == "." or "/" in name or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
+        raise FaultLibraryError(
+            f"{argument} {name!r} is not a name: expected 1 to {LONGEST_NAME} bytes of any letters, without '/' and "
+            "without a dot at the beginning, since a folder is called by it"
+        )
+
+
+def _choices(members: type[StrEnum]) -> str:
+    return ", ".join(f"'{member.value}'" for member in members)
 
 
 def safe_name(name: str) -> str:

@@ -3,7 +3,6 @@
 from datetime import timedelta
 from typing import cast
 
-from assertionengine import AssertionOperator
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import wait_until
@@ -12,7 +11,8 @@ from DynamoFaultLibrary.faults.cuda import ALL_GPUS, CudaPlatform, CudaRule, Ena
 from DynamoFaultLibrary.faults.injector import ActiveFault
 from DynamoFaultLibrary.faults.target import RANDOM
 from DynamoFaultLibrary.keywords import robot_context
-from DynamoFaultLibrary.keywords.component import Count, NameList, check
+from DynamoFaultLibrary.keywords.calling import on_graph
+from DynamoFaultLibrary.keywords.component import Count, NameList, Operator, check
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
@@ -27,7 +27,7 @@ class CudaKeywords(InjectingComponent):
     """The shim on and off, faults on and off, and what they did."""
 
     @keyword(tags=["Deployment"])
-    def set_up_cuda_passthrough(self, services: NameList, *, restart: bool = True) -> None:
+    def set_up_cuda_shim(self, services: NameList, *, restart: bool = True) -> None:
         """Has the replicas of ``services`` run under the CUDA shim: a preloaded library that lets every call go on.
 
         It holds for replicas that start from now on. Those that run already are started again once (or, with
@@ -38,11 +38,11 @@ class CudaKeywords(InjectingComponent):
         It is in place until `Remove Cuda Shim`, or the end of the suite; another call replaces ``services``.
 
         Example:
-        | `Set Up Cuda Passthrough` | VllmWorker |
+        | `Set Up Cuda Shim` | VllmWorker |
         | `Deploy Graph` | vllm-agg.yaml |
         """
         if not services or not all(services):
-            raise FaultError("no service is named; give those whose replicas shall run under the CUDA shim")
+            raise FaultError("services names none; give those whose replicas shall run under the CUDA shim")
         platform = self._platform()
         if self.context.deployments:
             for service in services:
@@ -51,6 +51,11 @@ class CudaKeywords(InjectingComponent):
         self.context.cuda_suite = robot_context.suite_name()
         self._apply(restart, RESTART_TIMEOUT)
         self.info(f"replicas of {', '.join(services)} run under the CUDA shim from their next start on")
+
+    @keyword(tags=["Deployment"])
+    def set_up_cuda_passthrough(self, services: NameList, *, restart: bool = True) -> None:
+        """`Set Up Cuda Shim`, by the name that it has in other test suites for Dynamo."""
+        self.set_up_cuda_shim(services, restart=restart)
 
     @keyword(tags=["Recovery"])
     def remove_cuda_shim(self, *, restart: bool = True) -> None:
@@ -62,8 +67,9 @@ class CudaKeywords(InjectingComponent):
         Example:
         | `Remove Cuda Shim` |
         """
-        for active in self._active(None):
-            self.context.injector.recover(active)
+        for active in self.context.injector.active:
+            if active.entry.kind == EnableCudaFaults.kind:
+                self.context.injector.recover(active)
         platform = self._platform()
         platform.shim_cuda([])
         self._apply(restart, RESTART_TIMEOUT)
@@ -76,6 +82,7 @@ class CudaKeywords(InjectingComponent):
             raise RecoveryError(f"the CUDA shim is still mapped by {', '.join(left)}")
 
     @keyword(tags=["Fault"])
+    @on_graph
     def enable_cuda_faults(
         self,
         service: str,
@@ -117,6 +124,8 @@ class CudaKeywords(InjectingComponent):
         | `Enable Cuda Faults` | VllmWorker | serving=${request} | xid=79 |
         | `Enable Cuda Faults` | VllmWorker | 0 | xid=48 | classes=launch, copy | probability=0.1 |
         """
+        if gpu != ALL_GPUS and not gpu.isdigit() and not gpu.startswith("GPU-"):
+            raise FaultError(f"gpu must be 'all', an index such as 0, or a UUID that begins with GPU-, not '{gpu}'")
         rule = CudaRule(
             xid,
             gpu,
@@ -135,6 +144,7 @@ class CudaKeywords(InjectingComponent):
         return self.inject(fault, ttl, serving, f"{XIDS[xid]} in {fault.replica.name}")
 
     @keyword(tags=["Recovery"])
+    @on_graph
     def disable_cuda_faults(self, service: str | None = None) -> None:
         """Lets CUDA calls go on again, of all replicas or those of one service, and verifies it.
 
@@ -151,6 +161,7 @@ class CudaKeywords(InjectingComponent):
             self.context.injector.recover(fault)
 
     @keyword(tags=["Fault"])
+    @on_graph
     def toggle_cuda_faults(
         self,
         enable: bool,
@@ -174,6 +185,7 @@ class CudaKeywords(InjectingComponent):
             self.enable_cuda_faults(service, replica, xid=xid, timeout=timeout)
 
     @keyword(tags=["Check"])
+    @on_graph
     def cuda_faults_should_be_visible(
         self, service: str | None = None, *, timeout: timedelta = timedelta(seconds=10)
     ) -> None:
@@ -194,28 +206,41 @@ class CudaKeywords(InjectingComponent):
                 )
 
     @keyword(tags=["Getter"])
+    @on_graph
     def get_failed_cuda_calls(
-        self, service: str, operator: AssertionOperator | None = None, expected: Count | None = None
+        self,
+        service: str,
+        assertion_operator: Operator = None,
+        assertion_expected: Count | None = None,
+        message: str | None = None,
     ) -> int:
         """Returns how many CUDA calls the shim has made fail in a service's present processes.
+
+        Fails when no replica of the service runs under the shim: then nobody counts. Optionally asserts the value, see
+        `Assertions`.
 
         Example:
         | `Get Failed Cuda Calls` | VllmWorker | > | 0 |
         """
         platform = self._platform()
         toggles = [platform.cuda_toggle(replica) for replica in platform.replicas(self.context.deployment, service)]
-        counters = [each for toggle in toggles if toggle is not None for each in toggle.counters()]
-        return int(check(sum(each.failures for each in counters), operator, expected, "Failed CUDA calls"))
+        under_shim = [toggle for toggle in toggles if toggle is not None]
+        if not under_shim:
+            raise FaultError(
+                f"no replica of service '{service}' runs under the CUDA shim; call 'Set Up Cuda Shim' first"
+            )
+        failed = sum(each.failures for toggle in under_shim for each in toggle.counters())
+        what = f"Failed CUDA calls of {service}"
+        return int(check(failed, assertion_operator, assertion_expected, what, message))
 
     def _platform(self) -> CudaPlatform:
         return require(self.context.platform, CudaPlatform)  # type: ignore[type-abstract]  # a protocol is meant
 
     def _active(self, service: str | None) -> list[ActiveFault]:
-        return [
-            active
-            for active in self.context.injector.active
-            if active.entry.kind == EnableCudaFaults.kind and service in (None, active.entry.target["service"])
-        ]
+        if service is not None:
+            self.context.deployment.graph.service(service)
+        ours = [active for active in self.active_here() if active.entry.kind == EnableCudaFaults.kind]
+        return [active for active in ours if service in (None, active.entry.target["service"])]
 
     def _choose(self, service: str, replica: int | str, serving: Request | None) -> Replica:
         begin_observation(self.context)

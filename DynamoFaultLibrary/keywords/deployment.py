@@ -7,7 +7,7 @@ from pathlib import Path
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text
-from DynamoFaultLibrary.errors import DeploymentError
+from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.edits import (
     MIGRATION_LIMIT,
@@ -18,6 +18,7 @@ from DynamoFaultLibrary.graph.edits import (
 )
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords import robot_context
+from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component
 from DynamoFaultLibrary.keywords.timeouts import check_timeout
 from DynamoFaultLibrary.platforms.base import (
@@ -39,6 +40,7 @@ class DeploymentKeywords(Component):
         self,
         graph: str,
         *,
+        alias: str | None = None,
         replicas: dict[str, int] | int | None = None,
         model: str | None = None,
         image: str | None = None,
@@ -67,6 +69,7 @@ class DeploymentKeywords(Component):
 
         | *Argument* | *Meaning* |
         | ``graph`` | A YAML file (``v1alpha1`` or ``v1beta1``): a path, one beside the suite, or a shipped graph |
+        | ``alias`` | What ``graph`` calls this deployment in other keywords; default: the name of the graph, see `Several graphs` |
         | ``replicas`` | Number of worker replicas, for all worker services or by service name |
         | ``model`` | Put in place of the workers' ``--model-path`` or ``--model`` |
         | ``image`` | Container image of all services; platform ``local`` runs none and refuses it |
@@ -88,10 +91,13 @@ class DeploymentKeywords(Component):
 
         Example:
         | `Deploy Graph` | position-agg.yaml | replicas=3 | migration_limit=3 |
-        """
+        | `Deploy Graph` | position-agg.yaml | alias=blue |
+        | `Kill Worker` | PositionWorker | graph=blue |
+        """  # noqa: E501  # a table's row is a line
         began = monotonic()
         source = robot_context.suite_directory()
         edited = Graph.load(find_graph(graph, *([source] if source else [])))
+        called = self.context.new_alias(alias, edited.name)
         set_replicas(edited, replicas)
         for service in edited.services.values():
             for name, value in (env or {}).items():
@@ -115,52 +121,73 @@ class DeploymentKeywords(Component):
             ready_responses=ready_responses,
             timeout=timeout,
         )
-        deployment = self.context.platform.deploy(edited, settings, self._results(edited))
-        self.context.add_deployment(deployment)
+        deployment = self.context.platform.deploy(edited, settings, self._results(called))
+        self.context.add_deployment(deployment, called)
         took = monotonic() - began
         services = ", ".join(f"{service.replicas} {service.name}" for service in edited.services.values())
         self.note(
             EventKind.DEPLOY,
-            f"{edited.name} is ready after {seconds_text(took)}: {services} at {deployment.url}",
+            f"{called} is ready after {seconds_text(took)}: {services} at {deployment.url}",
             startup_s=took,
         )
         return deployment.url
 
     @keyword(tags=["Deployment"])
+    @on_graph
     def delete_graph(self) -> None:
-        """Deletes the last deployed graph: its processes are killed, its ports and directories freed, all verified.
+        """Deletes the last deployed graph, or ``graph``: its processes are killed, its ports and directories freed.
 
-        Faults on it are closed, since their target is gone. Loads on it are stopped, what they have in flight is
-        recorded as cancelled; a single request in flight ends with a connection error.
+        All of that is verified. Faults on it are closed, since their target is gone. Loads on it are stopped, what they
+        have in flight is recorded as cancelled; a single request in flight ends with a connection error.
         Does nothing when no graph is deployed.
         """
         if not self.context.deployments:
             self.info("no graph is deployed")
             return
-        deployment = self.context.deployments[-1]
+        self._delete(self.context.deployment)
+
+    @keyword(tags=["Deployment"])
+    def delete_all_graphs(self) -> None:
+        """Deletes all deployed graphs, the last one first, as `Delete Graph` does; for teardowns.
+
+        Goes on when one cannot be deleted, and then fails and names what is left. Does nothing when none is deployed.
+        """
+        problems = []
+        for deployment in reversed(self.context.deployments):
+            try:
+                self._delete(deployment)
+            except FaultLibraryError as error:
+                problems.append(f"graph '{self.context.alias_of(deployment)}' is left: {error}")
+        if problems:
+            raise DeploymentError("; ".join(problems))
+
+    def _delete(self, deployment: Deployment) -> None:
         for load in self.context.loads.values():
-            if load.plan.url == deployment.url:
+            if load.deployment == deployment.name:
                 load.give_up()
-        self.context.mark = None
         self._save_metrics(deployment)
         self.context.platform.delete(deployment)
         self.context.injector.forget(
             lambda fault: fault.entry.target.get("deployment") == deployment.name, "its deployment was deleted"
         )
-        self.context.deployments.remove(deployment)
-        self.note(EventKind.DEPLOY, f"{deployment.graph.name} is deleted")
+        name = self.context.alias_of(deployment)
+        self.context.remove_deployment(deployment)
+        self.note(EventKind.DEPLOY, f"{name} is deleted")
 
     @keyword(tags=["Deployment", "Getter"])
+    @on_graph
     def get_frontend_url(self) -> str:
         """Returns the URL of the deployed graph's frontend, such as ``http://127.0.0.1:20123``."""
         return self.context.deployment.url
 
     @keyword(tags=["Deployment", "Getter"])
+    @on_graph
     def get_served_model(self) -> str:
         """Returns the name of the model that the frontend serves."""
         return self.context.deployment.model
 
     @keyword(tags=["Deployment", "Wait"])
+    @on_graph
     def wait_until_graph_is_ready(self, timeout: timedelta = timedelta(seconds=60)) -> None:
         """Waits until the frontend knows exactly the worker replicas that run, and answers well.
 
@@ -176,12 +203,12 @@ class DeploymentKeywords(Component):
                 for replica, text in self.context.platform.metrics(deployment, service).items():
                     (deployment.results / service / f"{replica}.metrics").write_text(text, encoding="utf-8")
 
-    def _results(self, graph: Graph) -> Path:
-        """The suite's directory for its first deployment, a numbered one below it for the others."""
+    def _results(self, alias: str) -> Path:
+        """The suite's directory for its first deployment, one below it for each other, called by its alias."""
         directory = self.context.results_directory()
         if not (directory / "graph.yaml").exists():
             return directory
-        number = 2
-        while (directory / f"{graph.name}-{number}").exists():
-            number += 1
-        return directory / f"{graph.name}-{number}"
+        place, number = directory / alias, 2
+        while place.exists() or alias == "load":  # where the first deployment has its loads
+            place, number = directory / f"{alias}-{number}", number + 1
+        return place

@@ -18,6 +18,7 @@ from DynamoFaultLibrary.faults.etcd import (
 )
 from DynamoFaultLibrary.faults.process import MemberPlatform
 from DynamoFaultLibrary.faults.target import RANDOM
+from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Operator, check
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
@@ -31,6 +32,7 @@ class EtcdKeywords(InjectingComponent):
     """Kill, stop and start members; who leads."""
 
     @keyword(tags=["Fault", "etcd"])
+    @on_graph
     def kill_etcd_leader(
         self, *, force: bool = False, timeout: timedelta = timedelta(seconds=30), ttl: timedelta | None = None
     ) -> str:
@@ -42,6 +44,7 @@ class EtcdKeywords(InjectingComponent):
         return self._end(KillEtcdLeader, self._replica(leader.name), signal.SIGKILL, force, timeout, ttl)
 
     @keyword(tags=["Fault", "etcd"])
+    @on_graph
     def kill_etcd_member(
         self,
         member: str = RANDOM,
@@ -70,6 +73,7 @@ class EtcdKeywords(InjectingComponent):
         return self._end(KillEtcdMember, self._choose(member), signal.SIGKILL, force, timeout, ttl)
 
     @keyword(tags=["Fault", "etcd"])
+    @on_graph
     def stop_etcd_member(
         self,
         member: str = RANDOM,
@@ -86,6 +90,7 @@ class EtcdKeywords(InjectingComponent):
         return self._end(StopEtcdMember, self._choose(member), signal.SIGTERM, force, timeout, ttl)
 
     @keyword(tags=["Fault", "etcd"])
+    @on_graph
     def stall_etcd_member(
         self,
         member: str = RANDOM,
@@ -115,6 +120,7 @@ class EtcdKeywords(InjectingComponent):
         return self._inject(fault, duration)
 
     @keyword(tags=["Fault", "etcd"])
+    @on_graph
     def isolate_etcd_member(
         self,
         member: str = RANDOM,
@@ -156,6 +162,7 @@ class EtcdKeywords(InjectingComponent):
         return self.inject(fault, duration, None, f"{victim.name}, {mode.value}")
 
     @keyword(tags=["Recovery", "etcd"])
+    @on_graph
     def start_etcd_member(self, member: str, *, data: MemberData = MemberData.KEPT) -> None:
         """Starts an etcd member that was killed, stopped or stalled, and returns when it is a voting member again.
 
@@ -168,7 +175,7 @@ class EtcdKeywords(InjectingComponent):
         | `Start Etcd Member` | etcd-1 | data=fresh |
         """
         name = self._name(member)
-        for active in self.context.injector.active:
+        for active in self.active_here():
             fault = active.fault
             if isinstance(fault, KillEtcdMember | StallEtcdMember) and fault.replica.name == name:
                 if isinstance(fault, KillEtcdMember):
@@ -178,6 +185,7 @@ class EtcdKeywords(InjectingComponent):
         raise FaultError(f"{name} was not killed, stopped or stalled; running are {list(self._cluster().statuses())}")
 
     @keyword(tags=["Getter", "etcd"])
+    @on_graph
     def get_etcd_leader(
         self, assertion_operator: Operator = None, assertion_expected: str | None = None, message: str | None = None
     ) -> str:
@@ -193,6 +201,7 @@ class EtcdKeywords(InjectingComponent):
         return str(check(self._leader().name, assertion_operator, assertion_expected, "etcd leader", message))
 
     @keyword(tags=["Wait", "etcd"])
+    @on_graph
     def wait_for_etcd_leader(self, timeout: timedelta = timedelta(seconds=30)) -> str:
         """Waits until a majority of the members follows one leader, and returns its name."""
         cluster = self._cluster()
@@ -204,11 +213,13 @@ class EtcdKeywords(InjectingComponent):
         return leader.name
 
     @keyword(tags=["Check", "etcd"])
+    @on_graph
     def etcd_should_have_leader(self) -> None:
         """Fails unless a majority of the members follows one leader."""
         self._leader()
 
     @keyword(tags=["Check", "etcd"])
+    @on_graph
     def etcd_should_have_no_leader(self) -> None:
         """Fails when a majority of the members follows one leader."""
         leader = self._cluster().leader()
@@ -259,6 +270,7 @@ class EtcdKeywords(InjectingComponent):
         return leader
 
     def _choose(self, member: str) -> Replica:
+        member = member.lower()
         if member == LEADER:
             return self._replica(self._leader().name)
         if member in (FOLLOWER, RANDOM):

@@ -20,6 +20,7 @@ from DynamoFaultLibrary.faults.process import (
     check_ending_signal,
 )
 from DynamoFaultLibrary.faults.target import RANDOM, matching_processes
+from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
@@ -33,6 +34,7 @@ class FaultKeywords(InjectingComponent):
     """Kill Replica, Terminate Process, Stall Process, their undoing and their times."""
 
     @keyword(tags=["Fault"])
+    @on_graph
     def kill_replica(
         self,
         service: str,
@@ -68,6 +70,7 @@ class FaultKeywords(InjectingComponent):
         return self._kill(KillReplica, service, replica, serving, graceful, respawn, timeout, ttl)
 
     @keyword(tags=["Fault"])
+    @on_graph
     def kill_worker(
         self,
         service: str | None = None,
@@ -91,10 +94,11 @@ class FaultKeywords(InjectingComponent):
         return self._kill(KillWorker, self._worker(service), replica, serving, graceful, respawn, timeout, ttl)
 
     @keyword(tags=["Fault"])
+    @on_graph
     def terminate_process(
         self,
         service: str,
-        process_name: str,
+        process_name: str | None = None,
         signal_name: str = "SIGKILL",
         replica: ReplicaChoice = RANDOM,
         *,
@@ -111,9 +115,17 @@ class FaultKeywords(InjectingComponent):
         Evidence: each process is gone by pid and start time; of the replica's leader also how it ended. A name that
         matches nothing, or a process that does not die in time, fails the keyword. Undo: the replica runs and serves.
 
+        Robot Framework's own library Process has a keyword of this name; in a suite that imports both, this one wins.
+        Write ``Process.Terminate Process`` for the other one.
+
         Example:
         | `Terminate Process` | VllmWorker | VLLM::EngineCore | SIGKILL | 0 |
         """
+        if process_name is None:
+            raise FaultError(
+                f"process_name is missing: this keyword ends processes of a replica of service '{service}' by name; "
+                "write 'Process.Terminate Process' to end what the library Process has started"
+            )
         number = _signal(signal_name)
         check_ending_signal(number)
         chosen = self._choose(service, replica, serving)
@@ -125,6 +137,7 @@ class FaultKeywords(InjectingComponent):
         return self._inject(fault, ttl, serving)
 
     @keyword(tags=["Fault"])
+    @on_graph
     def stall_process(
         self,
         service: str,
@@ -153,6 +166,7 @@ class FaultKeywords(InjectingComponent):
         return self._inject(fault, duration, serving)
 
     @keyword(tags=["Recovery"])
+    @on_graph
     def resume_process(self, service: str) -> None:
         """Lets all stalled processes of a service go on, and verifies that none is stopped.
 
@@ -160,7 +174,7 @@ class FaultKeywords(InjectingComponent):
         """
         stalled = [
             active
-            for active in self.context.injector.active
+            for active in self.active_here()
             if active.entry.kind == StallProcesses.kind and active.entry.target["service"] == service
         ]
         if not stalled:

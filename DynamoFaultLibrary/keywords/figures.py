@@ -60,7 +60,7 @@ class FigureKeywords(Component):
         none, see `Get Cancellation Count`.
 
         Example:
-        | `Get Error Count` | == | 0 | part=after |
+        | `Get Error Count` | ``==`` | 0 | part=after |
         | `Get Error Count` | <= | 3 | error_class=truncated |
         """
         errors = self.context.segment(load, part, fault).figures.errors
@@ -115,7 +115,7 @@ class FigureKeywords(Component):
         """Returns how many requests of a load were in flight when the fault was injected, and failed.
 
         Example:
-        | `Get Lost Request Count` | == | 0 |
+        | `Get Lost Request Count` | ``==`` | 0 |
         """
         hit = self.context.fault_window(fault)
         value = statistics.lost_requests(self.context.load(load).table(), hit.injected_s)

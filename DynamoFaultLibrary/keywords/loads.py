@@ -11,14 +11,16 @@ from robot.api.deco import keyword
 
 from DynamoFaultLibrary.engines.model import TINY_MODEL
 from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component
+from DynamoFaultLibrary.keywords.context import check_name
+from DynamoFaultLibrary.keywords.load_options import complete, with_load_options
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.keywords.requests import answers_are_known
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.load.client import Engine, Load
-from DynamoFaultLibrary.load.plan import Arrival, ConnectionReuse, LoadPlan, Workload
+from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.progress import PROGRESS_FILE, Progress
-from DynamoFaultLibrary.load.records import Endpoint
 from DynamoFaultLibrary.load.windows import whole
 from DynamoFaultLibrary.reports.results import failure_table, write_whole
 from DynamoFaultLibrary.reports.timeline import EventKind
@@ -30,36 +32,16 @@ class LoadKeywords(Component):
     """Start Load, Stop Load, Wait For Load Completion, Start Phase."""
 
     @keyword(tags=["Load"])
+    @on_graph
+    @with_load_options
     def start_load(
         self,
-        name: str = DEFAULT,
+        load: str = DEFAULT,
         *,
-        concurrency: int = 8,
-        request_count: int | None = None,
-        requests_per_client: int | None = None,
-        duration: timedelta | None = None,
-        request_rate: float | None = None,
-        arrival: Arrival = Arrival.CONSTANT,
-        ramp: timedelta = timedelta(0),
-        warmup_requests: int = 0,
-        input_tokens: int = 16,
-        input_tokens_stddev: float = 0,
-        output_tokens: int = 64,
-        output_tokens_stddev: float = 0,
-        prefix_tokens: int = 0,
-        prefixes: int = 1,
-        endpoint: Endpoint = Endpoint.CHAT,
-        streaming: bool = True,
-        timeout: timedelta = timedelta(seconds=60),
-        retries: int = 0,
-        cancellation_rate: float = 0,
-        cancellation_delay: timedelta = timedelta(0),
-        connections: ConnectionReuse = ConnectionReuse.POOLED,
-        extra_body: dict[str, Any] | None = None,
-        seed: int | None = None,
         engine: Engine = Engine.NATIVE,
         tokenizer: str | None = None,
         start_timeout: timedelta = timedelta(seconds=30),
+        **options: Any,
     ) -> None:
         """Starts a load on the deployed graph and returns once its first good response is there.
 
@@ -67,22 +49,12 @@ class LoadKeywords(Component):
         them after 30 s. Several loads with different names may run at once. Tokens are counted by the server.
 
         | *Argument* | *Meaning* |
-        | ``concurrency`` | Clients, each with one request at a time |
-        | ``request_rate``, ``arrival`` | Requests a second, started on schedule, ``constant`` or ``poisson``; ``concurrency`` is then the most at once, and latency counts from the schedule, so that a stalled server is not flattered |
-        | ``ramp`` | Time over which the clients start, or the rate grows |
-        | ``warmup_requests`` | Requests that go ahead and count for nothing |
-        | ``input_tokens``, ``output_tokens`` | Length of prompts and answers, normally distributed if a ``_stddev`` is given |
-        | ``prefix_tokens``, ``prefixes`` | Tokens at a prompt's beginning that are one of so many shared beginnings; each prompt is unlike the others otherwise |
-        | ``endpoint``, ``streaming`` | ``chat`` or ``completion``, token by token or at once |
-        | ``timeout`` | Time for a whole request, retries included |
-        | ``retries`` | How often a failed request is sent again, after 0.5 s |
-        | ``cancellation_rate``, ``cancellation_delay`` | Share of requests, 0 to 1, whose connection the client closes so long after their start |
-        | ``connections`` | ``pooled``, or ``never`` to open one for each request |
-        | ``extra_body`` | More for the JSON body of each request |
-        | ``seed`` | Makes prompts, lengths and schedule repeatable; default: the library's |
-        | ``engine`` | ``native``, or ``aiperf`` with the ``tokenizer`` that it is to use (default: the model's) |
+        | ``load`` | The name by which other keywords know the load; its results lie in ``load/<name>/``, see `Results` |
+        %OPTIONS%
+        | ``engine`` | The program that sends: ``native``, or ``aiperf`` with the ``tokenizer`` that it is to use (default: the model's) |
+        | ``start_timeout`` | By when the first good response must be there |
 
-        Results lie in ``load/<name>/``, see `Results`.
+        A load that a test has started ends with that test; one that a suite's setup has started ends with the suite.
 
         Example:
         | `Start Load` | concurrency=8 | duration=30 s |
@@ -90,64 +62,44 @@ class LoadKeywords(Component):
         | `Wait For Load Completion` |
         | `Get Recovery Time` | < | 10 s |
         """  # noqa: E501  # a table's row is a line
-        begin_observation(self.context)
-        if name in self.context.loads and self.context.loads[name].is_running:
-            raise LoadError(f"load '{name}' is running already; stop it first, or give this one another name")
-        if request_count is None and requests_per_client is None and duration is None:
-            duration = timedelta(seconds=30)
+        check_name("load", load)
+        if load in self.context.loads and self.context.loads[load].is_running:
+            raise LoadError(f"load '{load}' is running already; stop it first, or give this one another name")
+        if tokenizer is not None and engine is not Engine.AIPERF:
+            raise LoadError(f"tokenizer is for engine=aiperf; engine={engine.value} counts tokens by the server's word")
         deployment = self.context.deployment
-        plan = LoadPlan(
-            name=name,
-            url=deployment.url,
-            model=deployment.model,
-            concurrency=concurrency,
-            request_count=request_count,
-            requests_per_client=requests_per_client,
-            duration_s=duration.total_seconds() if duration is not None else None,
-            request_rate=request_rate,
-            arrival=arrival,
-            ramp_s=ramp.total_seconds(),
-            warmup_requests=warmup_requests,
-            timeout_s=timeout.total_seconds(),
-            retries=retries,
-            cancellation_rate=cancellation_rate,
-            cancellation_delay_s=cancellation_delay.total_seconds(),
-            connections=connections,
-            seed=self.context.options.seed if seed is None else seed,
-            workload=Workload(
-                input_tokens=input_tokens,
-                input_tokens_stddev=input_tokens_stddev,
-                output_tokens=output_tokens,
-                output_tokens_stddev=output_tokens_stddev,
-                prefix_tokens=prefix_tokens,
-                prefixes=prefixes,
-                endpoint=endpoint,
-                streaming=streaming,
-                extra_body=extra_body or {},
-                check_sequence=answers_are_known(self),
-            ),
+        options = complete(options)
+        seed = self.context.options.seed if options["seed"] is None else options["seed"]
+        plan = LoadPlan.of(
+            load,
+            deployment.url,
+            deployment.model,
+            {**options, "seed": seed},
+            check_sequence=answers_are_known(deployment),
         )
-        load = Load(plan, _new_directory(deployment.results / "load" / name), engine, self.context.test)
-        self.context.loads[name] = load
-        load.start(tokenizer or _tokenizer(plan.model), start_timeout)
-        self.note(EventKind.LOAD, f"load '{name}' runs: {plan.describe()}, seed {plan.seed}")
+        begin_observation(self.context)
+        directory = _new_directory(deployment.results / "load" / load)
+        started = Load(plan, directory, engine, self.context.test, deployment.name)
+        self.context.loads[load] = started
+        started.start(tokenizer or _tokenizer(plan.model), start_timeout)
+        self.note(EventKind.LOAD, f"load '{load}' runs: {plan.describe()}, seed {plan.seed}")
 
     @keyword(tags=["Load"])
-    def stop_load(self, name: str = DEFAULT, timeout: timedelta = timedelta(seconds=60)) -> None:
+    def stop_load(self, load: str = DEFAULT, timeout: timedelta = timedelta(seconds=60)) -> None:
         """Starts no more requests of a load, and waits until those in flight have ended."""
-        load = self.context.load(name)
-        if load.is_running:
-            load.stop()
-        self._finish(load, timeout)
+        started = self.context.load(load)
+        if started.is_running:
+            started.stop()
+        self._finish(started, timeout)
 
     @keyword(tags=["Load", "Wait"])
-    def wait_for_load_completion(self, name: str = DEFAULT, timeout: timedelta | None = None) -> None:
+    def wait_for_load_completion(self, load: str = DEFAULT, timeout: timedelta | None = None) -> None:
         """Waits until a load has ended by itself; tells on the console how a long one goes.
 
         Without ``timeout`` it may take its duration plus 300 s, or 2 s a request plus 60 s but 300 s at least.
         """
-        load = self.context.load(name)
-        self._finish(load, _generous(load.plan) if timeout is None else timeout)
+        started = self.context.load(load)
+        self._finish(started, _generous(started.plan) if timeout is None else timeout)
 
     @keyword(tags=["Load"])
     def start_phase(self, name: str) -> None:
@@ -165,8 +117,9 @@ class LoadKeywords(Component):
         | `Wait For Load Completion` | flood |
         | `Start Phase` | recovery |
         | `Wait For Load Completion` |
-        | `Get Success Rate` | == | 1 | part=recovery |
+        | `Get Success Rate` | ``==`` | 1 | part=recovery |
         """
+        check_name("name", name)
         self.context.begin_phase(name)
         self.note(EventKind.PHASE, f"phase {name}", self.context.phases[-1].began_s, phase=name)
 

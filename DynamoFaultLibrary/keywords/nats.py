@@ -8,6 +8,7 @@ from robot.api.deco import keyword
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults.nats import KillNats, RestartNats, StallNats, StopNats
 from DynamoFaultLibrary.faults.process import MemberPlatform
+from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.platforms.base import NATS, Replica, require
@@ -18,6 +19,7 @@ class NatsKeywords(InjectingComponent):
     """Kill, stop, restart, stall and start NATS."""
 
     @keyword(tags=["Fault", "NATS"])
+    @on_graph
     def kill_nats(self, *, timeout: timedelta = timedelta(seconds=30), ttl: timedelta | None = None) -> str:
         """Kills the NATS server with SIGKILL, and returns the id of the fault.
 
@@ -34,11 +36,13 @@ class NatsKeywords(InjectingComponent):
         return self._end(KillNats, signal.SIGKILL, timeout, ttl)
 
     @keyword(tags=["Fault", "NATS"])
+    @on_graph
     def stop_nats(self, *, timeout: timedelta = timedelta(seconds=30), ttl: timedelta | None = None) -> str:
         """Shuts the NATS server down with SIGTERM, and returns the id of the fault. The rest is as in `Kill Nats`."""
         return self._end(StopNats, signal.SIGTERM, timeout, ttl)
 
     @keyword(tags=["Fault", "NATS"])
+    @on_graph
     def restart_nats(self, *, graceful: bool = False, timeout: timedelta = timedelta(seconds=30)) -> str:
         """Kills the NATS server (with ``graceful``: shuts it down) and starts it again at once; returns the fault's id.
 
@@ -48,6 +52,7 @@ class NatsKeywords(InjectingComponent):
         return self._end(RestartNats, signal.SIGTERM if graceful else signal.SIGKILL, timeout, None, respawn=True)
 
     @keyword(tags=["Fault", "NATS"])
+    @on_graph
     def stall_nats(self, *, duration: timedelta | None = None) -> str:
         """Stops the NATS server with SIGSTOP: its connections stay open, nothing answers. Returns the id of the fault.
 
@@ -62,10 +67,11 @@ class NatsKeywords(InjectingComponent):
         return self._inject(fault, duration)
 
     @keyword(tags=["Recovery", "NATS"])
+    @on_graph
     def start_nats(self) -> None:
         """Starts a NATS server that was killed, stopped or stalled, and returns when it is healthy again."""
         name = self._server().name
-        ours = [active for active in self.context.injector.active if isinstance(active.fault, KillNats | StallNats)]
+        ours = [active for active in self.active_here() if isinstance(active.fault, KillNats | StallNats)]
         if not ours:
             raise FaultError(f"{name} was not killed, stopped or stalled")
         for active in ours:

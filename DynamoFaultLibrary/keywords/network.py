@@ -7,6 +7,7 @@ from robot.api.deco import keyword
 
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults.network import NetworkPartition, PartitionType, default_sides
+from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
@@ -35,6 +36,7 @@ class NetworkKeywords(InjectingComponent):
     """Partition Network, and its undoing."""
 
     @keyword(tags=["Fault"])
+    @on_graph
     def partition_network(
         self,
         partition_type: PartitionType,
@@ -61,7 +63,7 @@ class NetworkKeywords(InjectingComponent):
         | *Argument* | *Meaning* |
         | ``source``, ``target`` | Service at either side, in place of the type's own |
         | ``source_replica``, ``target_replica`` | ``all``, the index of one, or ``random`` |
-        | ``serving`` | A request: of the workers only the one that serves it is cut off |
+        | ``serving`` | A request: of the workers, at whichever side they are, only the one that serves it is cut off |
         | ``mode`` | ``drop``: packets vanish. ``reject``: whoever sends gets a TCP reset. ``reset``: open connections are cut at both ends, once, and new ones are made |
         | ``direction`` | ``both``, ``to``: packets from source to target, ``from``: the others |
         | ``loss`` | Percentage of packets that vanish (``mode=drop``) |
@@ -88,12 +90,9 @@ class NetworkKeywords(InjectingComponent):
         sources, targets = self._services(source, sides[0]), self._services(target, sides[1])
         if kind is PartitionType.CUSTOM and sources == targets and source_replica == target_replica:
             raise FaultError(f"a partition needs two sides, but source and target are both '{source}'")
-        if serving is not None and kind is PartitionType.WORKER_NATS:
-            left, right = [self._serving(sources, serving)], self._replicas(targets, target_replica)
-        elif serving is not None:
-            left, right = self._replicas(sources, source_replica), [self._serving(targets, serving)]
-        else:
-            left, right = self._replicas(sources, source_replica), self._replicas(targets, target_replica)
+        chosen = None if serving is None else self._serving([*sources, *targets], serving)
+        left = self._side(sources, source_replica, chosen)
+        right = self._side(targets, target_replica, chosen)
         limit = None if rate is None else bytes_per_second(rate)
         partition = Partition(left, right, mode, direction, loss, limit)
         platform = require(self.context.platform, Partitioning)  # type: ignore[type-abstract]  # a protocol is meant
@@ -101,8 +100,9 @@ class NetworkKeywords(InjectingComponent):
         return self.inject(fault, duration, serving, f"{kind.name} {fault.target['replica']}, {mode}")
 
     @keyword(tags=["Recovery"])
+    @on_graph
     def heal_network_partition(self, fault: str | None = None) -> None:
-        """Heals one partition, or all of them, and verifies that. Fails when none is in effect.
+        """Heals one partition, or all of the graph, and verifies that. Fails when none is in effect.
 
         Example:
         | ${partition} = | `Partition Network` | FRONTEND_WORKER |
@@ -111,7 +111,7 @@ class NetworkKeywords(InjectingComponent):
         if fault is not None:
             self.context.injector.recover(self.fault(fault))
             return
-        partitions = [active for active in self.context.injector.active if active.entry.kind == NetworkPartition.kind]
+        partitions = [active for active in self.active_here() if active.entry.kind == NetworkPartition.kind]
         if not partitions:
             raise FaultError(f"no network partition is in effect; active are {self.active_names()}")
         for active in partitions:
@@ -125,10 +125,13 @@ class NetworkKeywords(InjectingComponent):
             raise FaultError("a partition of type CUSTOM needs both source and target")
         return default
 
-    def _replicas(self, services: list[str], wanted: int | str) -> list[Replica]:
+    def _side(self, services: list[str], wanted: int | str, chosen: Replica | None) -> list[Replica]:
+        """The replicas at one side; where the one that serves a request belongs, that one alone."""
+        if chosen is not None and chosen.service in services:
+            return [chosen]
         found: list[Replica] = []
         for service in services:
-            if wanted == ALL:
+            if str(wanted).lower() == ALL:
                 found += self.context.platform.replicas(self.context.deployment, service)
             else:
                 found.append(self.chooser().by_index(service, wanted))
@@ -137,6 +140,13 @@ class NetworkKeywords(InjectingComponent):
         return found
 
     def _serving(self, services: list[str], request: Request) -> Replica:
-        if len(services) > 1:
-            raise FaultError(f"several services may serve {request}: {services}; name one of them")
-        return self.serving(services[0], request)
+        """The replica that serves a request, of the workers among `services`.
+
+        Raises:
+            FaultError: no side is a worker, so neither serves, or several are.
+        """
+        workers = [worker.name for worker in self.context.deployment.graph.workers if worker.name in services]
+        if len(workers) != 1:
+            what = f"several may: {workers}; name one of them" if workers else f"none of {services} is a worker"
+            raise FaultError(f"serving needs one side that serves {request}, but {what}")
+        return self.serving(workers[0], request)

@@ -1,6 +1,7 @@
 """Where a test began to look: what logs and metrics said before it did anything."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,20 +9,32 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.keywords.context import Context, Mark
+from DynamoFaultLibrary.platforms.base import Deployment
 
 
 def begin_observation(context: Context) -> None:
-    """Remember logs' lengths, replicas and the frontend's counters, once a test: before its first request or fault."""
-    if context.mark is None:
-        deployment = context.deployment
-        frontend = deployment.graph.frontend.name
-        services = [*deployment.graph.services, *deployment.infrastructure]
-        logs = [log for service in services for log in context.platform.logs(deployment, service)]
-        context.mark = Mark(
-            {log: log.stat().st_size for log in logs if log.exists()},
-            context.platform.metrics(deployment, frontend),
-            {service: context.platform.replicas(deployment, service) for service in services},
-        )
+    """Remember logs' lengths, replicas and the frontend's counters, once a test: before its first request or fault.
+
+    Those of all graphs: a fault that hits one must not be found in another one.
+    """
+    meant = context.deployment
+    for deployment in context.deployments:
+        with context.chosen(deployment):
+            if context.mark is None:
+                # Another graph may be unwell, which is no reason to fail; it is looked at when it is meant.
+                with suppress(*[] if deployment is meant else [DeploymentError]):
+                    context.mark = _look(context, deployment)
+
+
+def _look(context: Context, deployment: Deployment) -> Mark:
+    frontend = deployment.graph.frontend.name
+    services = [*deployment.graph.services, *deployment.infrastructure]
+    logs = [log for service in services for log in context.platform.logs(deployment, service)]
+    return Mark(
+        {log: log.stat().st_size for log in logs if log.exists()},
+        context.platform.metrics(deployment, frontend),
+        {service: context.platform.replicas(deployment, service) for service in services},
+    )
 
 
 def new_text(log: Path, start: int) -> str:

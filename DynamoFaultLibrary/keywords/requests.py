@@ -5,11 +5,14 @@ from datetime import timedelta
 
 from robot.api.deco import keyword
 
+from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record, RequestSpec
 from DynamoFaultLibrary.load.workload import prompt_of
+from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.reports.timeline import EventKind
 
 _POSITION_ENGINE = "DynamoFaultLibrary.engines.position"
@@ -21,6 +24,7 @@ class RequestKeywords(Component):
     _numbers = itertools.count(1)
 
     @keyword(tags=["Request"])
+    @on_graph
     def send_completion(
         self,
         prompt: str | None = None,
@@ -30,12 +34,18 @@ class RequestKeywords(Component):
         streaming: bool = False,
         seed: int | None = None,
         timeout: timedelta = timedelta(seconds=240),
+        allow_failure: bool = False,
     ) -> Record:
         """Sends a request to ``/v1/completions``, waits for its end and returns its record. See `Start Request`.
 
+        Fails when the request failed, as in `Request Should Have Succeeded`. With ``allow_failure=True`` the record is
+        returned whatever it says.
+
         Example:
         | ${record} = | `Send Completion` | max_tokens=100 |
-        | Should Be Equal | ${record.outcome} | ok |
+        | Log | ${record.latency_s} |
+        | ${record} = | `Send Completion` | allow_failure=True |
+        | Should Be Equal | ${record.status} | ${503} |
         """
         request: Request = self.start_request(
             Endpoint.COMPLETION,
@@ -46,10 +56,10 @@ class RequestKeywords(Component):
             seed=seed,
             timeout=timeout,
         )
-        record: Record = self.wait_for_request(request)
-        return record
+        return self._end_of(request, allow_failure)
 
     @keyword(tags=["Request"])
+    @on_graph
     def send_chat_completion(
         self,
         prompt: str | None = None,
@@ -59,8 +69,9 @@ class RequestKeywords(Component):
         streaming: bool = False,
         seed: int | None = None,
         timeout: timedelta = timedelta(seconds=240),
+        allow_failure: bool = False,
     ) -> Record:
-        """Sends a request to ``/v1/chat/completions``, waits for its end, returns its record. See `Start Request`."""
+        """Sends a request to ``/v1/chat/completions``, waits for its end, returns its record. See `Send Completion`."""
         request: Request = self.start_request(
             Endpoint.CHAT,
             prompt=prompt,
@@ -70,10 +81,10 @@ class RequestKeywords(Component):
             seed=seed,
             timeout=timeout,
         )
-        record: Record = self.wait_for_request(request)
-        return record
+        return self._end_of(request, allow_failure)
 
     @keyword(tags=["Request"])
+    @on_graph
     def start_request(
         self,
         endpoint: Endpoint = Endpoint.COMPLETION,
@@ -104,21 +115,23 @@ class RequestKeywords(Component):
         | `Wait For Request` | ${request} |
         | `Request Should Have Succeeded` | ${request} |
         """
+        check_above_zero(input_tokens=input_tokens, max_tokens=max_tokens, timeout=timeout.total_seconds())
+        deployment = self.context.deployment
         begin_observation(self.context)
         sender = self.context.sender
         spec = RequestSpec(
             id=f"request-{next(self._numbers)}",
-            url=self.context.deployment.url,
+            url=deployment.url,
             endpoint=endpoint,
-            model=self.context.deployment.model,
+            model=deployment.model,
             prompt=prompt if prompt is not None else prompt_of(input_tokens),
             max_tokens=max_tokens,
             streaming=streaming,
             timeout_s=timeout.total_seconds(),
             seed=seed,
-            check_sequence=prompt is None and answers_are_known(self),
+            check_sequence=prompt is None and answers_are_known(deployment),
         )
-        request = Request(spec, sender)
+        request = Request(spec, sender, deployment=deployment.name)
         sender.command("request", spec=spec.to_json())
         self.context.requests.append(request)
         self.note(EventKind.LOAD, f"{request} sent")
@@ -175,8 +188,25 @@ class RequestKeywords(Component):
             wanted = " or ".join(outcome.value for outcome in outcomes) or "any error"
             raise AssertionError(f"{request} should have failed with {wanted}, but was {record.summary()}")
 
+    def _end_of(self, request: Request, allow_failure: bool) -> Record:
+        if not allow_failure:
+            self.request_should_have_succeeded(request)
+        record: Record = self.wait_for_request(request)
+        return record
 
-def answers_are_known(component: Component) -> bool:
-    """Whether the deployed workers are position engines, so that each token can be checked."""
-    workers = component.context.deployment.graph.workers
+
+def check_above_zero(**numbers: float) -> None:
+    """Refuse what must be above 0.
+
+    Raises:
+        LoadError: one is not; the message names it.
+    """
+    for name, number in numbers.items():
+        if number <= 0:
+            raise LoadError(f"{name} must be above 0, not {number:g}")
+
+
+def answers_are_known(deployment: Deployment) -> bool:
+    """Whether the workers are position engines, so that each token can be checked."""
+    workers = deployment.graph.workers
     return bool(workers) and all(_POSITION_ENGINE in worker.command for worker in workers)

@@ -11,6 +11,7 @@ from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError
+from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component, Count, Number, Operator, check
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.platforms.base import Replica, Signalling, require
@@ -28,6 +29,7 @@ class ServiceKeywords(Component):
     """Get Metric, Service Should Exit By Itself, Service Should Not Have Restarted."""
 
     @keyword(tags=["Getter"])
+    @on_graph
     def get_metric(
         self,
         service: str,
@@ -45,7 +47,7 @@ class ServiceKeywords(Component):
         become what it should be.
 
         Example:
-        | `Get Metric` | VllmWorker | dynamo_component_inflight_requests | == | 0 | timeout=5 s |
+        | `Get Metric` | VllmWorker | dynamo_component_inflight_requests | ``==`` | 0 | timeout=5 s |
         | `Get Metric` | Frontend | dynamo_frontend_requests_total{status="success"} | > | 0 |
         """
         name, labels = _parse(selector)
@@ -57,6 +59,7 @@ class ServiceKeywords(Component):
         return until_it_holds(look, timeout)
 
     @keyword(tags=["Getter"])
+    @on_graph
     def get_known_workers(
         self,
         assertion_operator: Operator = None,
@@ -71,7 +74,7 @@ class ServiceKeywords(Component):
         Optionally asserts the value, see `Assertions`; with ``timeout`` it may still become what it should be.
 
         Example:
-        | `Get Known Workers` | == | 1 | timeout=15 s |
+        | `Get Known Workers` | ``==`` | 1 | timeout=15 s |
         """
         deployment = self.context.deployment
 
@@ -85,6 +88,7 @@ class ServiceKeywords(Component):
         return until_it_holds(look, timeout)
 
     @keyword(tags=["Check", "Wait"])
+    @on_graph
     def service_should_exit_by_itself(
         self, service: str, replica: int | None = None, *, timeout: timedelta = timedelta(seconds=30)
     ) -> None:
@@ -111,6 +115,7 @@ class ServiceKeywords(Component):
             self.note(EventKind.FAULT, f"{one.name} has exited by itself: {ended.how}", ended.at)
 
     @keyword(tags=["Check"])
+    @on_graph
     def service_should_not_have_restarted(self, service: str) -> None:
         """Fails unless a service's replicas are the processes that they were at this test's first request or fault."""
         running = self.context.platform.replicas(self.context.deployment, service)

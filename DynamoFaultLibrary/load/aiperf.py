@@ -22,7 +22,7 @@ from DynamoFaultLibrary.load.records import Endpoint
 from DynamoFaultLibrary.processes import die_with_parent
 
 _POLL = 0.05
-_PATIENCE = 10.0
+PATIENCE = 10.0
 """Seconds that aiperf has to end after a signal."""
 
 
@@ -46,6 +46,8 @@ def arguments_of(plan: LoadPlan, tokenizer: str, directory: Path) -> list[str]:
     """
     if plan.retries:
         raise LoadError("aiperf does not retry requests; use engine=native, or retries=0")
+    if plan.think_time_s:
+        raise LoadError("aiperf's clients do not pause between requests; use engine=native, or think_time=0")
     workload = plan.workload
     options: dict[str, object] = {
         "--model": plan.model,
@@ -112,7 +114,7 @@ class AiperfProcess:
         """End it, at once if it does not end by itself."""
         self.stop()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_PATIENCE)
+            self._process.wait(PATIENCE)
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 

@@ -15,9 +15,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from DynamoFaultLibrary.clock import monotonic, utc_now, wait_until
 from DynamoFaultLibrary.errors import LoadError
-from DynamoFaultLibrary.load.aiperf import arguments_of, find_aiperf
+from DynamoFaultLibrary.load.aiperf import PATIENCE, arguments_of, find_aiperf
 from DynamoFaultLibrary.load.folder import RECORDS_FILE, LoadFolder, LoadState
 from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.records import Record, RequestSpec, iterate_records
@@ -72,7 +74,9 @@ class SenderProcess:
             stream.write(json.dumps({"do": do, **arguments}) + "\n")
             stream.flush()
         except (BrokenPipeError, ValueError) as error:
-            raise LoadError(f"the sending process {self.pid} is gone ({error}); see {self.log}") from error
+            raise LoadError(
+                f"the process {self.pid} that sends requests has ended, so it takes none; see {self.log}"
+            ) from error
 
     def wait_for(
         self,
@@ -110,21 +114,25 @@ class SenderProcess:
             return next((event for event in self._events if matches(event)), None)
 
     def close(self, timeout: float = 5.0) -> None:
-        """Cancel what is in flight, let it be recorded, and end the process."""
+        """Cancel what is in flight, let it be recorded, and end the process; one that is late, with all it started."""
         if self._process.stdin is not None and not self._process.stdin.closed:
             with suppress(BrokenPipeError):
                 self._process.stdin.close()
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
+            started = psutil.Process(self._process.pid).children(recursive=True)
             os.killpg(self._process.pid, signal.SIGKILL)
+            for child in started:  # aiperf and its own are in another group
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
             self._process.wait(timeout)
 
     def _collect(self) -> None:
         stream = self._process.stdout
         assert stream is not None  # noqa: S101  # it was opened as a pipe
         for line in stream:
-            event = json.loads(line)
+            event = {**json.loads(line), "arrived_s": monotonic()}
             with self._changed:
                 if event["event"] == "progress":
                     self.progress = event
@@ -143,6 +151,8 @@ class Request:
     spec: RequestSpec
     sender: SenderProcess
     record: Record | None = None
+    deployment: str = ""
+    """Name of the deployment that it was sent to."""
 
     def __str__(self) -> str:
         how = "streaming" if self.spec.streaming else "unary"
@@ -177,6 +187,10 @@ class Request:
         Raises:
             LoadError: it has not in time, or it ended before.
         """
+        if self.record is not None:
+            if self.record.output_tokens < tokens:
+                raise LoadError(f"{self} has ended before it had {tokens} tokens: {self.record.summary()}")
+            return
         self.sender.command("watch", id=self.id, tokens=tokens)
         event = self.sender.wait_for(
             lambda e: e["event"] == "tokens" and e["id"] == self.id and e["tokens"] == tokens,
@@ -201,8 +215,12 @@ class Load:
 
     _keys = itertools.count()
 
-    def __init__(self, plan: LoadPlan, directory: Path, engine: Engine = Engine.NATIVE, test: str = "") -> None:
+    def __init__(
+        self, plan: LoadPlan, directory: Path, engine: Engine = Engine.NATIVE, test: str = "", deployment: str = ""
+    ) -> None:
         self.plan = plan
+        self.deployment = deployment
+        """Name of the deployment that it is sent to."""
         if engine is Engine.AIPERF:
             find_aiperf()
             arguments_of(plan, "", directory)
@@ -211,6 +229,7 @@ class Load:
         self.folder = LoadFolder(directory, plan.name, plan, LoadState.RUNNING, engine.value, {}, test, offset)
         self.folder.save()
         self._first_good_s = monotonic()
+        self._given_up_s = 0.0
 
     @property
     def scope(self) -> str:
@@ -256,6 +275,8 @@ class Load:
         """
         if self.folder.engine == Engine.AIPERF:
             raise LoadError(f"load '{self.plan.name}' is sent by aiperf, which tells nothing while it runs")
+        if not self.is_running:
+            raise LoadError(f"load '{self.plan.name}' has ended ({self.folder.state.value}), so no more requests come")
         key = next(self._keys)
         self.sender.command("await", count=count, key=key)
         what = f"{count} good requests of load '{self.plan.name}'"
@@ -269,8 +290,15 @@ class Load:
         Raises:
             LoadError: it ends before.
         """
-        left = self._first_good_s + duration.total_seconds() - monotonic()
-        if wait_until(lambda: self.sender.find(lambda e: e["event"] == "finished") is not None, left, 0.02):
+        due = self._first_good_s + duration.total_seconds()
+
+        def end() -> float | None:
+            event = self.sender.find(lambda e: e["event"] == "finished")
+            return event["arrived_s"] if event is not None else None
+
+        wait_until(lambda: end() is not None, due - monotonic(), 0.02)
+        ended = end() if self.folder.state is not LoadState.GIVEN_UP else self._given_up_s
+        if ended is not None and ended < due:
             raise LoadError(f"load '{self.plan.name}' has ended before it had run for {duration.total_seconds():g} s")
 
     def stop(self) -> None:
@@ -297,6 +325,7 @@ class Load:
     def give_up(self) -> None:
         """Cancel what is in flight and end its process, if it runs."""
         if self.is_running:
+            self._given_up_s = monotonic()
             self._end(LoadState.GIVEN_UP, {})
 
     def table(self) -> Table:
@@ -311,7 +340,7 @@ class Load:
         return table
 
     def _end(self, state: LoadState, tally: dict[str, int]) -> None:
-        self.sender.close()
+        self.sender.close(_PATIENCE[Engine(self.folder.engine)])
         self.folder.state, self.folder.tally = state, tally
         self.folder.save()
         with suppress(LoadError):  # without a record there is nothing to export
@@ -322,3 +351,5 @@ _MODULES = {
     Engine.NATIVE: "DynamoFaultLibrary.load.sender",
     Engine.AIPERF: "DynamoFaultLibrary.load.aiperf",
 }
+_PATIENCE = {Engine.NATIVE: 5.0, Engine.AIPERF: PATIENCE + 5.0}
+"""Seconds that a sending process has to end; aiperf's waits for aiperf."""

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from enum import StrEnum
-from typing import Any, Self
+from datetime import timedelta
+from enum import Enum, StrEnum
+from types import NoneType
+from typing import Any, Self, get_args, get_origin, get_type_hints
+from urllib.parse import quote
 
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load.records import Endpoint
@@ -27,6 +30,17 @@ class ConnectionReuse(StrEnum):
     """Each request opens its own."""
 
 
+def option(default: Any, text: str, flag: str = "") -> Any:
+    """A field that users set: as an argument of `Start Load`, and as an option of ``dynamo-fault load``.
+
+    `text` is its line in the documentation of both; `flag` is a shorter name on the command line, or what a switch is
+    called there when it is off. A name that ends in ``_s`` is a time: an argument without that ending, in seconds on
+    the command line.
+    """
+    what: dict[str, Any] = {"default_factory": default} if isinstance(default, type) else {"default": default}
+    return field(**what, metadata={"text": text, "flag": flag})
+
+
 @dataclass(frozen=True)
 class Workload:
     """What the requests of a load look like.
@@ -35,15 +49,15 @@ class Workload:
     the others, but begins with one of `prefixes` shared beginnings of `prefix_tokens` (part of `input_tokens`).
     """
 
-    input_tokens: int = 16
-    input_tokens_stddev: float = 0.0
-    output_tokens: int = 64
-    output_tokens_stddev: float = 0.0
-    prefix_tokens: int = 0
-    prefixes: int = 1
-    endpoint: Endpoint = Endpoint.CHAT
-    streaming: bool = True
-    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    input_tokens: int = option(16, "Mean length of the prompts, in tokens")
+    input_tokens_stddev: float = option(0.0, "Its standard deviation; lengths are normally distributed")
+    output_tokens: int = option(64, "Mean length of the answers, in tokens")
+    output_tokens_stddev: float = option(0.0, "Its standard deviation")
+    prefix_tokens: int = option(0, "Tokens at the beginning of a prompt that it shares with others")
+    prefixes: int = option(1, "Number of such shared beginnings; the rest of each prompt is its own")
+    endpoint: Endpoint = option(Endpoint.CHAT, "API that the requests use")  # noqa: RUF009  # it returns a field
+    streaming: bool = option(True, "Whether answers come token by token, or at once", "unary")
+    extra_body: Mapping[str, Any] = option(dict, "More for the JSON body of each request")
     check_sequence: bool = False
 
     def __post_init__(self) -> None:
@@ -73,21 +87,45 @@ class LoadPlan:
     name: str
     url: str
     model: str
-    concurrency: int
-    request_count: int | None = None
-    requests_per_client: int | None = None
-    duration_s: float | None = None
-    request_rate: float | None = None
-    arrival: Arrival = Arrival.CONSTANT
-    ramp_s: float = 0.0
-    warmup_requests: int = 0
-    timeout_s: float = 60.0
-    retries: int = 0
-    cancellation_rate: float = 0.0
-    cancellation_delay_s: float = 0.0
-    connections: ConnectionReuse = ConnectionReuse.POOLED
-    seed: int = 0
+    concurrency: int = option(8, "Clients, each with one request at a time; with a request rate the most at once")
+    request_count: int | None = option(None, "Ends after so many requests of all clients together", "requests")
+    requests_per_client: int | None = option(None, "Ends when each client has sent so many")
+    duration_s: float | None = option(None, "Ends after this time; without any end it is 30 s")
+    request_rate: float | None = option(
+        None,
+        "Requests a second, started on schedule; latency counts from the schedule, so that a stalled server is not "
+        "flattered",
+        "rate",
+    )
+    arrival: Arrival = option(Arrival.CONSTANT, "How the requests of a rate are spread")  # noqa: RUF009  # the same
+    ramp_s: float = option(0.0, "Time over which the clients start, or the rate grows")
+    think_time_s: float = option(0.0, "Pause of a client between an answer and its next request")
+    warmup_requests: int = option(0, "Requests that go ahead and count for nothing")
+    timeout_s: float = option(60.0, "Time for a whole request, retries included")
+    retries: int = option(0, "How often a failed request is sent again, after 0.5 s")
+    refused_pause_s: float = option(
+        0.1,
+        "Pause of a client whose connection was refused; with 0 a server that is down is asked thousands of times a "
+        "second",
+    )
+    cancellation_rate: float = option(0.0, "Share of requests, 0 to 1, whose connection the client closes")
+    cancellation_delay_s: float = option(0.0, "Time after their start at which it does so")
+    connections: ConnectionReuse = option(ConnectionReuse.POOLED, "Connections: kept, or a new one for each")  # noqa: RUF009
+    seed: int = option(0, "Makes prompts, lengths and schedule repeatable")
     workload: Workload = field(default_factory=Workload)
+
+    @classmethod
+    def of(cls, name: str, url: str, model: str, options: Mapping[str, Any], *, check_sequence: bool = False) -> Self:
+        """A plan from the values of `OPTIONS`, by their names; it lasts 30 s when none of them ends it.
+
+        Raises:
+            LoadError: the values contradict each other, or one is out of its range.
+        """
+        given = {each.field: each.plain(options[each.name]) for each in OPTIONS if each.name in options}
+        if all(given.get(end) is None for end in ("request_count", "requests_per_client", "duration_s")):
+            given["duration_s"] = DEFAULT_DURATION_S
+        shape = {name: given.pop(name) for name in list(given) if name in Workload.__dataclass_fields__}
+        return cls(name, url, model, **given, workload=Workload(**shape, check_sequence=check_sequence))
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
@@ -99,7 +137,11 @@ class LoadPlan:
             value = getattr(self, what)
             if value is not None and not 0 < value < float("inf"):
                 raise LoadError(f"{what.removesuffix('_s')} of load '{self.name}' must be above 0, not {value:g}")
-        _check_at_least(self, 0, "ramp_s", "warmup_requests", "retries", "cancellation_delay_s")
+        _check_at_least(
+            self, 0, "ramp_s", "think_time_s", "warmup_requests", "retries", "refused_pause_s", "cancellation_delay_s"
+        )
+        if self.think_time_s and self.request_rate:
+            raise LoadError("think_time is for clients that send in turn; with request_rate requests start on schedule")
         if not 0 <= self.cancellation_rate <= 1:
             raise LoadError(f"cancellation_rate is a share from 0 to 1, not {self.cancellation_rate:g}")
 
@@ -110,12 +152,17 @@ class LoadPlan:
             return self.requests_per_client * self.concurrency
         return self.request_count
 
+    def request_id(self, number: int) -> str:
+        """Id of its request of that number. It travels in a header, so it is ASCII whatever the name of the load."""
+        return f"load-{quote(self.name, safe=' ')}-{number}"
+
     def describe(self) -> str:
         """One line for people."""
         end = f"{self.duration_s:g} s" if self.duration_s is not None else f"{self.total} requests"
         rate = f" at {self.request_rate:g} requests/s ({self.arrival.value})" if self.request_rate else ""
         options = [
             f"ramp {self.ramp_s:g} s" if self.ramp_s else "",
+            f"think time {self.think_time_s:g} s" if self.think_time_s else "",
             f"{self.warmup_requests} for warm-up" if self.warmup_requests else "",
             f"{self.retries} retries" if self.retries else "",
             f"{self.cancellation_rate:.0%} cancelled" if self.cancellation_rate else "",
@@ -138,6 +185,57 @@ class LoadPlan:
                 "connections": ConnectionReuse(data["connections"]),
             }
         )
+
+
+@dataclass(frozen=True)
+class Option:
+    """What users can set of a load: the one description for `Start Load` and ``dynamo-fault load``."""
+
+    name: str
+    """As an argument of the keyword."""
+    field: str
+    """In `LoadPlan` or `Workload`."""
+    kind: Any
+    """The type, as users see it: a time is a `timedelta`."""
+    optional: bool
+    default: Any
+    text: str
+    flag: str
+
+    def plain(self, value: Any) -> Any:
+        """A value as the field wants it: a time in seconds, a missing one as the default."""
+        if value is None:
+            return dict(self.default) if isinstance(self.default, dict) else None
+        return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def is_choice(each: Option) -> bool:
+    """Whether its values are those of an enumeration."""
+    return isinstance(each.kind, type) and issubclass(each.kind, Enum)
+
+
+def _options() -> list[Option]:
+    found = []
+    for owner in (LoadPlan, Workload):
+        hints = get_type_hints(owner)
+        for each in fields(owner):
+            if "text" not in each.metadata:
+                continue
+            is_time = each.name.endswith("_s")
+            kinds = [kind for kind in get_args(hints[each.name]) or (hints[each.name],) if kind is not NoneType]
+            is_mapping = get_origin(hints[each.name]) is not None and isinstance(each.default_factory, type)
+            kind = dict[str, Any] if is_mapping else timedelta if is_time else kinds[0]
+            default = {} if is_mapping else each.default
+            if is_time and default is not None:
+                default = timedelta(seconds=default)  # type: ignore[arg-type]  # it is a number of seconds
+            optional = NoneType in get_args(hints[each.name])
+            name = each.name.removesuffix("_s") if is_time else each.name
+            found.append(Option(name, each.name, kind, optional, default, each.metadata["text"], each.metadata["flag"]))
+    return found
+
+
+DEFAULT_DURATION_S = 30.0
+OPTIONS = _options()
 
 
 def _known(made: type[Workload | LoadPlan], data: dict[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class RequestMaker:
         words = words + self._pick(length - len(words))
         cancelled = not warmup and self._random.random() < plan.cancellation_rate
         return RequestSpec(
-            id=f"load-{plan.name}-{number}",
+            id=plan.request_id(number),
             url=plan.url,
             endpoint=workload.endpoint,
             model=plan.model,

@@ -42,8 +42,7 @@ A Long Prompt Survives Too
 Both Workers Answer Who Are You
     [Documentation]    Round-robin: two requests of 100 tokens reach both workers.
     FOR    ${_}    IN RANGE    2
-        ${record}    Send Completion    Who are you?    max_tokens=100
-        Should Be Equal As Strings    ${record.outcome}    ok
+        Send Completion    Who are you?    max_tokens=100
     END
     Service Log Should Contain    ${WORKER}    request received    whole=True
 

@@ -143,7 +143,7 @@ def test_a_toggle_that_is_on_is_not_touched(machine: Machine) -> None:
 
 def test_a_replica_without_the_shim_is_refused(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Machine, "cuda_toggle", lambda self, replica: None)
-    with pytest.raises(FaultError, match="Worker-0 does not run under the CUDA shim; call 'Set Up Cuda Passthrough'"):
+    with pytest.raises(FaultError, match="Worker-0 does not run under the CUDA shim; call 'Set Up Cuda Shim'"):
         fault(machine)
 
 

@@ -88,7 +88,7 @@ def test_without_exactly_one_model_it_must_be_named(served: list[str], told: str
         (["--cancellation-rate", "50"], "Error: cancellation_rate is a share from 0 to 1, not 50"),
         (["--requests", "1", "--duration", "1"], "Error: a load ends by exactly one of request_count"),
         (["--prefix-tokens", "17"], "Error: prefix_tokens are part of input_tokens, so at most 16, not 17"),
-        (["--ramp", "inf"], "Error: ramp must be 0 or more, not inf"),
+        (["--ramp", "inf"], "Error: ramp must be a time in seconds, not inf"),
     ],
 )
 def test_a_load_that_cannot_be_is_refused(options: list[str], sentence: str, serving: Any, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ Documentation    CUDA faults on a graph whose workers run on a stub driver: no G
 
 Library          DynamoFaultLibrary
 
-Suite Setup      Set Up Cuda Passthrough    CudaWorker
+Suite Setup      Set Up Cuda Shim    CudaWorker
 Test Setup       Deploy Graph    graphs/stub-cuda.yaml    env=${STUB}    migration_limit=0
 Test Teardown    Delete Graph
 Test Timeout     1 minute
@@ -56,7 +56,7 @@ The Shim Is Removed And Set Up Again
     Remove Cuda Shim
     Run Keyword And Expect Error    *CudaWorker-0 does not run under the CUDA shim*
     ...    Enable Cuda Faults    CudaWorker    0
-    Set Up Cuda Passthrough    CudaWorker
+    Set Up Cuda Shim    CudaWorker
     Start Load    steady    concurrency=4    duration=20 s    output_tokens=20
     Enable Cuda Faults    CudaWorker    0    classes=launch    after_calls=3
 
@@ -71,7 +71,7 @@ Bad Arguments
     Run Keyword And Expect Error    *no classes ?'lunch'?*    Enable Cuda Faults    CudaWorker    0    classes=lunch
     Run Keyword And Expect Error    *no CUDA fault is active*    Disable Cuda Faults
     Run Keyword And Expect Error    *no CUDA fault is active*    Cuda Faults Should Be Visible
-    Run Keyword And Expect Error    *has no service 'Nobody'*    Set Up Cuda Passthrough    Nobody
+    Run Keyword And Expect Error    *has no service 'Nobody'*    Set Up Cuda Shim    Nobody
 
 
 *** Keywords ***

@@ -10,7 +10,7 @@ Library          DynamoFaultLibrary
 
 *** Test Cases ***
 Killed
-    Set Up Cuda Passthrough    CudaWorker
+    Set Up Cuda Shim    CudaWorker
     Deploy Graph    graphs/stub-cuda.yaml    env=${STUB}
     Start Load    steady    concurrency=4    duration=60 s    output_tokens=20
     Enable Cuda Faults    CudaWorker    0

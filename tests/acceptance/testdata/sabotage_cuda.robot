@@ -3,7 +3,7 @@ Documentation    Every CUDA fault keyword once, while both workers are at work; 
 
 Library          DynamoFaultLibrary
 
-Suite Setup      Set Up Cuda Passthrough    CudaWorker
+Suite Setup      Set Up Cuda Shim    CudaWorker
 Test Setup       Both Workers Work
 Test Teardown    Delete Graph
 Test Timeout     1 minute

@@ -1,0 +1,193 @@
+"""Several graphs at once: which one a keyword means, and what is kept apart."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "testdata"))
+
+from FakeDynamo import GRAPH, FakeDynamo, FakeFault
+
+from DynamoFaultLibrary.errors import DeploymentError, FaultError, FaultLibraryError, LoadError
+from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph.shipped import find_graph
+from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Partition
+
+SIDES = {"partition_type": "CUSTOM"}
+
+
+@pytest.fixture
+def dynamo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDynamo]:
+    monkeypatch.setenv("DYNAMO_FAULT_STATE", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    made = FakeDynamo()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def two(dynamo: FakeDynamo) -> FakeDynamo:
+    for alias in ("blue", "green"):
+        add(dynamo, alias)
+    return dynamo
+
+
+def add(dynamo: FakeDynamo, alias: str | None) -> Deployment:
+    url = f"http://127.0.0.1:{dynamo.server.server_address[1]}"
+    graph = Graph.load(find_graph(GRAPH))
+    name = f"fake-{len(dynamo.context.deployments) + 1}"
+    made = Deployment(name, graph, DeploySettings(), dynamo.place / name, url, "m", ["etcd", "nats"])
+    dynamo.context.add_deployment(made, alias)
+    return made
+
+
+def meant(dynamo: FakeDynamo, **arguments: Any) -> str:
+    """Name of the deployment that a keyword sees."""
+    seen = []
+
+    def look(*_: Any, **__: Any) -> Any:
+        seen.append(dynamo.context.deployment.name)
+        raise FaultError("seen")
+
+    dynamo.context.platform.__dict__["processes"] = look
+    with pytest.raises(FaultError, match="seen"):
+        dynamo.run_keyword("kill_worker", ["VllmWorker", 0], arguments)
+    return seen[0]
+
+
+def test_the_last_graph_is_the_default(two: FakeDynamo) -> None:
+    assert meant(two) == "fake-2"
+    assert meant(two, graph="blue") == "fake-1"
+    assert meant(two) == "fake-2"
+
+
+def test_an_unknown_alias_is_refused_with_those_that_there_are(two: FakeDynamo) -> None:
+    with pytest.raises(DeploymentError, match=r"no graph 'red' is deployed; there are \['blue', 'green'\]"):
+        two.run_keyword("kill_worker", ["VllmWorker"], {"graph": "red"})
+
+
+def test_a_graph_without_alias_has_its_own_name_numbered_when_it_is_taken(dynamo: FakeDynamo) -> None:
+    for _ in range(3):
+        add(dynamo, None)
+    assert list(dynamo.context.graphs) == ["mocker-vllm-agg", "mocker-vllm-agg-2", "mocker-vllm-agg-3"]
+
+
+def test_an_alias_is_used_once(two: FakeDynamo) -> None:
+    with pytest.raises(DeploymentError, match="alias 'blue' is taken by a graph that is deployed"):
+        two.context.new_alias("blue", "any")
+    two.context.remove_deployment(two.context.graphs["blue"])
+    assert two.context.new_alias("blue", "any") == "blue"
+
+
+def test_a_request_knows_its_graph(two: FakeDynamo, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = two.run_keyword("start_request", [], {"max_tokens": 2, "graph": "blue"})
+    two.run_keyword("wait_for_request", [request])
+    monkeypatch.setattr(type(request), "has_ended_before", lambda *_: False)  # an ended one is refused before
+    two.context.platform.__dict__["logs"] = lambda deployment, service: pytest.fail(deployment.name)
+    with pytest.raises(DeploymentError, match="went to blue, not to graph 'green'"):
+        two.run_keyword("kill_worker", ["VllmWorker"], {"serving": request, "graph": "green"})
+    with pytest.raises(pytest.fail.Exception, match="fake-1"):
+        two.run_keyword("kill_worker", ["VllmWorker"], {"serving": request})
+
+
+def test_a_load_knows_its_graph_and_sees_the_faults_that_hit_it(two: FakeDynamo) -> None:
+    two.run_keyword("start_load", ["l"], {"request_count": 8, "output_tokens": 2, "graph": "blue"})
+    two.run_keyword("wait_for_load_completion", ["l"])
+    assert (two.place / "fake-1" / "load" / "l" / "requests.jsonl").exists()
+    two.context.injector.inject(FakeFault("fake-2"))
+    with pytest.raises(FaultError, match="no fault has been injected into graph 'blue' in this test"):
+        two.run_keyword("get_request_count", [], {"load": "l", "part": "before"})
+    mine = two.context.injector.inject(FakeFault("fake-1"))
+    two.context.injector.inject(FakeFault("fake-2"))
+    assert two.run_keyword("get_request_count", [], {"load": "l", "part": "before"}) == 8
+    with two.context.chosen(two.context.graphs["blue"]):
+        assert two.context.fault() is mine
+
+
+def test_a_fault_without_a_part_that_uses_it_is_refused(two: FakeDynamo) -> None:
+    """Seen in use, row 13: it was ignored."""
+    two.run_keyword("start_load", [], {"request_count": 4, "output_tokens": 2})
+    two.run_keyword("wait_for_load_completion", [])
+    with pytest.raises(FaultError, match="no fault 'nonsense-id' in this test or its suite; there are none"):
+        two.run_keyword("get_success_rate", [], {"fault": "nonsense-id"})
+    known = two.context.injector.inject(FakeFault("fake-2")).entry.id
+    with pytest.raises(LoadError, match="fault needs a part of it, 'before', 'during', 'after'"):
+        two.run_keyword("get_success_rate", [], {"fault": known})
+
+
+@pytest.mark.parametrize("sides", [("VllmWorker", "Frontend"), ("Frontend", "VllmWorker")])
+def test_the_side_that_serves_is_the_one_that_is_cut_off(
+    sides: tuple[str, str], two: FakeDynamo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen in use, row 11: with the worker as source, every worker was cut off."""
+    cuts: list[Partition] = []
+
+    def plan(deployment: Deployment, partition: Partition) -> None:
+        cuts.append(partition)
+        raise FaultError("planned")
+
+    two.context.platform.__dict__["plan_cut"] = plan
+    request = two.run_keyword("start_request", [], {"max_tokens": 2})
+    serving = two.context.platform.replicas(two.context.deployment, "VllmWorker")[1]
+    monkeypatch.setattr("DynamoFaultLibrary.faults.target.Chooser.serving", lambda *_: serving)
+    with pytest.raises(FaultError, match="planned"):
+        two.run_keyword("partition_network", [], {**SIDES, "source": sides[0], "target": sides[1], "serving": request})
+    ends = {replica.name for replica in [*cuts[0].sources, *cuts[0].targets]}
+    assert ends == {"Frontend-0", "VllmWorker-1"}
+
+
+def test_a_request_is_served_by_a_worker(two: FakeDynamo) -> None:
+    request = two.run_keyword("start_request", [], {"max_tokens": 2})
+    sides = {**SIDES, "source": "Frontend", "target": "nats", "serving": request}
+    with pytest.raises(FaultError, match=r"serving needs one side that serves .* none of \['Frontend', 'nats'\]"):
+        two.run_keyword("partition_network", [], sides)
+
+
+def test_a_load_may_have_any_letters(two: FakeDynamo) -> None:
+    """Seen in use, row 32: its requests failed before they were sent."""
+    name = "lásť 図"
+    two.run_keyword("start_load", [name], {"request_count": 4, "output_tokens": 2})
+    two.run_keyword("wait_for_load_completion", [name])
+    assert two.run_keyword("get_request_count", [], {"load": name}) == 4
+    assert (two.place / "fake-2" / "load" / name / "load.json").exists()
+
+
+@pytest.mark.parametrize("name", ["../../escape", "a/b", "", "..", ".hidden", "a\nb", "n" * 121])
+def test_a_load_is_called_what_a_folder_can_be(name: str, two: FakeDynamo) -> None:
+    """Seen in use, row 31: they were written elsewhere, or accepted."""
+    with pytest.raises(FaultLibraryError, match=r"load .*(is not a name: expected|must not be empty)"):
+        two.run_keyword("start_load", [name], {"request_count": 1})  # refused before anything starts
+    assert not two.context.loads
+
+
+def test_a_load_that_ended_with_its_test_says_so(two: FakeDynamo) -> None:
+    two.context.begin_test("S.First")
+    two.run_keyword("start_load", [], {"concurrency": 1})
+    two.context.end_test()
+    two.context.begin_test("S.Second")
+    with pytest.raises(
+        LoadError, match=r"load 'default' has ended with test 'S\.First', which had started it; there are none"
+    ):
+        two.run_keyword("get_request_count", [])
+
+
+def test_a_load_that_has_ended_says_so_when_more_is_awaited(two: FakeDynamo) -> None:
+    """Seen in use: ``the sending process 18805 is gone (closed)``."""
+    two.run_keyword("start_load", [], {"request_count": 4, "output_tokens": 2})
+    two.run_keyword("wait_for_load_completion", [])
+    with pytest.raises(LoadError, match=r"load 'default' has ended \(completed\), so no more requests come"):
+        two.run_keyword("wait_for_load_requests", [1])
+
+
+def test_a_request_that_failed_fails_its_keyword_unless_it_may(two: FakeDynamo) -> None:
+    """Seen in use, row 18: it passed."""
+    url = two.context.deployment.url
+    two.context.deployment.url = "http://127.0.0.1:9"
+    with pytest.raises(AssertionError, match=r"request 'request-\d+' .* should have succeeded, but was connection"):
+        two.run_keyword("send_completion", [])
+    assert two.run_keyword("send_chat_completion", [], {"allow_failure": True}).outcome == "connection"
+    two.context.deployment.url = url
+    assert two.run_keyword("send_completion", []).is_ok
