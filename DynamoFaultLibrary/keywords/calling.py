@@ -25,6 +25,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "percentile": (1, 100),
     "probability": (0, 1),
     "ready_responses": (1, LARGEST),
+    "replicas": (1, LARGEST),
     "seed": (-(2**63), 2**63 - 1),
 }
 """Least and most where a number is not from 0 to `LARGEST`."""
@@ -140,9 +141,9 @@ def _number_problem(name: str, value: float) -> str:
         return f"must be a number, not {value:g}"
     if least <= value <= most:
         return ""
-    if name in _LIMITS and most != LARGEST:
-        return f"must be from {least} to {most}, not {value:g}"
-    return f"must be {least} or more, not {value:g}" if value < least else f"must be {most} at most, not {value:g}"
+    if most == LARGEST:
+        return f"must be {least} or more, not {value:g}" if value < least else f"must be {most} at most, not {value:g}"
+    return f"must be from {least} to {most}, not {value:g}"
 
 
 def _shown(value: Any) -> str:

@@ -5,7 +5,7 @@ from typing import cast
 
 from robot.api.deco import keyword
 
-from DynamoFaultLibrary.clock import wait_until
+from DynamoFaultLibrary.clock import seconds_text, wait_until
 from DynamoFaultLibrary.errors import FaultError, RecoveryError
 from DynamoFaultLibrary.faults.cuda import ALL_GPUS, CudaPlatform, CudaRule, EnableCudaFaults, shimmed_processes
 from DynamoFaultLibrary.faults.injector import ActiveFault
@@ -201,8 +201,9 @@ class CudaKeywords(InjectingComponent):
             cuda = cast("EnableCudaFaults", fault.fault)
             before = _failures(cuda)
             if not wait_until(lambda cuda=cuda, before=before: _failures(cuda) > before, timeout):  # type: ignore[misc]
+                limit = seconds_text(timeout.total_seconds())
                 raise AssertionError(
-                    f"no further CUDA call of {cuda.replica.name} failed within {timeout}: {before} have"
+                    f"no further CUDA call of {cuda.replica.name} failed within {limit}: {before} have"
                 )
 
     @keyword(tags=["Getter"])

@@ -11,7 +11,7 @@ Suite Setup       A Graph Is Deployed    position-agg.yaml    discovery=etcd    
 Suite Teardown    Everything Is As Before
 Test Timeout      ${TIME LIMIT}
 
-Test Tags         etcd    backend:position    discovery:etcd    seed:2:etcd-partition
+Test Tags         etcd    backend:position    discovery:etcd    origin:2:etcd-partition
 
 
 *** Test Cases ***

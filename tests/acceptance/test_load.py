@@ -23,7 +23,7 @@ EXPECTED = {
     "Bad Part": ("load 'default' has no part 'sometimes'; it has ['before', 'during', 'after']",),
     "Bad Part Without A Fault": ("no fault has been injected in this test or by its suite",),
     "Bad Phase Name": ("'during' is the name of a part already",),
-    "Bad Wait": ("is gone",),
+    "Bad Wait": ("has ended (completed)",),
     "Bad Errors": ("failed requests {", "at most 2 expected; the first: load-default-"),
     "Bad Verdict On A Running Load": ("still runs; call 'Wait For Load Completion' or 'Stop Load' first",),
 }

@@ -1,5 +1,7 @@
 import json
 import sys
+from collections.abc import Callable
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -7,10 +9,12 @@ from typing import Any
 import pytest
 
 from DynamoFaultLibrary.errors import LoadError, Unsupported
-from DynamoFaultLibrary.load.aiperf import arguments_of, find_aiperf
-from DynamoFaultLibrary.load.client import Engine, Load
+from DynamoFaultLibrary.load import client
+from DynamoFaultLibrary.load.aiperf import PATIENCE, arguments_of, find_aiperf
+from DynamoFaultLibrary.load.client import Engine, Load, SenderProcess
 from DynamoFaultLibrary.load.plan import Arrival, ConnectionReuse, LoadPlan, Workload
 from DynamoFaultLibrary.load.records import Endpoint
+from DynamoFaultLibrary.processes import ProcessId
 
 
 def plan(**changes: Any) -> LoadPlan:
@@ -162,3 +166,36 @@ def test_aiperf_is_found_on_the_path(tmp_path: Path) -> None:
     program = tmp_path / "aiperf"
     program.touch(mode=0o755)
     assert find_aiperf() == str(program)
+
+
+def test_clients_of_aiperf_do_not_pause() -> None:
+    with pytest.raises(LoadError, match="use engine=native, or think_time=0"):
+        arguments(think_time_s=1.0)
+
+
+def test_a_load_of_aiperf_has_the_time_that_aiperf_needs() -> None:
+    """Seen in use, row 29: it was killed after 5 s where aiperf has 10."""
+    assert client._PATIENCE[Engine.AIPERF] > PATIENCE
+
+
+LATE = """
+import pathlib, subprocess, sys, time
+child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+pathlib.Path(sys.argv[1]).with_name("pid").write_text(str(child.pid))
+print('{"event": "there"}', flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_sending_process_that_is_late_ends_with_all_it_has_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[[Callable[[], bool]], None]
+) -> None:
+    """Seen in use, row 29: aiperf's children stayed, in a process group of their own."""
+    (tmp_path / "late_sender.py").write_text(LATE)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{':'.join(sys.path)}")
+    sender = SenderProcess(tmp_path / "load", "late_sender")
+    sender.wait_for(lambda event: event["event"] == "there", timedelta(seconds=30), "its child")
+    child = ProcessId.of(int((tmp_path / "load" / "pid").read_text()))
+    assert child is not None
+    sender.close(0.1)
+    eventually(lambda: not child.is_running)

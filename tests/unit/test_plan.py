@@ -1,11 +1,14 @@
 import json
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
+from DynamoFaultLibrary import DynamoFaultLibrary
 from DynamoFaultLibrary.errors import LoadError
-from DynamoFaultLibrary.load.plan import Arrival, ConnectionReuse, LoadPlan, Workload
+from DynamoFaultLibrary.load.plan import OPTIONS, Arrival, ConnectionReuse, LoadPlan, Option, Workload
 from DynamoFaultLibrary.load.records import Endpoint
+from DynamoFaultLibrary.load_cli import load_command
 
 
 def plan(**changes: Any) -> LoadPlan:
@@ -128,3 +131,31 @@ def test_what_a_later_version_added_to_a_plan_is_left_out() -> None:
     data = plan().to_json()
     data["later"] = data["workload"]["later"] = 1
     assert LoadPlan.from_json(data) == plan()
+
+
+@pytest.mark.parametrize("each", OPTIONS, ids=lambda each: each.name)
+def test_keyword_command_and_plan_have_each_option_with_one_default_and_one_text(each: Option) -> None:
+    """One description of a load's options: an argument, a flag and a field cannot differ."""
+    library = DynamoFaultLibrary()
+    arguments = dict(one for one in library.get_keyword_arguments("start_load") if isinstance(one, tuple))
+    flags = {one.name: one for one in load_command.params}
+    assert each.name in arguments
+    assert each.text in library.get_keyword_documentation("start_load")
+    assert each.text in (flags[each.name].help or "")
+    given = LoadPlan.of("l", "http://127.0.0.1:1", "m", {} if each.name == "duration" else {each.name: each.default})
+    owner = given.workload if each.field in Workload.__dataclass_fields__ else given
+    if each.name not in ("duration", "seed"):
+        assert getattr(owner, each.field) == each.plain(arguments[each.name] or each.default)
+
+
+def test_what_users_cannot_set_of_a_load_is_known() -> None:
+    """A field without a description would be one that users do not find."""
+    plain = {each.name for owner in (LoadPlan, Workload) for each in fields(owner)} - {each.field for each in OPTIONS}
+    assert plain == {"name", "url", "model", "workload", "check_sequence"}
+
+
+def test_an_id_of_a_request_travels_in_a_header() -> None:
+    """Seen in use, row 32."""
+    plan = LoadPlan("lásť 図", "http://127.0.0.1:1", "m", 1, request_count=1)
+    assert plan.request_id(7).isascii()
+    assert plan.request_id(7) != LoadPlan("lásť 圖", "http://127.0.0.1:1", "m", 1, request_count=1).request_id(7)
