@@ -24,9 +24,7 @@ def main() -> None:
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option(
-    "--processes", type=click.IntRange(min=1), default=4, show_default=True, help="Suites that run at a time."
-)
+@click.option("--processes", type=click.IntRange(1), default=4, show_default=True, help="Suites that run at a time.")
 @click.option("-d", "--outputdir", default="results", show_default=True, help="Where log.html and all results go.")
 @click.option("--own-network", is_flag=True, help="In a user and network namespace: network=isolated without root.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)

@@ -140,6 +140,10 @@ def _drive(plan: LoadPlan, directory: Path, engine: str, tokenizer: str) -> None
 
     if (directory / "load.json").exists():
         raise LoadError(f"'{directory}' holds the results of a load already; choose another --outputdir")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LoadError(f"cannot write results to '{directory}': {error.strerror}") from error
     load = Load(plan, directory, Engine(engine))
     click.echo(f"{plan.describe()}, results in {directory.absolute()}", err=True)
     progress = Progress(plan)
