@@ -94,7 +94,7 @@ class Launcher:
         ]
 
     def _fork_guard(self) -> int:
-        """Fork a process that cleans up should this one be killed; a byte into the returned pipe sends it home."""
+        """Fork a process that cleans up should this one be killed; writing a byte to the returned pipe ends it."""
         reading, writing = os.pipe()
         if os.fork() > 0:
             os.close(reading)
