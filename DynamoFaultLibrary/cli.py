@@ -1,14 +1,17 @@
 """The command ``dynamo-fault``."""
 
 import json
+import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from DynamoFaultLibrary.clock import utc_now
 from DynamoFaultLibrary.errors import FaultLibraryError, LedgerError
-from DynamoFaultLibrary.ledger import Entry, read_ledger, state_directory
+from DynamoFaultLibrary.ledger import Entry, State, read_ledger, state_directory
 from DynamoFaultLibrary.ledger.recovery import Recovery, ledgers, recover
 from DynamoFaultLibrary.load_cli import load_command, report_command
 from DynamoFaultLibrary.net.namespace import enter_own_namespaces
@@ -21,7 +24,7 @@ def main() -> None:
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--processes", default=4, show_default=True, help="Suites that run at a time.")
+@click.option("--processes", type=click.IntRange(1), default=4, show_default=True, help="Suites that run at a time.")
 @click.option("-d", "--outputdir", default="results", show_default=True, help="Where log.html and all results go.")
 @click.option("--own-network", is_flag=True, help="In a user and network namespace: network=isolated without root.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -36,11 +39,21 @@ def run(processes: int, outputdir: str, own_network: bool, arguments: tuple[str,
             enter_own_namespaces()
         except OSError as error:
             raise click.ClickException(f"this machine does not allow user namespaces: {error.strerror}") from error
-    from DynamoFaultLibrary.launcher import REPORTS, Launcher, output_directory  # Robot takes 0.2 s to import
+    from DynamoFaultLibrary.launcher import (  # Robot takes 0.2 s to import
+        REPORTS,
+        Launcher,
+        LauncherError,
+        output_directory,
+    )
     from DynamoFaultLibrary.summary import summary
 
     directory = output_directory(arguments, outputdir)
-    status = Launcher(directory, processes, arguments).launch()
+    if not arguments:
+        raise click.UsageError("name the suites to run, such as suites/")
+    try:
+        status = Launcher(directory, processes, arguments).launch()
+    except LauncherError as error:
+        raise click.ClickException(str(error)) from error
     for line in summary(directory / "output.xml"):
         click.echo(line)
     for name in REPORTS:
@@ -56,7 +69,7 @@ def run(processes: int, outputdir: str, own_network: bool, arguments: tuple[str,
 def faults(everything: bool, as_json: bool) -> None:
     """List the faults that are in effect on this machine, of all runs."""
     rows = []
-    paths = ledgers()
+    paths = _ledgers()
     if everything:
         paths = [*sorted((state_directory() / "runs" / "done").glob("*.jsonl")), *paths]
     for path in paths:
@@ -67,11 +80,9 @@ def faults(everything: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
-    for row in rows:
-        target = row["target"].get("replica", row["target"])
-        owner = "alive" if row["owner_is_alive"] else "dead"
-        click.echo(f"{row['run']}  {row['id']}  {target}  {row['state']}  expires {row['expires_at']}  owner {owner}")
-    if not rows:
+    if rows:
+        click.echo(fault_table(rows, utc_now()))
+    else:
         click.echo(f"no fault {'was ever' if everything else 'is'} active according to {state_directory()}")
 
 
@@ -116,6 +127,42 @@ main.add_command(load_command)
 main.add_command(report_command)
 
 
+def _ledgers() -> list[Path]:
+    """All ledgers. A state directory that cannot be read is an error: what it says of faults is not known."""
+    runs = state_directory() / "runs"
+    try:
+        list(os.scandir(runs))
+    except FileNotFoundError:
+        return []  # nothing has run yet
+    except OSError as error:
+        raise click.ClickException(f"cannot read '{runs}', where the ledgers are: {error.strerror}") from error
+    return ledgers()
+
+
+def fault_table(rows: list[dict[str, Any]], now: datetime) -> str:
+    """Faults as `Entry.to_json` has them, a line each, in columns under a header."""
+    lines = [("FAULT", "TARGET", "STATE", "SINCE", "ENDS", "RUN", "OWNER")]
+    for row in rows:
+        target = row["target"].get("replica") or row["target"].get("service") or row["target"].get("deployment", "-")
+        since = datetime.fromisoformat(row["created_at"]).astimezone(UTC)
+        owner = "alive" if row["owner_is_alive"] else "dead"
+        times = (f"{since:%Y-%m-%d %H:%M:%S} UTC", _ends(row, now))
+        lines.append((row["id"], str(target), row["state"], *times, row["run"], owner))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _ends(row: dict[str, Any], now: datetime) -> str:
+    if not State(row["state"]).is_open:
+        return "is over"
+    if row["expires_at"] is None:
+        return "with its run"
+    left = round((datetime.fromisoformat(row["expires_at"]) - now).total_seconds())
+    minutes, seconds = divmod(abs(left), 60)
+    text = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    return f"in {text}" if left >= 0 else f"{text} ago"
+
+
 def _read(path: Path) -> list[Entry]:
     try:
         view = read_ledger(path)
@@ -128,7 +175,7 @@ def _read(path: Path) -> list[Entry]:
 
 
 def _chosen(run_id: str | None) -> list[Path]:
-    paths = ledgers()
+    paths = _ledgers()
     if run_id is None:
         return paths
     chosen = [path for path in paths if path.stem == run_id]

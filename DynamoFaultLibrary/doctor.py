@@ -1,4 +1,4 @@
-"""What this machine can and cannot do, and which keywords skip or fail for it."""
+"""What this machine can and cannot do, and which keywords skip their test or fail because of what is missing."""
 
 import os
 from collections.abc import Callable
@@ -53,7 +53,7 @@ def _dynamo() -> Finding:
         interpreter = choose_interpreter(None)
         if missing_modules(interpreter, ("dynamo._core",)):
             return Finding("Dynamo", False, f"not installed for {interpreter}", consequence)
-        return Finding("Dynamo", True, f"for {interpreter}")
+        return Finding("Dynamo", True, f"installed for {interpreter}")
     except FaultLibraryError as error:
         return Finding("Dynamo", False, str(error), consequence)
 
@@ -76,12 +76,12 @@ def _isolation() -> Finding:
 
 def _gpus() -> Finding:
     count = len(visible_gpus())
-    return Finding("NVIDIA GPUs", count > 0, str(count), "Deploy Graph skips tests whose graph asks for GPUs")
+    return Finding("NVIDIA GPUs", count > 0, str(count or "none"), "Deploy Graph skips tests whose graph asks for GPUs")
 
 
 def _compiler() -> Finding:
     missing = missing_tools()
-    detail = f"{' and '.join(missing)} missing" if missing else "there"
+    detail = f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing" if missing else "installed"
     return Finding("gcc and make", not missing, detail, "Set Up Cuda Shim skips its test")
 
 
@@ -90,11 +90,12 @@ def _engine(module: str, package: str) -> Finding:
         there = not missing_modules(choose_interpreter(None), (package,))
     except FaultLibraryError:
         there = False
-    return Finding(module, there, f"package {package}", f"Deploy Graph skips tests whose graph runs {module}")
+    detail = f"package {package} is {'' if there else 'not '}installed"
+    return Finding(module, there, detail, f"Deploy Graph skips tests whose graph runs {module}")
 
 
 def _state() -> Finding:
     place = state_directory()
     existing = next(path for path in (place, *place.parents) if path.exists())
     writable = os.access(existing, os.W_OK) and existing.is_dir()
-    return Finding("state directory", writable, str(place), "no fault is injected: the ledger cannot be written")
+    return Finding("state directory", writable, str(place), "faults are refused: their ledger cannot be written")

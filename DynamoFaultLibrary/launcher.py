@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 
@@ -18,6 +19,7 @@ from robot.result import Result, TestSuite
 from robot.result.executionresult import CombinedResult
 
 from DynamoFaultLibrary.clock import utc_now, wait_until
+from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.ledger.recovery import problems, recover
 from DynamoFaultLibrary.ledger.store import RUN_VARIABLE, state_directory
 from DynamoFaultLibrary.load.progress import PROGRESS_FILE
@@ -34,6 +36,10 @@ _PROGRESS_INTERVAL = 1.0
 _SUPERVISOR = "DynamoFaultLibrary.platforms.local.supervisor"
 
 
+class LauncherError(FaultLibraryError):
+    """A run that cannot begin."""
+
+
 @dataclass
 class Launcher:
     """One run of pabot. `run` is the id that all its robots share."""
@@ -46,8 +52,16 @@ class Launcher:
     _began: float = 0.0
 
     def launch(self) -> int:
-        """Run to the end; returns pabot's exit status, or 1 where that is 0 and something is wrong all the same."""
-        (self.outputdir / "output.xml").unlink(missing_ok=True)
+        """Run to the end; returns pabot's exit status, or 1 where that is 0 and something is wrong all the same.
+
+        Raises:
+            LauncherError: results cannot be written to the output directory.
+        """
+        try:
+            self.outputdir.mkdir(parents=True, exist_ok=True)
+            (self.outputdir / "output.xml").unlink(missing_ok=True)
+        except OSError as error:
+            raise LauncherError(f"cannot write results to '{self.outputdir}': {error.strerror}") from error
         had_plan = Path(PLAN).exists()
         self._began = time.time()
         farewell = self._fork_guard()
@@ -80,7 +94,7 @@ class Launcher:
         ]
 
     def _fork_guard(self) -> int:
-        """Fork a process that cleans up should this one be killed; a byte into the returned pipe sends it home."""
+        """Fork a process that cleans up should this one be killed; writing a byte to the returned pipe ends it."""
         reading, writing = os.pipe()
         if os.fork() > 0:
             os.close(reading)
@@ -183,7 +197,7 @@ class Launcher:
 def output_directory(arguments: Sequence[str], default: str) -> Path:
     """Where robot's options among `arguments` send the output; the last one counts, as for robot."""
     found = default
-    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
+    for option, value in pairwise([*arguments, ""]):
         if option in ("-d", "--outputdir"):
             found = value
         elif option.startswith("--outputdir="):

@@ -13,7 +13,7 @@ import click
 from DynamoFaultLibrary.clock import utc_now
 from DynamoFaultLibrary.errors import FaultLibraryError, LoadError
 from DynamoFaultLibrary.load.plan import OPTIONS, LoadPlan, Option, is_choice
-from DynamoFaultLibrary.load_limits import Limits, limit_options
+from DynamoFaultLibrary.load_limits import SECONDS, Limits, limit_options
 from DynamoFaultLibrary.platforms.http import get_text
 
 if TYPE_CHECKING:
@@ -161,6 +161,10 @@ def _drive(plan: LoadPlan, directory: Path, engine: str, tokenizer: str) -> None
 
     if (directory / "load.json").exists():
         raise LoadError(f"'{directory}' holds the results of a load already; choose another --outputdir")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LoadError(f"cannot write results to '{directory}': {error.strerror}") from error
     load = Load(plan, directory, Engine(engine))
     click.echo(f"{plan.describe()}, results in {directory.absolute()}", err=True)
     progress = Progress(plan)
@@ -201,7 +205,13 @@ def _tell_load(directory: Path, as_json: bool, limits: Limits) -> None:
 @click.argument("directories", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--html", "html", type=click.Path(path_type=Path), help="Write a page with tables and pictures there.")
-@click.option("--sla", "sla_s", type=float, help="Seconds that a request may take: count those that took longer.")
+@click.option(
+    "--sla",
+    "sla_s",
+    metavar="SECONDS",
+    callback=SECONDS,
+    help="Seconds that a request may take: count those that took longer.",
+)
 def report_command(directories: tuple[Path, ...], as_json: bool, html: Path | None, sla_s: float | None) -> None:
     """Tell how the loads in results folders went, side by side. Reads aiperf's results as well."""
     from DynamoFaultLibrary.reports.results import read_results

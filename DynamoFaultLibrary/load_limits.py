@@ -28,7 +28,7 @@ def _number(expected: str, fits: Callable[[float], bool]) -> Callable[..., float
 
 
 _SHARE = _number("a share from 0 to 1", lambda number: 0 <= number <= 1)
-_SECONDS = _number("seconds above 0", lambda number: number > 0)
+SECONDS = _number("seconds above 0", lambda number: number > 0)
 _OPTIONS = (
     click.option(
         "--max-errors",
@@ -42,11 +42,11 @@ _OPTIONS = (
         callback=_SHARE,
         help="Exit with 1 if the share of good requests, 0 to 1, is less.",
     ),
-    click.option("--max-p99", metavar="SECONDS", callback=_SECONDS, help="Exit with 1 if the p99 latency is longer."),
+    click.option("--max-p99", metavar="SECONDS", callback=SECONDS, help="Exit with 1 if the p99 latency is longer."),
     click.option(
         "--max-ttft-p99",
         metavar="SECONDS",
-        callback=_SECONDS,
+        callback=SECONDS,
         help="Exit with 1 if the p99 time to first token is longer.",
     ),
 )

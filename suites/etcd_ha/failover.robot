@@ -41,9 +41,10 @@ Two Lost Members Come Back In Time
     Then Every Request Has Succeeded
     And Nothing Has Restarted
 
-A New Worker Is Found Though A Member Is Away
+New Workers Are Found Though A Member Is Away
     [Documentation]    Known defect: a worker that starts tries one member alone, and exits when that is the dead one.
+    ...    About every third worker does not start.
     [Tags]    defect:start-without-a-member    robot:skip-on-failure
     Given Kill Etcd Member    follower
-    When A New Worker Is Found
+    When New Workers Are Found    12
     Then A Request Succeeds

@@ -30,7 +30,7 @@ A Worker Without Its GPU Still Draws Every Second Request
     [Documentation]    A finding in Dynamo: the worker stays in rotation, so its share of the requests fails.
     Given A Request Is Being Served    chat    streaming
     When The GPU Of Its Worker Fails    xid=79
-    Then Of 20 Requests In Turn Fail    10
+    Then 10 Of 20 Requests Fail
 
 A Fault Stays Visible While There Is Work
     Given A Request Is Being Served    chat    streaming
@@ -41,7 +41,7 @@ All Is Well Once The GPU Is Repaired
     Given A Request Is Being Served    chat    streaming
     When The GPU Of Its Worker Fails    xid=79
     And The GPU Is Repaired
-    Then Of 20 Requests In Turn Fail    0
+    Then 0 Of 20 Requests Fail
 
 The Memory Of The GPU Has An Uncorrectable Error
     Given A Request Is Being Served    chat    streaming

@@ -39,8 +39,34 @@ def test_run_passes_pabots_status_on_and_names_the_reports(sandbox: Sandbox) -> 
     good = command(sandbox, "run", "ok.robot")
     assert good.returncode == 0, good.stderr
     assert str(sandbox.base / "results" / "log.html") in good.stdout.splitlines()[-4]
+    told = "1 test: 1 passed, 0 were skipped, 0 show known defects of Dynamo, 0 failed."
+    assert good.stdout.splitlines()[-5] == told
     assert command(sandbox, "run", "bad.robot").returncode == 2
     assert not (sandbox.base / ".pabotsuitenames").exists()
+
+
+def test_a_run_under_nohup_says_that_hangups_are_ignored_and_ignores_them(sandbox: Sandbox) -> None:
+    """Its launcher took the ignored signal over, and tests that send it failed (row 40)."""
+    (sandbox.base / "waits.robot").write_text(
+        "*** Settings ***\nLibrary    OperatingSystem\n"
+        "*** Test Cases ***\nWaits\n    Create File    began\n    Wait Until Created    go    60 s\n"
+    )
+    run = f"exec {sys.executable} -m DynamoFaultLibrary.cli run waits.robot"
+    child = subprocess.Popen(
+        ["sh", "-c", f"trap '' HUP; {run}"],
+        env=sandbox.environment,
+        cwd=sandbox.base,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert wait_until((sandbox.base / "began").exists, 60.0)
+    child.send_signal(signal.SIGHUP)
+    (sandbox.base / "go").touch()
+    console, _ = child.communicate(timeout=60)
+    assert child.returncode == 0, console
+    assert "SIGHUP is ignored (nohup?): this run goes on when its terminal closes" in console
+    assert "1 test: 1 passed" in console
 
 
 def test_a_suite_whose_robot_was_killed_is_a_failed_one_in_log_and_xunit(sandbox: Sandbox) -> None:
