@@ -9,6 +9,7 @@ from pathlib import Path
 from time import sleep
 
 from DynamoFaultLibrary.clock import monotonic
+from DynamoFaultLibrary.cuda_toggle import TOGGLE_NAME, TOGGLE_VARIABLE, Toggle
 from DynamoFaultLibrary.engines.model import TINY_MODEL, write_tiny_model
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, RecoveryError
 from DynamoFaultLibrary.graph import Graph, Service
@@ -16,7 +17,6 @@ from DynamoFaultLibrary.ledger import Entry, Ledger
 from DynamoFaultLibrary.ledger.recovery import problems, recover, recover_dead_runs
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
-from DynamoFaultLibrary.nodes.cuda_toggle import TOGGLE_NAME, TOGGLE_VARIABLE, Toggle
 from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Partition, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local import commands, cuda
