@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text, wait_until
+from DynamoFaultLibrary.cuda_toggle import CLASSES, Counters, Toggle, new_generation
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
 from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.ledger.undo import undo
-from DynamoFaultLibrary.nodes.cuda_toggle import CLASSES, Counters, Toggle, new_generation
 from DynamoFaultLibrary.nodes.xid import ERROR_NAMES, STICKY, XIDS
 from DynamoFaultLibrary.platforms.base import CudaShimming, Deployment, Observing, Replacing, Replica, Signalling
 from DynamoFaultLibrary.processes import ProcessId

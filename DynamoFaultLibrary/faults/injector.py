@@ -8,7 +8,14 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from DynamoFaultLibrary.clock import monotonic, utc_now
-from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, FaultError, LedgerError, RecoveryError
+from DynamoFaultLibrary.errors import (
+    DeploymentError,
+    EvidenceMissing,
+    FaultError,
+    LedgerError,
+    RecoveryError,
+    StateError,
+)
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.limits import check_time
 from DynamoFaultLibrary.ledger import Entry, Ledger, State
@@ -172,7 +179,10 @@ class Injector:
         check_time("ttl", ttl)
         if active not in self.active:
             raise FaultError(f"{active} has come off already: {active.entry.detail}")
-        self.ledger.renew(active.entry, utc_now() + ttl)
+        try:
+            self.ledger.renew(active.entry, utc_now() + ttl)
+        except StateError as error:
+            raise FaultError(f"{active} has come off just now: {active.entry.detail}") from error
         self.guard.guard(active.entry)
 
     def recover(self, active: ActiveFault) -> None:
@@ -220,7 +230,8 @@ class Injector:
             made_good = fault.made_good_s or moment
             self.ledger.mark(active.entry, State.IRREVERSIBLE, fault.compensation, evidence, came_off_s=made_good)
             active.undone_s = active.recovered_s = made_good
-            self.guard.release(active.entry)
+            with suppress(DeploymentError):
+                self.guard.release(active.entry)
             fault.let_go()
         else:
             self.ledger.mark(active.entry, State.ACTIVE, evidence=evidence)

@@ -151,9 +151,8 @@ class Ledger:
                 if not known.state.may_become(wanted):
                     if "expires_at" not in data and not wanted.is_open and known.state is wanted:
                         return
-                    raise StateError(
-                        f"{entry.id} cannot become {wanted.value}: it is {known.state.value} ({known.detail})"
-                    )
+                    what = "be renewed" if "expires_at" in data else f"become {wanted.value}"
+                    raise StateError(f"{entry.id} cannot {what}: it is {known.state.value} ({known.detail})")
                 self._write(descriptor, {"at": utc_text(), **data}, durable=entry.is_fault)
         except OSError as error:
             raise self._cannot_be_written(error) from error

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from DynamoFaultLibrary.clock import wait_until
+from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import RecoveryError
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.net.filter import PacketFilter
 from DynamoFaultLibrary.net.links import delete_link, link_exists
 from DynamoFaultLibrary.net.namespace import HeldNamespace, inside
-from DynamoFaultLibrary.nodes.cuda_toggle import Toggle
 from DynamoFaultLibrary.processes import STOPPED, ProcessId, group_members, has_environment, marked_processes
 
 DEPLOYMENT_VARIABLE = "DYNAMO_FAULT_DEPLOYMENT"

@@ -1,5 +1,6 @@
 """What every platform that partitions must do, held against real processes on hosts of their own."""
 
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -142,10 +143,13 @@ def test_a_later_partition_is_seen_through_an_earlier_one(
 def test_a_partition_heals_by_itself_at_its_expiry(
     platform: LocalPlatform, deployment: Deployment, injector: Injector, frontend: Replica, workers: list[Replica]
 ) -> None:
+    before = len(os.listdir("/proc/self/fd"))
     active = injector.inject(
         partition(platform, deployment, Partition([frontend], workers)), timedelta(milliseconds=500)
     )
+    assert len(os.listdir("/proc/self/fd")) > before
     assert wait_until(lambda: not injector.active, 3.0)
+    assert len(os.listdir("/proc/self/fd")) == before, "its probes are open still (row 26)"
     assert active.entry.detail == "its time was over: packet filter taken out"
     again = injector.inject(partition(platform, deployment, Partition([frontend], workers)))
     assert "an open connection: no answer" in again.entry.evidence[0]

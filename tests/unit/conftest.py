@@ -18,11 +18,11 @@ from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from DynamoFaultLibrary.clock import wait_until
+from DynamoFaultLibrary.cuda_toggle import CLASSES, Toggle
 from DynamoFaultLibrary.ledger import Ledger, Owner
 from DynamoFaultLibrary.load.folder import LoadFolder, LoadState
 from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record
-from DynamoFaultLibrary.nodes.cuda_toggle import CLASSES, Toggle
 from DynamoFaultLibrary.processes import ProcessId
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "dynamo-fault-hypothesis")

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
+from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
 from DynamoFaultLibrary.faults.cuda import CudaRule, EnableCudaFaults
-from DynamoFaultLibrary.nodes.cuda_toggle import Toggle
 from DynamoFaultLibrary.platforms.base import Deployment, Replica
 from DynamoFaultLibrary.processes import ProcessId
 

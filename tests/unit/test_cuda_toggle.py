@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from DynamoFaultLibrary.cuda_toggle import Counters, Toggle, new_generation
 from DynamoFaultLibrary.errors import RecoveryError
 from DynamoFaultLibrary.ledger.undo import undo
-from DynamoFaultLibrary.nodes.cuda_toggle import Counters, Toggle, new_generation
 from DynamoFaultLibrary.processes import ProcessId
 
 ME = ProcessId.current()

@@ -14,6 +14,7 @@ from DynamoFaultLibrary.platforms.base import Deployment, Replica, ReplicaExit
 from DynamoFaultLibrary.processes import ProcessId
 
 GONE = ProcessId(2**22 - 1, 1)
+OTHER = ProcessId(2**22 - 2, 1)
 SOON = timedelta(milliseconds=50)
 
 
@@ -104,3 +105,57 @@ def test_the_recipe_names_the_very_process_that_was_hit() -> None:
         "name": "d/Worker-0",
         "victim": {"pid": GONE.pid, "started": 1},
     }
+
+
+def test_a_process_that_is_stopped_already_is_not_stalled_again(sleeper: Any, eventually: Any) -> None:
+    """The shorter of two stalls let the process go on while the other was listed as active (row 9)."""
+    sleeper.identity.send(signal.SIGSTOP)
+    eventually(lambda: sleeper.identity.state == "T")
+    with pytest.raises(FaultError, match=rf"pid {sleeper.pid} \(sleep\) of Worker-0 is stopped already \(state T\)"):
+        fault(StallProcesses, Machine(reached=[]), sleeper.identity, signal=signal.SIGSTOP)
+
+
+def test_a_stall_ends_with_its_processes(sleeper: Any) -> None:
+    """A stalled process that was killed stayed an active fault (kin of row 9)."""
+    stalled = fault(StallProcesses, Machine(reached=[]), sleeper.identity, signal=signal.SIGSTOP)
+    assert stalled.moot == ""
+    sleeper.process.kill()
+    sleeper.process.wait(5)
+    assert stalled.moot == "its processes have ended"
+
+
+def test_a_stall_takes_effect_when_its_processes_are_stopped(sleeper: Any) -> None:
+    stalled = fault(StallProcesses, Machine(reached=[sleeper.identity]), sleeper.identity, signal=signal.SIGSTOP)
+    stalled.inject()
+    sleeper.identity.send(signal.SIGSTOP)
+    sent = monotonic()
+    stalled.prove()
+    assert sent - 1 < stalled.effective_s <= monotonic()
+
+
+def test_a_kill_takes_effect_when_its_replica_ends_not_when_that_is_proven() -> None:
+    """A proof that waits, such as for an election, hid the outage (row 6)."""
+    machine = Machine(reached=[GONE], ended=ReplicaExit("killed by SIGKILL", 0.0, signal.SIGKILL))
+    killed = fault(KillReplica, machine, timeout=SOON)
+    killed.inject()
+    ended = monotonic()
+    machine.ended = ReplicaExit("killed by SIGKILL", ended, signal.SIGKILL)
+    killed.prove()
+    assert killed.effective_s == ended
+
+
+def test_whoever_is_left_of_a_group_is_killed_too() -> None:
+    """Processes that were forked while the group was being killed."""
+    sent: list[int] = []
+
+    class Forking(Machine):
+        def send(self, replica: Replica, processes: Sequence[ProcessId], number: int) -> list[ProcessId]:
+            sent.extend(process.pid for process in processes)
+            self.left = [] if OTHER in processes else [OTHER]
+            return list(processes)
+
+    ended = ReplicaExit("killed by SIGKILL", monotonic() + 1, signal.SIGKILL)
+    killed = fault(KillReplica, Forking(reached=[GONE], ended=ended), timeout=SOON)
+    killed.inject()
+    assert killed.prove()[-1].startswith("no process of Worker-0 is left")
+    assert sent == [GONE.pid, OTHER.pid]

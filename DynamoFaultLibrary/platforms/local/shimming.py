@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from DynamoFaultLibrary.cuda_toggle import TOGGLE_NAME, TOGGLE_VARIABLE, Toggle
 from DynamoFaultLibrary.ledger import Ledger
-from DynamoFaultLibrary.nodes.cuda_toggle import TOGGLE_NAME, TOGGLE_VARIABLE, Toggle
 from DynamoFaultLibrary.platforms.base import Replica
 from DynamoFaultLibrary.platforms.local import cuda
 from DynamoFaultLibrary.platforms.local.machine import LocalDeployment, Machine

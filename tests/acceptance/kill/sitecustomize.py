@@ -58,10 +58,10 @@ if step and sys.orig_argv[1:3] == ["-m", "robot"]:
 
         Ledger.mark = mark_and_halt  # type: ignore[method-assign]
     elif step == "undo":
-        recover = StallProcesses.recover
+        undo = StallProcesses.undo
 
-        def halt_and_recover(self: StallProcesses) -> str:
+        def halt_and_undo(self: StallProcesses) -> str:
             halt()
-            return recover(self)
+            return undo(self)
 
-        StallProcesses.recover = halt_and_recover  # type: ignore[method-assign]
+        StallProcesses.undo = halt_and_undo  # type: ignore[method-assign]

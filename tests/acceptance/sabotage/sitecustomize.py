@@ -34,7 +34,7 @@ if swallowed and is_robot:
     ProcessId.send = send  # type: ignore[method-assign]
 
 if {"CUDA", "CUDA_EVERYBODY"} & {*names} and is_robot:
-    from DynamoFaultLibrary.nodes.cuda_toggle import Toggle
+    from DynamoFaultLibrary.cuda_toggle import Toggle
 
     honestly = Toggle.switch_on
 

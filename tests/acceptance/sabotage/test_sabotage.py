@@ -1,15 +1,17 @@
 """A fault keyword never lies: when its injection silently does not happen, it fails and names the missing evidence."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
-from child import DATA, Run, Sandbox
+from child import DATA, ROOT, Run, Sandbox
 
 from DynamoFaultLibrary import DynamoFaultLibrary
 from DynamoFaultLibrary.ledger import State
 
 HERE = Path(__file__).parent
+PATHS = os.pathsep.join(map(str, [HERE, ROOT]))
 STILL_RUNS = r"pid \d+ \(DynamoFaultLibrary.engines.position\) of PositionWorker-0 still runs 300 ms after {}"
 CASES = {
     "Kill Worker": STILL_RUNS.format("SIGKILL"),
@@ -41,7 +43,7 @@ CUDA = {
 def sabotaged(tmp_path_factory: pytest.TempPathFactory) -> Run:
     place = Sandbox(tmp_path_factory.mktemp("sabotage"))
     suites = (DATA / "sabotage.robot", DATA / "sabotage_planes.robot")
-    return place.robot(*suites, PYTHONPATH=str(HERE), SABOTAGE="SIGKILL SIGTERM SIGINT SIGSTOP cancel NETWORK")
+    return place.robot(*suites, PYTHONPATH=PATHS, SABOTAGE="SIGKILL SIGTERM SIGINT SIGSTOP cancel NETWORK")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -66,7 +68,7 @@ def test_no_sabotaged_fault_was_ever_active(sabotaged: Run) -> None:
 @pytest.fixture(scope="module")
 def cuda(tmp_path_factory: pytest.TempPathFactory, stub_cuda: dict[str, str]) -> Run:
     place = Sandbox(tmp_path_factory.mktemp("sabotage"))
-    return place.robot(DATA / "sabotage_cuda.robot", PYTHONPATH=str(HERE), SABOTAGE="CUDA", **stub_cuda)
+    return place.robot(DATA / "sabotage_cuda.robot", PYTHONPATH=PATHS, SABOTAGE="CUDA", **stub_cuda)
 
 
 @pytest.mark.parametrize("case", CUDA)
@@ -79,7 +81,7 @@ def test_the_keyword_fails_when_no_cuda_call_does(cuda: Run, case: str) -> None:
 
 def test_the_keyword_fails_when_cuda_calls_of_another_replica_do(sandbox: Sandbox, stub_cuda: dict[str, str]) -> None:
     suite = DATA / "sabotage_cuda.robot"
-    result = sandbox.robot(suite, PYTHONPATH=str(HERE), SABOTAGE="CUDA_EVERYBODY", **stub_cuda)
+    result = sandbox.robot(suite, PYTHONPATH=PATHS, SABOTAGE="CUDA_EVERYBODY", **stub_cuda)
     for case in CUDA:
         message = result.tests[case].message
         assert re.search(r"CudaWorker-1 is hit too, which was not meant: ", message), message

@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 
 from robot.api.deco import keyword, library
 
+from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords.component import CONVERTERS
 from DynamoFaultLibrary.library import DynamoFaultLibrary
-from DynamoFaultLibrary.nodes.cuda_toggle import Toggle
 from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Replica
 from DynamoFaultLibrary.processes import ProcessId
 
