@@ -55,11 +55,22 @@ class Options:
 
 @dataclass
 class Mark:
-    """Where a test began: lengths of log files, values of counters, replicas that ran by service."""
+    """What a deployment was like when the running test began, or when it came up if that was later.
 
-    log_sizes: dict[Path, int] = field(default_factory=dict)
-    metrics: dict[str, str] = field(default_factory=dict)
+    `replicas` are those that ran, by service; `metrics` those of the frontend, None where it did not tell them.
+    """
+
+    since: str
     replicas: dict[str, list[Replica]] = field(default_factory=dict)
+    metrics: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class UnorderedEnd:
+    """The end of a replica that no fault of ours had ordered, at `at` on the monotonic clock."""
+
+    at: float
+    text: str
 
 
 class Context:
@@ -73,7 +84,10 @@ class Context:
         self.requests: list[Request] = []
         self.loads: dict[str, Load] = {}
         self.phases: list[PhaseMark] = []
-        self.mark: Mark | None = None
+        self.marks: dict[str, Mark] = {}
+        """By name of the deployment; see `observation`."""
+        self.unordered_ends: dict[ProcessId, UnorderedEnd] = {}
+        """Replicas that ended though nobody here had ordered it; see `ends`."""
         self._platform: LocalPlatform | None = None
         self._injector: Injector | None = None
         self._sender: SenderProcess | None = None
@@ -214,7 +228,6 @@ class Context:
         """A new test sees only what happens from now on."""
         self.timeline.test = test
         self.phases.clear()
-        self.mark = None
         self.log_starts = {log: log.stat().st_size for log in self.log_starts if log.exists()}
 
     def end_test(self) -> None:
@@ -235,7 +248,6 @@ class Context:
     def add_deployment(self, deployment: Deployment) -> None:
         """Make a deployment the last one."""
         self.deployments.append(deployment)
-        self.mark = None
         for service in [*deployment.graph.services, *deployment.infrastructure]:
             self.log_starts.update(dict.fromkeys(self.platform.logs(deployment, service), 0))
 

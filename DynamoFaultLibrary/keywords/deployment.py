@@ -19,6 +19,8 @@ from DynamoFaultLibrary.graph.edits import (
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.component import Component
+from DynamoFaultLibrary.keywords.ends import note_unordered_ends
+from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
 from DynamoFaultLibrary.keywords.timeouts import check_timeout
 from DynamoFaultLibrary.platforms.base import (
     Deployment,
@@ -117,6 +119,7 @@ class DeploymentKeywords(Component):
         )
         deployment = self.context.platform.deploy(edited, settings, self._results(edited))
         self.context.add_deployment(deployment)
+        observe(self.context, deployment, DEPLOYMENT)
         took = monotonic() - began
         services = ", ".join(f"{service.replicas} {service.name}" for service in edited.services.values())
         self.note(
@@ -141,13 +144,14 @@ class DeploymentKeywords(Component):
         for load in self.context.loads.values():
             if load.plan.url == deployment.url:
                 load.give_up()
-        self.context.mark = None
+        note_unordered_ends(self.context)
         self._save_metrics(deployment)
         self.context.platform.delete(deployment)
         self.context.injector.forget(
             lambda fault: fault.entry.target.get("deployment") == deployment.name, "its deployment was deleted"
         )
         self.context.deployments.remove(deployment)
+        self.context.marks.pop(deployment.name, None)
         self.note(EventKind.DEPLOY, f"{deployment.graph.name} is deleted")
 
     @keyword(tags=["Deployment", "Getter"])

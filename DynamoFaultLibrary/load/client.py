@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from DynamoFaultLibrary.clock import monotonic, utc_now, wait_until
-from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.errors import LoadError, Unanswered
 from DynamoFaultLibrary.load.aiperf import arguments_of, find_aiperf
 from DynamoFaultLibrary.load.folder import RECORDS_FILE, LoadFolder, LoadState
 from DynamoFaultLibrary.load.plan import LoadPlan
@@ -98,7 +98,7 @@ class SenderProcess:
                     raise LoadError(f"waited for {what}, but the sending process {self.pid} is gone; see {self.log}")
                 left = deadline - monotonic()
                 if left <= 0:
-                    raise LoadError(f"waited {timeout.total_seconds():g} s for {what}; records so far: {self.records}")
+                    raise Unanswered(f"waited {timeout.total_seconds():g} s for {what}; records so far: {self.records}")
                 if on_progress is not None and self.progress:
                     on_progress(self.progress)
                 # Short waits: Robot's timeouts interrupt this thread only between them.
@@ -184,7 +184,7 @@ class Request:
             f"{tokens} tokens of {self}",
         )
         if not event["reached"]:
-            raise LoadError(f"{self} has ended before it had {tokens} tokens; see {self.sender.records}")
+            raise Unanswered(f"{self} has ended before it had {tokens} tokens; see {self.sender.records}")
 
 
 class Engine(StrEnum):
@@ -234,7 +234,7 @@ class Load:
             self.sender.command("load", plan=self.plan.to_json(), **extra)
             event = self.sender.wait_for(lambda event: event["event"] in ("first", "finished"), timeout, what)
             if event["event"] == "finished":
-                raise LoadError(
+                raise Unanswered(
                     f"load '{self.plan.name}' has ended without a good response; {self._first_failure(event)}"
                 )
             self._first_good_s = monotonic()
@@ -261,7 +261,7 @@ class Load:
         what = f"{count} good requests of load '{self.plan.name}'"
         event = self.sender.wait_for(lambda e: e["event"] == "finished" or e.get("key") == key, timeout, what)
         if event["event"] == "finished":
-            raise LoadError(f"load '{self.plan.name}' has ended before it had {count} more good requests")
+            raise Unanswered(f"load '{self.plan.name}' has ended before it had {count} more good requests")
 
     def wait_until_run(self, duration: timedelta) -> None:
         """Wait until so much time has passed since its first good response.
@@ -271,7 +271,7 @@ class Load:
         """
         left = self._first_good_s + duration.total_seconds() - monotonic()
         if wait_until(lambda: self.sender.find(lambda e: e["event"] == "finished") is not None, left, 0.02):
-            raise LoadError(f"load '{self.plan.name}' has ended before it had run for {duration.total_seconds():g} s")
+            raise Unanswered(f"load '{self.plan.name}' has ended before it had run for {duration.total_seconds():g} s")
 
     def stop(self) -> None:
         """Start no more requests."""
