@@ -189,7 +189,8 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             self._failed_with_symptom = is_symptom(error, self.get_keyword_tags(name))
             if isinstance(error, FaultLibraryError | AssertionError):
                 ends = tell_unordered_ends(self.context, self._test_began_s)
-                error.args = ("; ".join([str(error), *ends]),)
+                message = str(error)
+                error.args = (("\n" if "\n" in message else "; ").join([message, *ends]),)
             raise
 
     # Listener

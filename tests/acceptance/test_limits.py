@@ -13,7 +13,7 @@ REFUSED = {
     "A Load That Still Runs Has No Verdict": "load 'default' still runs; call 'Wait For Load Completion'",
     "A Time To Live Of Nothing Is Refused": "the time to live of a fault must be above 0, not 0:00:00",
     "An Unknown Fault Cannot Be Recovered": "no fault 'kill-worker-00000000' in this run; known are",
-    "A Known Defect Hides No Fault That Was Refused": "not injected, proven or undone is no known defect",
+    "A Known Defect Hides No Fault That Was Refused": "this is not a known defect of the system: 'Kill Worker' on",
     "Without A Ledger No Fault Is Injected": "No space left on device; without a ledger no fault is injected",
 }
 GOOD = {"A Fault Comes Off At Its Expiry", "A Renewed Fault Stays", "The Worker Of The Test Before Is Alive"}

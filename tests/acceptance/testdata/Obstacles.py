@@ -1,10 +1,14 @@
 """Puts things in the way of a suite."""
 
 import os
+import signal
 import socket
+from datetime import timedelta
 from pathlib import Path
 
 from robot.libraries.BuiltIn import BuiltIn
+
+from DynamoFaultLibrary.clock import monotonic
 
 
 class Obstacles:
@@ -23,6 +27,14 @@ class Obstacles:
         output = Path(str(BuiltIn().get_variable_value("${OUTPUT DIR}")))
         for log in output.rglob(f"{service}-*.log"):
             log.write_text("")
+
+    def kill_from_outside(self, service: str) -> None:
+        """As the kernel does it when memory runs out: the library has not ordered it."""
+        context = BuiltIn().get_library_instance("DynamoFaultLibrary").context
+        (replica,) = context.platform.replicas(context.deployment, service)
+        print(f"killed at {monotonic()}")
+        os.kill(replica.process.pid, signal.SIGKILL)
+        assert context.platform.wait_exit(replica, timedelta(seconds=5)) is not None
 
     def fill_the_disk_of_the_ledger(self) -> None:
         """From now on each write to it fails with ENOSPC."""
