@@ -1,8 +1,6 @@
 """The library class: options, components, and the listener that takes faults off."""
 
-import secrets
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from robot import result, running
@@ -11,25 +9,27 @@ from robot.api.deco import library
 from robotlibcore import DynamicCore
 
 from DynamoFaultLibrary.clock import monotonic
-from DynamoFaultLibrary.errors import FaultError, LedgerError, Unsupported
-from DynamoFaultLibrary.faults.blast_radius import BlastRadius
+from DynamoFaultLibrary.errors import FaultLibraryError, Unsupported
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL, ActiveFault
-from DynamoFaultLibrary.faults.limits import check_time
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.calling import GRAPH, bind, judge, meant, takes_graph, with_graph
 from DynamoFaultLibrary.keywords.cancellation import CancellationKeywords
 from DynamoFaultLibrary.keywords.checks import CheckKeywords
-from DynamoFaultLibrary.keywords.component import CONVERTERS, NameList
-from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
+from DynamoFaultLibrary.keywords.component import CONVERTERS
+from DynamoFaultLibrary.keywords.context import Context, PlatformName
 from DynamoFaultLibrary.keywords.cuda import CudaKeywords
 from DynamoFaultLibrary.keywords.deployment import DeploymentKeywords
+from DynamoFaultLibrary.keywords.ends import note_unordered_ends, tell_unordered_ends
 from DynamoFaultLibrary.keywords.etcd import EtcdKeywords
+from DynamoFaultLibrary.keywords.excuses import is_symptom, unexcused
 from DynamoFaultLibrary.keywords.faults import FaultKeywords
 from DynamoFaultLibrary.keywords.figures import FigureKeywords
+from DynamoFaultLibrary.keywords.importing import parse_options
 from DynamoFaultLibrary.keywords.load_checks import LoadCheckKeywords
 from DynamoFaultLibrary.keywords.loads import LoadKeywords
 from DynamoFaultLibrary.keywords.nats import NatsKeywords
 from DynamoFaultLibrary.keywords.network import NetworkKeywords
+from DynamoFaultLibrary.keywords.observation import observe_all
 from DynamoFaultLibrary.keywords.requests import RequestKeywords
 from DynamoFaultLibrary.keywords.services import ServiceKeywords
 from DynamoFaultLibrary.keywords.story import save_faults, tell_test
@@ -76,8 +76,12 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     ``fault_ttl``. `Renew Fault` gives a fault that is in effect more time, `Wait Until Fault Is Over` waits for its
     end, `Get Fault` tells its times. Keywords that inject a fault return its id; others take it as ``fault``.
 
-    A test with the tag ``robot:skip-on-failure`` stands for a known defect of the system under test. It fails all the
-    same when a fault could not be injected, proven or undone.
+    A test with the tag ``robot:skip-on-failure`` stands for a known defect of the system under test. Excused are
+    failed assertions and what was waited for in vain. The test fails all the same when it is broken itself: its graph
+    is not deployed, a fault is not injected, proven or undone, a load has no records, an argument is wrong.
+
+    A replica that ends though no fault of this library has ended it is told in the log, in the timeline (at the time at
+    which it ended), and by keywords that fail in that test.
 
     = Several graphs =
 
@@ -138,33 +142,41 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     def __init__(
         self,
-        platform: PlatformName = PlatformName.LOCAL,
+        platform: Any = PlatformName.LOCAL,
         *,
-        seed: int | None = None,
-        fault_ttl: timedelta = DEFAULT_TTL,
-        allowed_services: NameList | None = None,
-        allowed_namespaces: NameList | None = None,
-        allowed_nodes: NameList | None = None,
-        max_faults: int | None = None,
+        seed: Any = None,
+        fault_ttl: Any = DEFAULT_TTL,
+        allowed_services: Any = None,
+        allowed_namespaces: Any = None,
+        allowed_nodes: Any = None,
+        max_faults: Any = None,
     ) -> None:
         """Arguments of the import.
 
         | *Argument* | *Meaning* |
         | ``platform`` | Where graphs run: ``local`` |
-        | ``seed`` | Makes random choices repeatable; default: a new one, which is logged when it is used |
+        | ``seed`` | A whole number, makes random choices repeatable; default: a new one, logged when it is used |
         | ``fault_ttl`` | Time after which a fault comes off by itself, unless its keyword says otherwise |
-        | ``allowed_services``, ``allowed_nodes`` | What faults may touch, with commas between; default: all |
+        | ``allowed_services``, ``allowed_nodes`` | What faults may touch: names with commas between, or a list; default: all |
         | ``allowed_namespaces`` | The same; platform ``local`` has no namespaces |
         | ``max_faults`` | How many faults may be active at once; default: any number |
 
         A fault beyond these limits is refused, and the message says why.
-        """
-        check_time("fault_ttl", fault_ttl)
-        radius = BlastRadius(allowed_services, allowed_namespaces, allowed_nodes, max_faults)
-        self.context = Context(Options(platform, secrets.randbelow(2**31) if seed is None else seed, fault_ttl, radius))
+        """  # noqa: E501  # a table's row is a line
+        given = {
+            "platform": platform,
+            "seed": seed,
+            "fault_ttl": fault_ttl,
+            "allowed_services": allowed_services,
+            "allowed_namespaces": allowed_namespaces,
+            "allowed_nodes": allowed_nodes,
+            "max_faults": max_faults,
+        }
+        self.context = Context(parse_options(given))
         self._test_began_s = 0.0
-        self._trouble = ""
-        """What went wrong with a fault last; the tag robot:skip-on-failure may not hide it."""
+        self._failed_with_symptom = False
+        self._symptoms: set[int] = set()
+        """Results of this test's keywords that failed for what the system under test did."""
         components = [
             DeploymentKeywords,
             RequestKeywords,
@@ -183,7 +195,11 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         super().__init__([component(self.context) for component in components])
 
     def run_keyword(self, name: str, args: list[Any], kwargs: dict[str, Any] | None = None) -> Any:
-        """Run a keyword; what this machine cannot do skips the test."""
+        """Run a keyword; what this machine cannot do skips the test.
+
+        A failure also tells which replicas have ended in this test without anybody's order.
+        """
+        self._failed_with_symptom = False
         named = dict(kwargs or {})
         alias = named.pop(GRAPH, None) if takes_graph(self.keywords[name]) else None
         bound = bind(super().get_keyword_arguments(name), args, named)
@@ -193,8 +209,12 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
                 return super().run_keyword(name, args, named)
         except Unsupported as reason:
             raise SkipExecution(str(reason)) from reason
-        except (FaultError, LedgerError) as trouble:
-            self._trouble = str(trouble)
+        except BaseException as error:
+            self._failed_with_symptom = is_symptom(error, self.get_keyword_tags(name))
+            if isinstance(error, FaultLibraryError | AssertionError):
+                ends = tell_unordered_ends(self.context, self._test_began_s)
+                message = str(error)
+                error.args = (("\n" if "\n" in message else "; ").join([message, *ends]),)
             raise
 
     def get_keyword_arguments(self, name: str) -> list[Any]:
@@ -216,15 +236,26 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     def start_test(self, data: running.TestCase, outcome: result.TestCase) -> None:
         """A new test: it sees only what happens from now on."""
-        self.context.begin_test(outcome.full_name)
         self._test_began_s = monotonic()
+        self._symptoms.clear()
+        self.context.begin_test(outcome.full_name)
+        observe_all(self.context)
+
+    def end_library_keyword(
+        self, data: running.Keyword, implementation: running.LibraryKeyword, outcome: result.Keyword
+    ) -> None:
+        """Remember failures that a known defect may look like; see `keywords.excuses`."""
+        if outcome.failed and outcome.owner == type(self).__name__ and self._failed_with_symptom:
+            self._symptoms.add(id(outcome))
+        self._failed_with_symptom = False
 
     def end_test(self, data: running.TestCase, outcome: result.TestCase) -> None:
         """Take the test's faults off, whatever it did; then tell its story in the log."""
+        note_unordered_ends(self.context)
         problems = self._recover(lambda fault: fault.scope == outcome.full_name)
-        if outcome.skipped and self._trouble and self._trouble in outcome.message:
-            problems.insert(0, "a fault that was not injected, proven or undone is no known defect of the system")
-        self._trouble = ""
+        broken = unexcused(outcome, type(self).__name__, self._symptoms)
+        if broken:
+            problems.insert(0, f"this is not a known defect of the system: {'; '.join(dict.fromkeys(broken))}")
         if problems:
             outcome.status = "FAIL"
             outcome.message = "\n\n".join(filter(None, [outcome.message, *problems]))

@@ -9,6 +9,7 @@ from pathlib import Path
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.platforms.base import Deployment, Observing, Replica, Signalling
+from DynamoFaultLibrary.platforms.logs import ARRIVAL, SERVING, check_logged
 from DynamoFaultLibrary.processes import ProcessId, read_command
 
 RANDOM = "random"
@@ -48,7 +49,12 @@ class Chooser:
 
         Raises:
             FaultError: none is found within 5 s.
+            DeploymentError: the graph's log settings hide those lines.
         """
+        graph = self.deployment.graph
+        check_logged(graph, graph.frontend.name, ARRIVAL)
+        if service in graph.services:
+            check_logged(graph, service, SERVING)
         found: list[Replica] = []
 
         def look() -> bool:

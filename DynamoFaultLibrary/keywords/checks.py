@@ -12,6 +12,7 @@ from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component, Count, Operator, check
 from DynamoFaultLibrary.keywords.observation import Migrations, counter_growth, new_text, read_migrations
+from DynamoFaultLibrary.keywords.timeouts import check_timeout
 
 _AGREEMENT_TIMEOUT = timedelta(seconds=2)
 
@@ -42,7 +43,7 @@ class CheckKeywords(Component):
         *,
         kind: MigrationKind = MigrationKind.COMPLETED,
     ) -> int:
-        """Returns how many migrations there were since this test's first request, load or fault.
+        """Returns how many migrations there were since this test began, or since the graph was deployed if later.
 
         Dynamo's metric ``dynamo_frontend_model_migration_total`` counts attempts, even when the limit is 0. So it is
         compared with the frontend's log, where attempts and failures are lines: when the two do not agree within
@@ -95,6 +96,7 @@ class CheckKeywords(Component):
         Example:
         | `Service Log Should Contain` | Frontend | Stream disconnected, recreating stream | timeout=2 s |
         """
+        check_timeout(timeout, may_be_zero=True)
         search = self._searcher(service, pattern, whole)
         if not wait_until(lambda: search() is not None, timeout, 0.02):
             raise AssertionError(f"no line matches '{pattern}' in the log of {service}: {self._logs(service)}")
@@ -115,7 +117,7 @@ class CheckKeywords(Component):
         try:
             regex = re.compile(pattern)
         except re.error as error:
-            raise FaultLibraryError(f"'{pattern}' is no regular expression: {error}") from error
+            raise FaultLibraryError(f"'{pattern}' is not a regular expression: {error}") from error
 
         def search() -> str | None:
             for log in self.context.platform.logs(self.context.deployment, service):

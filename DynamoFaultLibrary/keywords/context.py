@@ -61,11 +61,22 @@ class Options:
 
 @dataclass
 class Mark:
-    """Where a test began: lengths of log files, values of counters, replicas that ran by service."""
+    """What a deployment was like when the running test began, or when it came up if that was later.
 
-    log_sizes: dict[Path, int] = field(default_factory=dict)
-    metrics: dict[str, str] = field(default_factory=dict)
+    `replicas` are those that ran, by service; `metrics` those of the frontend, None where it did not tell them.
+    """
+
+    since: str
     replicas: dict[str, list[Replica]] = field(default_factory=dict)
+    metrics: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class UnorderedEnd:
+    """The end of a replica that no fault of ours had ordered, at `at` on the monotonic clock."""
+
+    at: float
+    text: str
 
 
 class Context:
@@ -83,7 +94,10 @@ class Context:
         self._ended_with: dict[str, str] = {}
         """The test by whose end a load ended, by its name."""
         self.phases: list[PhaseMark] = []
-        self._marks: dict[str, Mark] = {}
+        self.marks: dict[str, Mark] = {}
+        """By name of the deployment; see `observation`."""
+        self.unordered_ends: dict[ProcessId, UnorderedEnd] = {}
+        """Replicas that ended though nobody here had ordered it; see `ends`."""
         self._platform: LocalPlatform | None = None
         self._injector: Injector | None = None
         self._sender: SenderProcess | None = None
@@ -180,18 +194,6 @@ class Context:
             yield
         finally:
             self._chosen = before
-
-    @property
-    def mark(self) -> Mark | None:
-        """Where the running test began to look at the deployment that is meant."""
-        return self._marks.get(self.deployment.name) if self.graphs else None
-
-    @mark.setter
-    def mark(self, mark: Mark | None) -> None:
-        if mark is None:
-            self._marks.pop(self.deployment.name, None)
-        else:
-            self._marks[self.deployment.name] = mark
 
     @property
     def sender(self) -> SenderProcess:
@@ -307,7 +309,6 @@ class Context:
         """A new test sees only what happens from now on."""
         self.timeline.test = test
         self.phases.clear()
-        self._marks.clear()
         self.log_starts = {log: log.stat().st_size for log in self.log_starts if log.exists()}
 
     def end_test(self) -> None:
@@ -335,7 +336,7 @@ class Context:
     def remove_deployment(self, deployment: Deployment) -> None:
         """Forget a deployment that was deleted."""
         del self.graphs[self.alias_of(deployment)]
-        self._marks.pop(deployment.name, None)
+        self.marks.pop(deployment.name, None)
 
     def close(self) -> None:
         """End all that was started."""

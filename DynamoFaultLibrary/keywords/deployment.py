@@ -20,6 +20,8 @@ from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component
+from DynamoFaultLibrary.keywords.ends import note_unordered_ends
+from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
 from DynamoFaultLibrary.keywords.timeouts import check_timeout
 from DynamoFaultLibrary.platforms.base import (
     Deployment,
@@ -123,6 +125,7 @@ class DeploymentKeywords(Component):
         )
         deployment = self.context.platform.deploy(edited, settings, self._results(called))
         self.context.add_deployment(deployment, called)
+        observe(self.context, deployment, DEPLOYMENT)
         took = monotonic() - began
         services = ", ".join(f"{service.replicas} {service.name}" for service in edited.services.values())
         self.note(
@@ -165,6 +168,7 @@ class DeploymentKeywords(Component):
         for load in self.context.loads.values():
             if load.deployment == deployment.name:
                 load.give_up()
+        note_unordered_ends(self.context)
         self._save_metrics(deployment)
         self.context.platform.delete(deployment)
         self.context.injector.forget(

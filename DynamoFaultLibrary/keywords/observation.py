@@ -1,4 +1,4 @@
-"""Where a test began to look: what logs and metrics said before it did anything."""
+"""Where a test began to look: which replicas ran, and what metrics and logs said before it did anything."""
 
 import re
 from contextlib import suppress
@@ -7,34 +7,56 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from DynamoFaultLibrary.errors import DeploymentError
+from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unready
 from DynamoFaultLibrary.keywords.context import Context, Mark
 from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.logs import MIGRATION, check_logged
+
+TEST, DEPLOYMENT = "this test began", "it was deployed"
+
+
+def observe(context: Context, deployment: Deployment, since: str) -> Mark:
+    """Remember what a deployment is like now; what a fault of ours keeps from answering is not asked."""
+    services = [*deployment.graph.services, *deployment.infrastructure]
+    mark = Mark(since, {service: context.platform.replicas(deployment, service) for service in services})
+    context.marks[deployment.name] = mark
+    if not any(fault.entry.state.is_open for fault in context.faults):
+        _read_counters(context, deployment, mark)
+    return mark
+
+
+def observe_all(context: Context) -> None:
+    """The beginning of a test: all that is up. A deployment that cannot be seen has no mark, and no check passes."""
+    context.marks.clear()
+    for deployment in context.deployments:
+        with suppress(FaultLibraryError):
+            observe(context, deployment, TEST)
 
 
 def begin_observation(context: Context) -> None:
-    """Remember logs' lengths, replicas and the frontend's counters, once a test: before its first request or fault.
+    """Before a test's first request or fault: what the frontend could not tell before, it is asked now."""
+    mark = mark_of(context)
+    if mark.metrics is None:
+        _read_counters(context, context.deployment, mark)
 
-    Those of all graphs: a fault that hits one must not be found in another one.
+
+def mark_of(context: Context) -> Mark:
+    """What the deployment was like when the test began.
+
+    Raises:
+        DeploymentError: it could not be seen then.
     """
-    meant = context.deployment
-    for deployment in context.deployments:
-        with context.chosen(deployment):
-            if context.mark is None:
-                # Another graph may be unwell, which is no reason to fail; it is looked at when it is meant.
-                with suppress(*[] if deployment is meant else [DeploymentError]):
-                    context.mark = _look(context, deployment)
+    deployment = context.deployment
+    if deployment.name not in context.marks:
+        raise DeploymentError(
+            f"deployment '{deployment.name}' could not be seen when this test began, so nothing can be compared"
+        )
+    return context.marks[deployment.name]
 
 
-def _look(context: Context, deployment: Deployment) -> Mark:
-    frontend = deployment.graph.frontend.name
-    services = [*deployment.graph.services, *deployment.infrastructure]
-    logs = [log for service in services for log in context.platform.logs(deployment, service)]
-    return Mark(
-        {log: log.stat().st_size for log in logs if log.exists()},
-        context.platform.metrics(deployment, frontend),
-        {service: context.platform.replicas(deployment, service) for service in services},
-    )
+def _read_counters(context: Context, deployment: Deployment, mark: Mark) -> None:
+    with suppress(DeploymentError):
+        mark.metrics = context.platform.metrics(deployment, deployment.graph.frontend.name) or None
 
 
 def new_text(log: Path, start: int) -> str:
@@ -64,19 +86,29 @@ def counter(texts: dict[str, str], name: str, **labels: str) -> float:
 
 
 def counter_growth(context: Context, name: str, **labels: str) -> int:
-    """How much a counter of the frontend has grown since the test began to look."""
+    """How much a counter of the frontend has grown since the test began.
+
+    Raises:
+        DeploymentError: what it was then is not known, or does not compare with what it is now.
+    """
     frontend = context.deployment.graph.frontend.name
+    mark = mark_of(context)
+    if mark.metrics is None:
+        raise DeploymentError(f"'{frontend}' did not tell its metrics when {mark.since}, so '{name}' has no beginning")
+    now = context.platform.replicas(context.deployment, frontend)
+    if not now:
+        raise Unready(f"'{frontend}' does not run, so there are no metrics to read '{name}' from")
+    if now != mark.replicas[frontend]:
+        raise DeploymentError(
+            f"'{frontend}' is not the process any more that it was when {mark.since}: what '{name}' had counted is lost"
+        )
     texts = context.platform.metrics(context.deployment, frontend)
-    if not texts:
-        raise DeploymentError(f"'{frontend}' does not run, so there are no metrics to read '{name}' from")
-    now = counter(texts, name, **labels)
-    before = counter(context.mark.metrics, name, **labels) if context.mark else 0.0
-    return round(now - before)
+    return round(counter(texts, name, **labels) - counter(mark.metrics, name, **labels))
 
 
 @dataclass(frozen=True)
 class Migrations:
-    """Migrations since the test began to look, by metric and by log.
+    """Migrations since the test began, by metric and by log.
 
     `attempted` is ``dynamo_frontend_model_migration_total{migration_type="ongoing_request"}``, which Dynamo counts even
     when the limit is 0; `failed` and `recreated` are lines in the frontend's log.
@@ -102,9 +134,14 @@ _FAILED = re.compile(r"Cannot recreate stream")
 
 
 def read_migrations(context: Context) -> Migrations:
-    """Read metric and log."""
-    logs = context.platform.logs(context.deployment, context.deployment.graph.frontend.name)
-    starts = context.mark.log_sizes if context.mark else {}
-    text = "\n".join(new_text(log, starts.get(log, 0)) for log in logs)
+    """Read metric and log.
+
+    Raises:
+        DeploymentError: one of them cannot tell.
+    """
+    graph = context.deployment.graph
+    check_logged(graph, graph.frontend.name, MIGRATION)
+    logs = context.platform.logs(context.deployment, graph.frontend.name)
+    text = "\n".join(new_text(log, context.log_starts.get(log, 0)) for log in logs)
     attempted = counter_growth(context, "dynamo_frontend_model_migration_total", migration_type="ongoing_request")
     return Migrations(attempted, len(_RECREATED.findall(text)), len(_FAILED.findall(text)))

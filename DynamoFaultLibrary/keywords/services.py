@@ -1,20 +1,25 @@
 """Keywords that look at a service's replicas: their metrics, and whether they still are the same processes."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
+from difflib import get_close_matches
 from time import sleep
 from typing import TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text
-from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError
+from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unready
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component, Count, Number, Operator, check
-from DynamoFaultLibrary.keywords.observation import begin_observation
-from DynamoFaultLibrary.platforms.base import Replica, Signalling, require
+from DynamoFaultLibrary.keywords.context import Mark, UnorderedEnd
+from DynamoFaultLibrary.keywords.ends import is_ordered
+from DynamoFaultLibrary.keywords.observation import mark_of
+from DynamoFaultLibrary.keywords.timeouts import check_timeout
+from DynamoFaultLibrary.platforms.base import EndedReplica, Replica, Signalling, require
 from DynamoFaultLibrary.platforms.readiness import known_instances
 from DynamoFaultLibrary.reports.timeline import EventKind
 
@@ -43,14 +48,15 @@ class ServiceKeywords(Component):
         """Returns a Prometheus metric, summed over the running replicas of a service and over all its samples.
 
         The ``selector`` is a name, and labels in braces if only samples with these are to count. A metric that no
-        replica has is an error, never 0. Optionally asserts the value, see `Assertions`; with ``timeout`` it may still
-        become what it should be.
+        replica has is an error, never 0. Optionally asserts the value, see `Assertions`; with ``timeout`` the metric
+        may still come, and become what it should be: Dynamo shows a counter with labels from its first count on.
 
         Example:
         | `Get Metric` | VllmWorker | dynamo_component_inflight_requests | ``==`` | 0 | timeout=5 s |
         | `Get Metric` | Frontend | dynamo_frontend_requests_total{status="success"} | > | 0 |
         """
         name, labels = _parse(selector)
+        check_timeout(timeout, may_be_zero=True)
 
         def look() -> float:
             value = self._metric(service, name, labels)
@@ -77,12 +83,13 @@ class ServiceKeywords(Component):
         | `Get Known Workers` | ``==`` | 1 | timeout=15 s |
         """
         deployment = self.context.deployment
+        check_timeout(timeout, may_be_zero=True)
 
         def look() -> int:
             try:
                 value = len(known_instances(deployment.url))
             except (OSError, ValueError) as error:
-                raise DeploymentError(f"the frontend does not tell its workers at {deployment.url}: {error}") from error
+                raise Unready(f"the frontend does not tell its workers at {deployment.url}: {error}") from error
             return int(check(value, assertion_operator, assertion_expected, "Workers known to the frontend", message))
 
         return until_it_holds(look, timeout)
@@ -94,80 +101,112 @@ class ServiceKeywords(Component):
     ) -> None:
         """Waits until all replicas of a service, or the one of that index, have ended.
 
-        Meant are those that ran at this test's first request, load or fault. Fails when one still runs after
-        ``timeout``, and when one was killed by a signal instead.
+        Checks the replicas that ran when this test began, or when the graph was deployed if that was later. Fails when
+        one still runs after ``timeout``, when one was killed by a signal, and when a fault of this library ended it.
 
         Example:
         | `Kill Etcd Leader` | force=True |
         | `Service Should Exit By Itself` | Frontend |
         """
         platform = require(self.context.platform, Signalling)  # type: ignore[type-abstract]  # a protocol is meant
+        check_timeout(timeout)
+        mark, replicas = self._first_replicas(service)
+        if replica is not None and replica not in [one.index for one in replicas]:
+            there = [one.index for one in replicas]
+            raise DeploymentError(f"no replica {replica} of '{service}' ran when {mark.since}; there were {there}")
         deadline = monotonic() + timeout.total_seconds()
-        for one in self._first_replicas(service):
-            if replica is not None and one.index != replica:
-                continue
-            ended = platform.wait_exit(one, timedelta(seconds=max(0.0, deadline - monotonic())))
-            if ended is None:
-                limit = seconds_text(timeout.total_seconds())
-                raise AssertionError(f"{one.name} still runs after {limit} (log: {one.log})")
-            if ended.signal is not None:
-                raise AssertionError(f"{one.name} did not exit by itself, it was {ended.how} (log: {one.log})")
-            self.note(EventKind.FAULT, f"{one.name} has exited by itself: {ended.how}", ended.at)
+        for one in replicas:
+            if replica is None or one.index == replica:
+                self._wait_exit(platform, one, deadline, timeout)
+
+    def _wait_exit(self, platform: Signalling, one: Replica, deadline: float, timeout: timedelta) -> None:
+        ended = platform.wait_exit(one, timedelta(seconds=max(0.0, deadline - monotonic())))
+        if ended is None:
+            limit = seconds_text(timeout.total_seconds())
+            raise AssertionError(f"{one.name} still runs after {limit} (log: {one.log})")
+        deployment = self.context.deployment
+        ordered = is_ordered(self.context, deployment, EndedReplica(one, ended))
+        again = [other for other in self.context.platform.replicas(deployment, one.service) if other.index == one.index]
+        if ended.signal is not None or ordered or again:
+            how = f"it was {ended.how}" if ended.signal is not None else f"it ended with {ended.how}"
+            how += ", by a fault of this test" if ordered else ""
+            how = f"it was started again as pid {again[0].process.pid}" if again else how
+            raise AssertionError(f"{one.name} did not exit by itself: {how} (log: {one.log})")
+        self.context.unordered_ends[one.process] = UnorderedEnd(ended.at, f"{one.name} ended with {ended.how}")
+        self.note(EventKind.FAULT, f"{one.name} has exited by itself: {ended.how}", ended.at)
 
     @keyword(tags=["Check"])
     @on_graph
     def service_should_not_have_restarted(self, service: str) -> None:
-        """Fails unless a service's replicas are the processes that they were at this test's first request or fault."""
+        """Fails unless a service's replicas are the processes that they were when this test began.
+
+        Where the graph was deployed later, it counts from then on. The log says since when.
+        """
         running = self.context.platform.replicas(self.context.deployment, service)
-        for replica in self._first_replicas(service):
+        mark, replicas = self._first_replicas(service)
+        for replica in replicas:
             if replica not in running:
                 raise AssertionError(
-                    f"{replica.name} is not the process {replica.process.pid} any more that it was (log: {replica.log})"
+                    f"{replica.name} is not the process {replica.process.pid} any more that it was when {mark.since} "
+                    f"(log: {replica.log})"
                 )
+        names = ", ".join(f"{replica.name} (pid {replica.process.pid})" for replica in replicas)
+        self.info(f"the same since {mark.since}: {names}")
 
-    def _first_replicas(self, service: str) -> list[Replica]:
-        begin_observation(self.context)
-        assert self.context.mark is not None  # noqa: S101  # it was made just now
-        replicas = self.context.mark.replicas.get(service)
+    def _first_replicas(self, service: str) -> tuple[Mark, list[Replica]]:
+        """The replicas of a service that ran when the test began, and when that was."""
+        self.context.platform.replicas(self.context.deployment, service)  # fails for an unknown service
+        mark = mark_of(self.context)
+        replicas = mark.replicas[service]
         if not replicas:
-            raise DeploymentError(f"no replica of '{service}' ran when this test began")
-        return replicas
+            raise DeploymentError(f"no replica of '{service}' ran when {mark.since}")
+        return mark, replicas
 
     def _metric(self, service: str, name: str, labels: dict[str, str]) -> float:
         texts = self.context.platform.metrics(self.context.deployment, service)
         if not texts:
-            raise DeploymentError(f"'{service}' does not run, so there are no metrics to read '{name}' from")
+            raise Unready(f"'{service}' does not run, so there are no metrics to read '{name}' from")
         samples = [
             sample
             for text in texts.values()
             for family in text_string_to_metric_families(text)
             for sample in family.samples
-            if sample.name == name
         ]
-        found = [sample.value for sample in samples if labels.items() <= sample.labels.items()]
+        named = [sample for sample in samples if sample.name == name]
+        found = [sample.value for sample in named if labels.items() <= sample.labels.items()]
         if not found:
-            there = [sample.labels for sample in samples]
-            raise DeploymentError(
-                f"no replica of '{service}' has the metric '{name}' with labels {labels}; has {there}"
-            )
+            raise MetricMissing(_not_there(service, name, labels, named, {sample.name for sample in samples}))
         return float(sum(found))
+
+
+class MetricMissing(DeploymentError):  # noqa: N818  # a counter with labels may still come
+    """No running replica of a service shows this metric."""
+
+
+def _not_there(service: str, name: str, labels: dict[str, str], named: Sequence[Sample], names: Collection[str]) -> str:
+    if named:
+        there = [sample.labels for sample in named]
+        return f"no replica of '{service}' has the metric '{name}' with labels {labels}; it has {there}"
+    near = get_close_matches(name, sorted(names))
+    proposal = f"; did you mean {' or '.join(near)}?" if near else ", nor one with a similar name"
+    return f"no replica of '{service}' has the metric '{name}'{proposal}"
 
 
 def _parse(selector: str) -> tuple[str, dict[str, str]]:
     """Name and labels of a selector as Prometheus writes them, equality alone."""
     found = _SELECTOR.fullmatch(selector)
     if found is None:
-        raise FaultLibraryError(f"'{selector}' is no metric; write name, or name{{label=\"value\", …}}")
+        raise FaultLibraryError(f"'{selector}' is not a metric; write name, or name{{label=\"value\", …}}")
     return found["name"], dict(_LABEL.findall(found["labels"] or ""))
 
 
 def until_it_holds(look: Callable[[], Value], timeout: timedelta) -> Value:
-    """What `look` returns, as soon as it does not fail with an assertion; after `timeout` its failure."""
+    """What `look` returns, as soon as the value is there and as it should be; after `timeout` its failure."""
     deadline = monotonic() + timeout.total_seconds()
     while True:
         try:
             return look()
-        except AssertionError:
+        except (AssertionError, MetricMissing):
             if monotonic() >= deadline:
                 raise
         sleep(INTERVAL)

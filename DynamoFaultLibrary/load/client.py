@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from DynamoFaultLibrary.clock import monotonic, utc_now, wait_until
-from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.errors import LoadError, Unanswered
 from DynamoFaultLibrary.load.aiperf import PATIENCE, arguments_of, find_aiperf
 from DynamoFaultLibrary.load.folder import RECORDS_FILE, LoadFolder, LoadState
 from DynamoFaultLibrary.load.plan import LoadPlan
@@ -102,7 +102,7 @@ class SenderProcess:
                     raise LoadError(f"waited for {what}, but the sending process {self.pid} is gone; see {self.log}")
                 left = deadline - monotonic()
                 if left <= 0:
-                    raise LoadError(f"waited {timeout.total_seconds():g} s for {what}; records so far: {self.records}")
+                    raise Unanswered(f"waited {timeout.total_seconds():g} s for {what}; records so far: {self.records}")
                 if on_progress is not None and self.progress:
                     on_progress(self.progress)
                 # Short waits: Robot's timeouts interrupt this thread only between them.
@@ -198,7 +198,7 @@ class Request:
             f"{tokens} tokens of {self}",
         )
         if not event["reached"]:
-            raise LoadError(f"{self} has ended before it had {tokens} tokens; see {self.sender.records}")
+            raise Unanswered(f"{self} has ended before it had {tokens} tokens; see {self.sender.records}")
 
 
 class Engine(StrEnum):
@@ -253,7 +253,7 @@ class Load:
             self.sender.command("load", plan=self.plan.to_json(), **extra)
             event = self.sender.wait_for(lambda event: event["event"] in ("first", "finished"), timeout, what)
             if event["event"] == "finished":
-                raise LoadError(
+                raise Unanswered(
                     f"load '{self.plan.name}' has ended without a good response; {self._first_failure(event)}"
                 )
             self._first_good_s = monotonic()
@@ -282,7 +282,7 @@ class Load:
         what = f"{count} good requests of load '{self.plan.name}'"
         event = self.sender.wait_for(lambda e: e["event"] == "finished" or e.get("key") == key, timeout, what)
         if event["event"] == "finished":
-            raise LoadError(f"load '{self.plan.name}' has ended before it had {count} more good requests")
+            raise Unanswered(f"load '{self.plan.name}' has ended before it had {count} more good requests")
 
     def wait_until_run(self, duration: timedelta) -> None:
         """Wait until so much time has passed since its first good response.
@@ -299,7 +299,7 @@ class Load:
         wait_until(lambda: end() is not None, due - monotonic(), 0.02)
         ended = end() if self.folder.state is not LoadState.GIVEN_UP else self._given_up_s
         if ended is not None and ended < due:
-            raise LoadError(f"load '{self.plan.name}' has ended before it had run for {duration.total_seconds():g} s")
+            raise Unanswered(f"load '{self.plan.name}' has ended before it had run for {duration.total_seconds():g} s")
 
     def stop(self) -> None:
         """Start no more requests."""

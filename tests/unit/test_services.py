@@ -23,7 +23,7 @@ def test_a_selector_is_written_as_prometheus_writes_it(selector: str, name: str,
 
 @pytest.mark.parametrize("selector", ["", "a b", "a{b=c}", "a{", '{b="c"}', 'a{b!="c"}'])
 def test_what_is_no_selector_is_refused(selector: str) -> None:
-    with pytest.raises(FaultLibraryError, match="is no metric; write name, or name"):
+    with pytest.raises(FaultLibraryError, match="is not a metric; write name, or name"):
         _parse(selector)
 
 

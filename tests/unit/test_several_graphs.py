@@ -14,6 +14,7 @@ from FakeDynamo import GRAPH, FakeDynamo, FakeFault
 from DynamoFaultLibrary.errors import DeploymentError, FaultError, FaultLibraryError, LoadError
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.shipped import find_graph
+from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
 from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Partition
 
 SIDES = {"partition_type": "CUSTOM"}
@@ -41,6 +42,7 @@ def add(dynamo: FakeDynamo, alias: str | None) -> Deployment:
     name = f"fake-{len(dynamo.context.deployments) + 1}"
     made = Deployment(name, graph, DeploySettings(), dynamo.place / name, url, "m", ["etcd", "nats"])
     dynamo.context.add_deployment(made, alias)
+    observe(dynamo.context, made, DEPLOYMENT)
     return made
 
 

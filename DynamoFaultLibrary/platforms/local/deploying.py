@@ -93,7 +93,8 @@ class LocalDeploying(LocalObserving, LocalShimming):
         try:
             deployment.model = wait_until_ready(deployment.url, expected, check_alive)
         except Unready as error:
-            ended = [f"{end}, {seconds_text(monotonic() - end.exit.at)} ago" for end in self.ended(deployment)]
+            before = [end for end in self.ended(deployment) if end.replica.process in gone]
+            ended = [f"{end}, {seconds_text(monotonic() - end.exit.at)} ago" for end in before]
             raise Unready("; ".join([str(error), *ended])) from error
 
     def _take_port(self, local: LocalDeployment) -> int:

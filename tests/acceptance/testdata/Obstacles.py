@@ -4,10 +4,13 @@ import os
 import signal
 import socket
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
 from robot.libraries.BuiltIn import BuiltIn
+
+from DynamoFaultLibrary.clock import monotonic
 
 
 class Obstacles:
@@ -39,6 +42,14 @@ class Obstacles:
         platform = BuiltIn().get_library_instance("DynamoFaultLibrary").context.platform
         (status, *_) = platform.supervisor.status().values()
         os.kill(psutil.Process(status.process.pid).ppid(), signal.SIGKILL)
+
+    def kill_from_outside(self, service: str) -> None:
+        """As the kernel does it when memory runs out: the library has not ordered it."""
+        context = BuiltIn().get_library_instance("DynamoFaultLibrary").context
+        (replica,) = context.platform.replicas(context.deployment, service)
+        print(f"killed at {monotonic()}")
+        os.kill(replica.process.pid, signal.SIGKILL)
+        assert context.platform.wait_exit(replica, timedelta(seconds=5)) is not None
 
     def fill_the_disk_of_the_ledger(self) -> None:
         """From now on each write to it fails with ENOSPC."""

@@ -20,6 +20,7 @@ from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords.component import CONVERTERS
+from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
 from DynamoFaultLibrary.library import DynamoFaultLibrary
 from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Replica
 from DynamoFaultLibrary.processes import ProcessId
@@ -47,6 +48,9 @@ class FakePlatform:
             Replica(service, index, f"{service}-{index}", f"{service}-{index}", ProcessId(1, 1), 0, log, None)
             for index, log in enumerate(self.logs(deployment, service)[:1] * count)
         ]
+
+    def ended(self, deployment: Deployment) -> list[Any]:
+        return []
 
     def logs(self, deployment: Deployment, service: str) -> list[Path]:
         if service not in deployment.infrastructure:
@@ -133,6 +137,7 @@ class FakeDynamo(DynamoFaultLibrary):
             graph = Graph.load(find_graph(GRAPH))
             made = Deployment("fake-1", graph, DeploySettings(), self.place, url, "m", ["etcd", "nats"])
             self.context.add_deployment(made)
+            observe(self.context, made, DEPLOYMENT)
 
     @keyword
     def prepare(self) -> tuple[Any, str]:

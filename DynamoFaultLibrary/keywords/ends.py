@@ -1,0 +1,54 @@
+"""Replicas that end though nobody here has ordered it: they go into timeline, log and failures, at their own time."""
+
+import re
+from contextlib import suppress
+
+from DynamoFaultLibrary.clock import monotonic, seconds_text
+from DynamoFaultLibrary.errors import FaultLibraryError
+from DynamoFaultLibrary.faults.injector import ActiveFault
+from DynamoFaultLibrary.keywords.context import Context, UnorderedEnd
+from DynamoFaultLibrary.platforms.base import Deployment, EndedReplica
+from DynamoFaultLibrary.reports.timeline import EventKind
+
+_BETWEEN_NAMES = re.compile(r"[ ,|]+")
+
+
+def note_unordered_ends(context: Context) -> None:
+    """Look for them. What cannot be seen, since the supervisor is gone, others tell."""
+    for deployment in context.deployments:
+        with suppress(FaultLibraryError):
+            for end in context.platform.ended(deployment):
+                if end.replica.process not in context.unordered_ends and not is_ordered(context, deployment, end):
+                    _note(context, deployment, end)
+
+
+def tell_unordered_ends(context: Context, since_s: float) -> list[str]:
+    """Those since a moment on the monotonic clock, as sentences that say how long ago they were."""
+    note_unordered_ends(context)
+    ends = [end for end in context.unordered_ends.values() if end.at >= since_s]
+    return [f"{end.text}, {seconds_text(monotonic() - end.at)} ago" for end in sorted(ends, key=lambda end: end.at)]
+
+
+def is_ordered(context: Context, deployment: Deployment, end: EndedReplica) -> bool:
+    """Whether a fault that ends replicas was in effect on this one: its undo starts it again."""
+    return any(fault.entry.undo.get("action") == "respawn" for fault in _faults_on(context, deployment, end))
+
+
+def _faults_on(context: Context, deployment: Deployment, end: EndedReplica) -> list[ActiveFault]:
+    """Faults that were in effect on a replica when it ended."""
+    return [
+        fault
+        for fault in context.faults
+        if fault.entry.target.get("deployment") == deployment.name
+        and end.replica.name in _BETWEEN_NAMES.split(str(fault.entry.target.get("replica")))
+        and fault.injected_s <= end.exit.at
+        and (fault.recovered_s is None or end.exit.at <= fault.recovered_s)
+    ]
+
+
+def _note(context: Context, deployment: Deployment, end: EndedReplica) -> None:
+    others = [str(fault) for fault in _faults_on(context, deployment, end)]
+    during = f" while {' and '.join(others)} was in effect" if others else ""
+    text = f"{end}{during}; nobody here ordered that (log: {end.replica.log})"
+    context.unordered_ends[end.replica.process] = UnorderedEnd(end.exit.at, text)
+    context.timeline.add(EventKind.FAULT, text, end.exit.at)
