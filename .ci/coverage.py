@@ -1,4 +1,4 @@
-"""Which test covers which item of the seeds: docs/coverage.md, made from the tags ``seed:<number>:<item>``.
+"""Which test covers which item of the origins: docs/coverage.md, made from the tags ``origin:<number>:<item>``.
 
 Usage: python .ci/coverage.py [--check]
 
@@ -14,7 +14,7 @@ from robot.running import TestSuite
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "coverage.md"
 
-SEEDS = {
+ORIGINS = {
     1: "Request migration",
     2: "Fault tolerance testing",
     3: "Fault tolerance test suite",
@@ -59,8 +59,8 @@ def main() -> None:
     covered: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for suite, item in tags():
         covered[item][suite] += 1
-    problems = [f"no test has the tag seed:{item} ({text})" for item, text in ITEMS.items() if item not in covered]
-    problems += [f"tag seed:{item} names no item of .ci/coverage.py" for item in covered if item not in ITEMS]
+    problems = [f"no test has the tag origin:{item} ({text})" for item, text in ITEMS.items() if item not in covered]
+    problems += [f"tag origin:{item} names no item of .ci/coverage.py" for item in covered if item not in ITEMS]
     text = page(covered)
     if "--check" not in sys.argv:
         PAGE.write_text(text, encoding="utf-8")
@@ -76,8 +76,8 @@ def tags() -> list[tuple[str, str]]:
     found = []
     for path in sorted((ROOT / "suites").rglob("*.robot")):
         for test in TestSuite.from_file_system(path).all_tests:
-            seeds = [tag.removeprefix("seed:") for tag in test.tags if tag.startswith("seed:")]
-            found += [(str(path.relative_to(ROOT)), item) for item in seeds]
+            origins = [tag.removeprefix("origin:") for tag in test.tags if tag.startswith("origin:")]
+            found += [(str(path.relative_to(ROOT)), item) for item in origins]
     return found
 
 
@@ -86,13 +86,13 @@ def page(covered: dict[str, dict[str, int]]) -> str:
     lines = [
         "# What the suites cover",
         "",
-        "Made by `.ci/coverage.py` from the tags `seed:<number>:<item>`. `robot --include seed:3:frontend suites` runs",
-        "the tests of an item. Behind each suite stands its number of tests.",
+        "Made by `.ci/coverage.py` from tags `origin:<number>:<item>`: an origin is a document that asked for tests.",
+        "`robot --include origin:3:frontend suites` runs the tests of an item. Numbers of tests are in brackets.",
     ]
-    for number, title in SEEDS.items():
+    for number, title in ORIGINS.items():
         items = {item: text for item, text in ITEMS.items() if item.startswith(f"{number}:")}
         if items:
-            lines += ["", f"## Seed {number}: {title}", "", "| item | what | suites |", "|---|---|---|"]
+            lines += ["", f"## Origin {number}: {title}", "", "| item | what | suites |", "|---|---|---|"]
         for item, text in items.items():
             suites = ", ".join(f"`{suite}` ({count})" for suite, count in sorted(covered[item].items()))
             lines.append(f"| `{item}` | {text} | {suites} |")

@@ -51,7 +51,7 @@ class LoadReport:
         return recovery_time(self.folder.table, self.fault.effective_s) if self.fault else None
 
     def scenario(self, sla_s: float | None = None) -> ScenarioRow:
-        """Its row in the table of seed 3."""
+        """Its row in the table of origin 3."""
         name = self.folder.test.rpartition(".")[2] or self.title
         if self.fault is None:
             violations = None if sla_s is None else (_violations(self.whole, sla_s), 0)
@@ -89,7 +89,7 @@ class LoadReport:
         }
 
     def metrics(self, sla_s: float | None = None) -> list[tuple[str, str]]:
-        """Its metrics in the order of upstream's table for aiperf (seed 2)."""
+        """Its metrics in the order of upstream's table for aiperf (origin 2)."""
         figures, plan = self.whole.figures, self.folder.plan
         latency, first, between = figures.latency, figures.time_to_first_token, figures.inter_token_latency
         mean = latency.mean if latency else None
@@ -125,7 +125,7 @@ def _violations(part: Segment, sla_s: float) -> int:
 
 
 def metrics_table(reports: list[LoadReport], names: list[str], sla_s: float | None = None) -> Grid:
-    """The metric table of seed 2, a column a load."""
+    """The metric table of origin 2, a column a load."""
     columns = [report.metrics(sla_s) for report in reports]
     rows = [[line[0][0], *(value for _, value in line)] for line in zip(*columns, strict=True)]
     return Grid(["Metric", *names], rows)
@@ -200,7 +200,7 @@ def _faults(path: Path) -> list[FaultWindow]:
 
 
 def failure_table(run: Path, pattern: str, sla_s: float | None) -> tuple[Grid, list[dict[str, Any]]]:
-    """The table of seed 3 of a run's loads that have ended and whose names match, and its rows as JSON data.
+    """The table of origin 3 of a run's loads that have ended and whose names match, and its rows as JSON data.
 
     Raises:
         LoadError: there is none.

@@ -1,4 +1,4 @@
-"""Tables for people: figures of a load side by side, the failure table of seed 3, the metric table of seed 2."""
+"""Tables for people: figures of a load side by side, the failure table of origin 3, the metric table of origin 2."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -150,7 +150,7 @@ class ScenarioRow:
 
 
 def scenario_table(rows: Sequence[ScenarioRow]) -> Grid:
-    """The table of seed 3, one row a scenario."""
+    """The table of origin 3, one row a scenario."""
     with_sla = any(row.violations is not None for row in rows)
     header = ["Scenario", "Failure", "Startup", "Success Before", "Failed Before", "Success After", "Failed After"]
     header += ["Latency Before", "Latency After"]

@@ -10,7 +10,7 @@ Suite Teardown    Everything Is As Before
 Test Timeout      1 minute
 Test Template     The Worker Stops When The Client Hangs Up
 
-Test Tags         cancellation    backend:vllm    plane:tcp    seed:2:cancellation
+Test Tags         cancellation    backend:vllm    plane:tcp    origin:2:cancellation
 
 
 *** Variables ***

@@ -10,7 +10,7 @@ Suite Setup       A Graph Is Deployed    mocker-vllm-disagg.yaml    args=${SLOWE
 Suite Teardown    Everything Is As Before
 Test Timeout      1 minute
 
-Test Tags         cancellation    backend:vllm    plane:tcp    seed:2:cancellation
+Test Tags         cancellation    backend:vllm    plane:tcp    origin:2:cancellation
 
 
 *** Variables ***

@@ -8,7 +8,7 @@ Resource         ../../resources/cancellation.resource
 Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 
-Test Tags        cancellation    backend:vllm    plane:tcp    seed:2:cancellation-storm
+Test Tags        cancellation    backend:vllm    plane:tcp    origin:2:cancellation-storm
 
 
 *** Test Cases ***

@@ -10,7 +10,7 @@ Suite Setup       A Graph With Etcd Is Deployed    position-agg.yaml    members=
 Suite Teardown    Everything Is As Before
 Test Timeout      1 minute
 
-Test Tags         etcd    backend:position    discovery:etcd    seed:2:etcd-leader-failover
+Test Tags         etcd    backend:position    discovery:etcd    origin:2:etcd-leader-failover
 
 
 *** Test Cases ***
@@ -34,7 +34,7 @@ Requests Succeed While Each Member Is Replaced
     etcd-2    fresh
 
 Two Lost Members Come Back In Time
-    [Tags]    seed:2:etcd-recovery
+    [Tags]    origin:2:etcd-recovery
     Given Requests Are Coming In
     And Two Of Three Members Die
     When Etcd Is Back

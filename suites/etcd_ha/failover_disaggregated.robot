@@ -9,7 +9,7 @@ Suite Setup       A Graph With Etcd Is Deployed    mocker-vllm-disagg.yaml    me
 Suite Teardown    Everything Is As Before
 Test Timeout      1 minute
 
-Test Tags         etcd    backend:vllm    discovery:etcd    seed:2:etcd-leader-failover
+Test Tags         etcd    backend:vllm    discovery:etcd    origin:2:etcd-leader-failover
 
 
 *** Variables ***

@@ -10,7 +10,7 @@ Suite Setup       A Graph Is Deployed    position-agg.yaml    discovery=etcd    
 Suite Teardown    Everything Is As Before
 Test Timeout      1 minute
 
-Test Tags         etcd    backend:position    discovery:etcd    seed:2:etcd-partition
+Test Tags         etcd    backend:position    discovery:etcd    origin:2:etcd-partition
 
 
 *** Test Cases ***

@@ -9,7 +9,7 @@ Test Setup       A Graph With Etcd Is Deployed    position-agg.yaml    members=1
 Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 
-Test Tags        etcd    backend:position    discovery:etcd    seed:2:etcd-lease-loss
+Test Tags        etcd    backend:position    discovery:etcd    origin:2:etcd-lease-loss
 
 
 *** Test Cases ***

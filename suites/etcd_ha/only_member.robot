@@ -14,14 +14,14 @@ Test Tags        etcd    discovery:etcd
 
 *** Test Cases ***
 Frontend And Workers Exit By Themselves
-    [Tags]    backend:position    seed:2:etcd-loss
+    [Tags]    backend:position    origin:2:etcd-loss
     Given A Graph With Etcd Is Deployed    position-agg.yaml    members=1
     When The Only Member Dies
     Then Service Should Exit By Itself    PositionWorker
     And Service Should Exit By Itself    Frontend
 
 Frontend, Prefill And Decode Workers Exit By Themselves
-    [Tags]    backend:vllm    seed:2:etcd-loss
+    [Tags]    backend:vllm    origin:2:etcd-loss
     Given A Graph With Etcd Is Deployed    mocker-vllm-disagg.yaml    members=1
     When The Only Member Dies
     Then Service Should Exit By Itself    VllmPrefillWorker
@@ -29,7 +29,7 @@ Frontend, Prefill And Decode Workers Exit By Themselves
     And Service Should Exit By Itself    Frontend
 
 A Short Interruption Goes Unnoticed
-    [Tags]    backend:position    seed:2:etcd-recovery
+    [Tags]    backend:position    origin:2:etcd-recovery
     Given A Graph With Etcd Is Deployed    position-agg.yaml    members=1
     And Requests Are Coming In
     When The Only Member Dies

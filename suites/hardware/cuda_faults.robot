@@ -1,7 +1,7 @@
 *** Settings ***
 Documentation    The GPU of a worker fails while it serves: its process sees CUDA errors, its neighbour sees none.
 ...
-...              Nothing happens to the GPU: the errors come from a preloaded library. Covers the seeds'
+...              Nothing happens to the GPU: the errors come from a preloaded library. Covers the origins'
 ...              `toggle_cuda_faults`. Needs two NVIDIA GPUs (or one, given twice: CUDA_VISIBLE_DEVICES=0,0),
 ...              PyTorch and gcc; without them it is skipped with the reason.
 
@@ -12,7 +12,7 @@ Test Setup       A Graph Is Deployed    torch.yaml    migration_limit=3    timeo
 Test Teardown    Everything Is As Before
 Test Timeout     10 minutes
 
-Test Tags        hardware    backend:torch    fault:cuda    need:gpu    tier:slow    seed:4:cuda-faults
+Test Tags        hardware    backend:torch    fault:cuda    need:gpu    tier:slow    origin:4:cuda-faults
 
 
 *** Variables ***

@@ -1,5 +1,5 @@
 *** Settings ***
-Documentation     NVIDIA's aiperf as the engine of a load: its records are read by the same code (seed 5,
+Documentation     NVIDIA's aiperf as the engine of a load: its records are read by the same code (origin 5,
 ...               `--client-type`).
 
 Resource          ../../resources/load.resource
@@ -8,7 +8,7 @@ Suite Setup       A Graph Is Deployed    mocker-vllm-agg.yaml
 Suite Teardown    Everything Is As Before
 Test Timeout      3 minutes
 
-Test Tags         load    backend:vllm    plane:tcp    seed:5:client-type
+Test Tags         load    backend:vllm    plane:tcp    origin:5:client-type
 
 
 *** Test Cases ***

@@ -1,6 +1,6 @@
 *** Settings ***
 Documentation    A worker dies under load: what happened before, during and after is read off the load's records
-...              (seed 5, `StartLoad`, `TerminateProcess`, `StopLoad`, `ZeroErrors`, `MinRequests`, `WasCancelled`).
+...              (origin 5, `StartLoad`, `TerminateProcess`, `StopLoad`, `ZeroErrors`, `MinRequests`, `WasCancelled`).
 ...
 ...              Streams that the dead worker served go on with the other one. But for about ten seconds the frontend
 ...              goes on routing new requests to the dead worker as well, and some of them fail with status 500: a
@@ -12,7 +12,7 @@ Test Setup       A Graph Is Deployed    position-agg.yaml    replicas=2    migra
 Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 
-Test Tags        load    backend:position    plane:tcp    seed:5:load-and-checks
+Test Tags        load    backend:position    plane:tcp    origin:5:load-and-checks
 
 
 *** Test Cases ***
@@ -25,7 +25,7 @@ No Stream That Was In Flight Is Lost
     And Load Should Have Been Stopped
 
 Clients That Retry Notice Nothing
-    [Tags]    seed:3:retries
+    [Tags]    origin:3:retries
     Given Steady Load    retries=12
     When A Worker Is Killed
     Then Load Should Have Zero Errors

@@ -1,5 +1,5 @@
 *** Settings ***
-Documentation     The phases standard, overflow and recovery (seed 2, `TestPhase`): each request belongs to the one in
+Documentation     The phases standard, overflow and recovery (origin 2, `TestPhase`): each request belongs to the one in
 ...               which it started, and each figure can be asked for by phase.
 
 Resource          ../../resources/load.resource
@@ -8,7 +8,7 @@ Suite Setup       A Graph Is Deployed    mocker-vllm-agg.yaml    replicas=1
 Suite Teardown    Everything Is As Before
 Test Timeout      1 minute
 
-Test Tags         load    backend:vllm    plane:tcp    seed:2:phases
+Test Tags         load    backend:vllm    plane:tcp    origin:2:phases
 
 
 *** Test Cases ***

@@ -1,5 +1,5 @@
 *** Settings ***
-Documentation     Everything that a load can be asked for (seeds 2 and 5: `LoadConfig`), on one graph.
+Documentation     Everything that a load can be asked for (origins 2 and 5: `LoadConfig`), on one graph.
 
 Resource          ../../resources/load.resource
 
@@ -7,7 +7,7 @@ Suite Setup       A Graph Is Deployed    mocker-vllm-agg.yaml    args=${FASTER}
 Suite Teardown    Everything Is As Before
 Test Timeout      1 minute
 
-Test Tags         load    backend:vllm    plane:tcp    seed:5:load-config    seed:2:client
+Test Tags         load    backend:vllm    plane:tcp    origin:5:load-config    origin:2:client
 
 
 *** Variables ***

@@ -10,7 +10,7 @@ Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 Test Template    The Answer Survives The Death Of Its Decode Worker
 
-Test Tags        migration    backend:vllm    plane:tcp    end:killed    migration:on    seed:2:migration
+Test Tags        migration    backend:vllm    plane:tcp    end:killed    migration:on    origin:2:migration
 
 
 *** Test Cases ***

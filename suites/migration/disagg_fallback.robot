@@ -11,7 +11,7 @@ Test Setup       A Graph Is Deployed    mocker-vllm-disagg.yaml    discovery=etc
 Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 
-Test Tags        migration    backend:vllm    plane:tcp    discovery:etcd    end:killed    seed:2:migration
+Test Tags        migration    backend:vllm    plane:tcp    discovery:etcd    end:killed    origin:2:migration
 
 
 *** Variables ***

@@ -11,7 +11,7 @@ Test Setup       A Graph Is Deployed    mocker-vllm-disagg.yaml    migration_lim
 Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 
-Test Tags        migration    backend:vllm    plane:tcp    migration:on    seed:2:migration
+Test Tags        migration    backend:vllm    plane:tcp    migration:on    origin:2:migration
 
 
 *** Test Cases ***

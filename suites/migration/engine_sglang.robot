@@ -11,7 +11,7 @@ Test Setup       A Graph Is Deployed    mocker-sglang-agg.yaml    migration_limi
 Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 
-Test Tags        migration    backend:sglang    plane:tcp    migration:on    seed:2:migration
+Test Tags        migration    backend:sglang    plane:tcp    migration:on    origin:2:migration
 
 
 *** Variables ***

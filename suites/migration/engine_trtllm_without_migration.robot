@@ -10,7 +10,7 @@ Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 Test Template    The Answer Is Lost With Its Worker
 
-Test Tags        migration    backend:trtllm    plane:tcp    end:killed    migration:off    seed:2:migration
+Test Tags        migration    backend:trtllm    plane:tcp    end:killed    migration:off    origin:2:migration
 
 
 *** Variables ***

@@ -12,7 +12,7 @@ Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 Test Template    The Answer Survives The Death Of Its Worker
 
-Test Tags        migration    backend:position    plane:nats    end:killed    migration:on    seed:2:migration
+Test Tags        migration    backend:position    plane:nats    end:killed    migration:on    origin:2:migration
 
 
 *** Test Cases ***

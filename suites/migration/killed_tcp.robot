@@ -17,7 +17,7 @@ Test Tags    migration
 ...          plane:tcp
 ...          end:killed
 ...          migration:on
-...          seed:2:migration
+...          origin:2:migration
 ...          tier:smoke
 
 

@@ -17,7 +17,7 @@ Test Tags    migration
 ...          end:killed
 ...          migration:off
 ...          max-seq-len:always
-...          seed:2:migration
+...          origin:2:migration
 
 
 *** Test Cases ***

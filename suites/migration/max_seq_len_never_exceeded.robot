@@ -17,7 +17,7 @@ Test Tags    migration
 ...          end:killed
 ...          migration:on
 ...          max-seq-len:never
-...          seed:2:migration
+...          origin:2:migration
 
 
 *** Test Cases ***

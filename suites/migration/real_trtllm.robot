@@ -18,7 +18,7 @@ Test Tags    migration
 ...          migration:on
 ...          need:gpu
 ...          tier:slow
-...          seed:2:migration
+...          origin:2:migration
 
 
 *** Variables ***

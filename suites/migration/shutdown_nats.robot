@@ -12,7 +12,7 @@ Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 Test Template    The Answer Outlives The Shutdown Of Its Worker
 
-Test Tags        migration    backend:position    plane:nats    end:shutdown    migration:on    seed:2:migration
+Test Tags        migration    backend:position    plane:nats    end:shutdown    migration:on    origin:2:migration
 
 
 *** Variables ***

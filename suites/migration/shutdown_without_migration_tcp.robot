@@ -11,7 +11,7 @@ Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 Test Template    The Answer Outlives The Shutdown Of Its Worker
 
-Test Tags        migration    backend:position    plane:tcp    end:shutdown    migration:off    seed:2:migration
+Test Tags        migration    backend:position    plane:tcp    end:shutdown    migration:off    origin:2:migration
 
 
 *** Variables ***

@@ -16,14 +16,14 @@ ${WORKER}    VllmWorker
 
 *** Test Cases ***
 Requests Succeed Without NATS
-    [Tags]    seed:2:nats-loss
+    [Tags]    origin:2:nats-loss
     Given Requests Are Coming In
     When Kill Nats
     Then Every Request Has Succeeded
     And Nothing Has Restarted
 
 Requests Succeed While NATS Hangs
-    [Tags]    seed:2:nats-stall
+    [Tags]    origin:2:nats-stall
     Given Requests Are Coming In
     When Stall Nats
     Then Every Request Has Succeeded

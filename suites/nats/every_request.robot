@@ -12,7 +12,7 @@ Test Timeout     1 minute
 Test Tags    nats
 ...          backend:position
 ...          plane:nats
-...          seed:2:nats-restart
+...          origin:2:nats-restart
 ...          defect:requests-after-nats
 ...          robot:skip-on-failure
 

@@ -22,7 +22,7 @@ Test Tags         nats    backend:position    plane:nats    migration:on
 
 *** Test Cases ***
 A Stream Outlives NATS
-    [Tags]    tier:smoke    seed:2:nats-loss
+    [Tags]    tier:smoke    origin:2:nats-loss
     Given A Stream Is Being Served
     When Kill Nats
     Then The Request Succeeds
@@ -30,21 +30,21 @@ A Stream Outlives NATS
     And Wait Until Graph Is Ready
 
 The Graph Recovers When NATS Is Killed And Restarted
-    [Tags]    seed:2:nats-restart
+    [Tags]    origin:2:nats-restart
     Given Requests Are Coming In
     When Restart Nats
     Then Requests Succeed Again Within    10 s
     And Nothing Has Restarted
 
 The Graph Recovers When NATS Is Shut Down And Restarted
-    [Tags]    seed:2:nats-restart
+    [Tags]    origin:2:nats-restart
     Given Requests Are Coming In
     When Restart Nats    graceful=True
     Then Requests Succeed Again Within    10 s
     And Nothing Has Restarted
 
 Requests Wait For A Hanging NATS
-    [Tags]    seed:2:nats-stall
+    [Tags]    origin:2:nats-stall
     Given Requests Are Coming In
     And Stall Nats
     And A Request Is Sent
@@ -54,7 +54,7 @@ Requests Wait For A Hanging NATS
     And Nothing Has Restarted
 
 A Request Fails In Time Without NATS
-    [Tags]    seed:2:nats-loss
+    [Tags]    origin:2:nats-loss
     Given Kill Nats
     When A Request Is Sent
     Then The Request Fails

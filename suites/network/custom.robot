@@ -1,5 +1,5 @@
 *** Settings ***
-Documentation    Partitions of one's own making (seed 2, `CUSTOM`): one-way, lossy, slow, two at once.
+Documentation    Partitions of one's own making (origin 2, `CUSTOM`): one-way, lossy, slow, two at once.
 
 Resource         ../../resources/network.resource
 
@@ -7,7 +7,7 @@ Test Setup       A Graph On Hosts Of Its Own
 Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 
-Test Tags        network    backend:position    plane:tcp    partition:custom    seed:2:custom
+Test Tags        network    backend:position    plane:tcp    partition:custom    origin:2:custom
 
 
 *** Test Cases ***

@@ -1,5 +1,5 @@
 *** Settings ***
-Documentation    Frontend and worker do not reach each other (seed 2, `FRONTEND_WORKER`); Dynamo as it comes.
+Documentation    Frontend and worker do not reach each other (origin 2, `FRONTEND_WORKER`); Dynamo as it comes.
 ...
 ...              Without a timeout for silent workers Dynamo 1.4.2 waits for ever for the next token: upstream's
 ...              issue #7545. Such tests are skipped with that reason, until they pass.
@@ -10,7 +10,7 @@ Test Setup       A Graph On Hosts Of Its Own
 Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 
-Test Tags        network    backend:position    plane:tcp    partition:frontend-worker    seed:2:frontend-worker
+Test Tags        network    backend:position    plane:tcp    partition:frontend-worker    origin:2:frontend-worker
 
 
 *** Test Cases ***

@@ -1,5 +1,5 @@
 *** Settings ***
-Documentation    Frontend and worker do not reach each other (seed 2, `FRONTEND_WORKER`); Dynamo's timeout is set.
+Documentation    Frontend and worker do not reach each other (origin 2, `FRONTEND_WORKER`); Dynamo's timeout is set.
 ...
 ...              `DYN_HTTP_BACKEND_STREAM_TIMEOUT_SECS` is opt-in: it ends a stream that brings nothing, and takes
 ...              its worker out of the rotation for a while (upstream's #7929 and #8011).
@@ -10,7 +10,7 @@ Test Setup       A Graph On Hosts Of Its Own    env=${TIMEOUT}
 Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 
-Test Tags        network    backend:position    plane:tcp    partition:frontend-worker    seed:2:frontend-worker
+Test Tags        network    backend:position    plane:tcp    partition:frontend-worker    origin:2:frontend-worker
 
 
 *** Variables ***

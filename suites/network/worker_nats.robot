@@ -1,5 +1,5 @@
 *** Settings ***
-Documentation    A worker does not reach NATS (seed 2, `WORKER_NATS`), over which its requests come.
+Documentation    A worker does not reach NATS (origin 2, `WORKER_NATS`), over which its requests come.
 ...
 ...              Tokens travel over a connection from worker to frontend, so a stream needs NATS only to begin. The
 ...              frontend waits `DYN_NATS_REQUEST_TIMEOUT_SECS` (10 s unless set) for a worker to take a request.
@@ -10,7 +10,7 @@ Test Setup       A Graph On Hosts Of Its Own    request_plane=nats    event_plan
 Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 
-Test Tags        network    backend:position    plane:nats    partition:worker-nats    seed:2:worker-nats
+Test Tags        network    backend:position    plane:nats    partition:worker-nats    origin:2:worker-nats
 
 
 *** Variables ***

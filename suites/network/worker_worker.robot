@@ -1,5 +1,5 @@
 *** Settings ***
-Documentation    Prefill and decode workers do not reach each other (seed 2, `WORKER_WORKER`).
+Documentation    Prefill and decode workers do not reach each other (origin 2, `WORKER_WORKER`).
 ...
 ...              The mocker's decode worker fetches the KV cache from the prefill worker's bootstrap port.
 
@@ -9,7 +9,7 @@ Test Setup       A Graph On Hosts Of Its Own    mocker-vllm-disagg.yaml
 Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 
-Test Tags        network    backend:vllm    plane:tcp    partition:worker-worker    seed:2:worker-worker
+Test Tags        network    backend:vllm    plane:tcp    partition:worker-worker    origin:2:worker-worker
 
 
 *** Variables ***

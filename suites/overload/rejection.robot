@@ -1,6 +1,6 @@
 *** Settings ***
 Documentation    Busy thresholds: a frontend whose workers are all busy answers 529 at once (503 in older versions),
-...              and serves again when the flood is over (seed 2, phases OVERFLOW and RECOVERY; upstream's
+...              and serves again when the flood is over (origin 2, phases OVERFLOW and RECOVERY; upstream's
 ...              `RejectionFired`).
 
 Resource         ../../resources/overload.resource
@@ -13,7 +13,7 @@ Test Setup       A Graph Is Deployed
 Test Teardown    Everything Is As Before
 Test Timeout     1 minute
 
-Test Tags        overload    backend:vllm    plane:tcp    seed:2:phases
+Test Tags        overload    backend:vllm    plane:tcp    origin:2:phases
 
 
 *** Variables ***

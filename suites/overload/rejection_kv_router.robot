@@ -8,7 +8,7 @@ Suite Setup       A Graph Is Deployed    mocker-vllm-agg.yaml    router_mode=kv 
 Suite Teardown    Everything Is As Before
 Test Timeout      1 minute
 
-Test Tags         overload    backend:vllm    plane:tcp    router:kv    seed:2:phases
+Test Tags         overload    backend:vllm    plane:tcp    router:kv    origin:2:phases
 
 
 *** Variables ***

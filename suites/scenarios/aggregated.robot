@@ -1,5 +1,5 @@
 *** Settings ***
-Documentation     The failure scenarios of seed 3 on an aggregated graph: two workers behind one frontend.
+Documentation     The failure scenarios of origin 3 on an aggregated graph: two workers behind one frontend.
 ...
 ...               Dynamo has no processor any more: tokenization moved into the frontend, so that scenario kills the
 ...               frontend. The mocker has no engine process of its own: `vllm_worker` kills the worker's process by its
@@ -21,31 +21,31 @@ Test Tags         scenario    backend:vllm    topology:agg    plane:tcp
 
 *** Test Cases ***
 Agg Decode Worker
-    [Tags]    seed:3:decode-worker
+    [Tags]    origin:3:decode-worker
     Given Clients Send Requests
     When Replicas Die    VllmWorker
     Then The Service Recovers
 
 Agg Frontend
-    [Tags]    seed:3:frontend
+    [Tags]    origin:3:frontend
     Given Clients Send Requests
     When Replicas Die    Frontend
     Then The Service Recovers
 
 Agg Processor
-    [Tags]    seed:3:processor
+    [Tags]    origin:3:processor
     Given Clients Send Requests
     When Replicas Die    Frontend
     Then The Service Recovers
 
 Agg Vllm Worker
-    [Tags]    seed:3:vllm-worker
+    [Tags]    origin:3:vllm-worker
     Given Clients Send Requests
     When Engine Processes Die    VllmWorker    dynamo.mocker
     Then The Service Recovers
 
 Agg None
-    [Tags]    seed:3:none
+    [Tags]    origin:3:none
     Given Clients Send Requests
     When Nothing Dies
     Then All Requests Succeed

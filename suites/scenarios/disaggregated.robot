@@ -1,5 +1,5 @@
 *** Settings ***
-Documentation     The failure scenarios of seed 3 on a disaggregated graph: prefill and decode workers.
+Documentation     The failure scenarios of origin 3 on a disaggregated graph: prefill and decode workers.
 
 Resource          ../../resources/scenarios.resource
 
@@ -22,31 +22,31 @@ Test Tags         scenario    backend:vllm    topology:disagg    plane:tcp
 
 *** Test Cases ***
 Disagg Decode Worker
-    [Tags]    seed:3:decode-worker
+    [Tags]    origin:3:decode-worker
     Given Clients Send Requests
     When Replicas Die    VllmDecodeWorker
     Then The Service Recovers
 
 Disagg Prefill Worker
-    [Tags]    seed:3:prefill-worker
+    [Tags]    origin:3:prefill-worker
     Given Clients Send Requests
     When Replicas Die    VllmPrefillWorker
     Then The Service Recovers
 
 Disagg Frontend
-    [Tags]    seed:3:frontend
+    [Tags]    origin:3:frontend
     Given Clients Send Requests
     When Replicas Die    Frontend
     Then The Service Recovers
 
 Disagg Vllm Worker
-    [Tags]    seed:3:vllm-worker
+    [Tags]    origin:3:vllm-worker
     Given Clients Send Requests
     When Engine Processes Die    VllmDecodeWorker    dynamo.mocker
     Then The Service Recovers
 
 Disagg None
-    [Tags]    seed:3:none
+    [Tags]    origin:3:none
     Given Clients Send Requests
     When Nothing Dies
     Then All Requests Succeed

@@ -1,5 +1,5 @@
 *** Settings ***
-Documentation     Upstream's first fault tolerance test, step by step (seed 1, `test_request_migration_vllm`).
+Documentation     Upstream's first fault tolerance test, step by step (origin 1, `test_request_migration_vllm`).
 ...
 ...               Two things are done better: which worker serves the long request is read from the logs instead of
 ...               guessed from round-robin, and the kill waits for tokens instead of 0.5 s. The mocker runs ten times
@@ -11,7 +11,7 @@ Suite Setup       A Graph Is Deployed    mocker-vllm-agg.yaml    migration_limit
 Suite Teardown    Everything Is As Before
 Test Timeout      2 minutes
 
-Test Tags         migration    backend:vllm    plane:tcp    end:killed    migration:on    seed:1:worker-failure
+Test Tags         migration    backend:vllm    plane:tcp    end:killed    migration:on    origin:1:worker-failure
 
 
 *** Variables ***
@@ -47,5 +47,5 @@ Both Workers Answer Who Are You
     Service Log Should Contain    ${WORKER}    request received    whole=True
 
 The Frontend Has Logged The Migration
-    [Documentation]    Seed 1, step 9; today's wording has a comma for the dots.
+    [Documentation]    Origin 1, step 9; today's wording has a comma for the dots.
     Service Log Should Contain    Frontend    Stream disconnected.*recreating stream
