@@ -86,9 +86,8 @@ def page(covered: dict[str, dict[str, int]]) -> str:
     lines = [
         "# What the suites cover",
         "",
-        "Made by `.ci/coverage.py` from the tags `origin:<number>:<item>`. `robot --include origin:3:frontend suites`",
-        "runs the tests of an item. Behind each suite stands its number of tests. An origin is a document that asked",
-        "for tests; a seed makes random choices repeatable.",
+        "Made by `.ci/coverage.py` from tags `origin:<number>:<item>`: an origin is a document that asked for tests.",
+        "`robot --include origin:3:frontend suites` runs the tests of an item. Numbers of tests are in brackets.",
     ]
     for number, title in ORIGINS.items():
         items = {item: text for item, text in ITEMS.items() if item.startswith(f"{number}:")}

@@ -4,6 +4,7 @@ It shows what users read when they get an argument wrong: conversion, checks and
 """
 
 import json
+import shutil
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -160,6 +161,8 @@ class FakeDynamo(DynamoFaultLibrary):
     def close(self) -> None:
         super().close()
         self.server.shutdown()
+        self.server.server_close()
+        shutil.rmtree(self.place)
 
 
 class _Frontend(BaseHTTPRequestHandler):

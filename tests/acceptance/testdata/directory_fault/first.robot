@@ -1,9 +1,9 @@
 *** Settings ***
-Documentation     The first of two suites.
+Documentation    The first of two suites.
 
-Library           DynamoFaultLibrary
+Library          DynamoFaultLibrary
 
-Test Timeout      1 minute
+Test Timeout     1 minute
 
 
 *** Test Cases ***

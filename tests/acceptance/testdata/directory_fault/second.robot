@@ -1,9 +1,9 @@
 *** Settings ***
-Documentation     The second of two suites.
+Documentation    The second of two suites.
 
-Library           DynamoFaultLibrary
+Library          DynamoFaultLibrary
 
-Test Timeout      1 minute
+Test Timeout     1 minute
 
 
 *** Test Cases ***
