@@ -24,7 +24,7 @@ from DynamoFaultLibrary.ledger.recovery import problems, recover
 from DynamoFaultLibrary.ledger.store import RUN_VARIABLE, state_directory
 from DynamoFaultLibrary.load.progress import PROGRESS_FILE
 from DynamoFaultLibrary.processes import ProcessId, all_pids, die_with_parent, read_command, read_variable
-from DynamoFaultLibrary.runner import results_folder
+from DynamoFaultLibrary.reports.place import results_folder
 
 REPORTS = ("log.html", "report.html", "xunit.xml", "output.xml")
 PLAN = ".pabotsuitenames"

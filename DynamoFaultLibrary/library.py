@@ -33,7 +33,7 @@ from DynamoFaultLibrary.keywords.observation import observe_all
 from DynamoFaultLibrary.keywords.requests import RequestKeywords
 from DynamoFaultLibrary.keywords.services import ServiceKeywords
 from DynamoFaultLibrary.keywords.story import save_faults, tell_test
-from DynamoFaultLibrary.runner import end_with_pabot
+from DynamoFaultLibrary.pabot import end_with_pabot
 
 VERSION = "0.1.0"
 

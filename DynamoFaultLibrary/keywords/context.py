@@ -33,11 +33,11 @@ from DynamoFaultLibrary.load.windows import (
     cut_at_phases,
     whole,
 )
+from DynamoFaultLibrary.pabot import pabot_above
 from DynamoFaultLibrary.platforms.base import Deployment, Replica
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.processes import ProcessId
 from DynamoFaultLibrary.reports.timeline import EventKind, Timeline
-from DynamoFaultLibrary.runner import pabot_above
 
 LONGEST_NAME = 120
 """Bytes of a load's name or an alias; file systems take 255, and numbers are appended."""

@@ -24,7 +24,7 @@ from DynamoFaultLibrary.load.folder import RECORDS_FILE, LoadFolder, LoadState
 from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.records import Record, RequestSpec, iterate_records
 from DynamoFaultLibrary.load.table import Table
-from DynamoFaultLibrary.runner import module_environment
+from DynamoFaultLibrary.modules import module_environment
 
 
 class SenderProcess:

@@ -15,6 +15,21 @@ EXPECTED = {
     "Interpreter Is Missing": ("interpreter '/no/such/python' for Dynamo does not exist",),
     "Timeout Is Reached": ("was not ready within 0.05 s; last seen:",),
     "Etcd Members Are Two": ("etcd_members must be 1, 3 or 5, not 2",),
+    # (row 14)
+    "Etcd Members Are Of No Etcd": ("etcd_members=3 has no effect without discovery=etcd",),
+    "Image Is For A Cluster": ("image=dynamo:1 has no effect on this machine",),
+    # (row 38)
+    "Port Is Beyond All": ("http_port must be from 1 to 65535, not 70000",),
+    "Timeout Is Nothing": ("timeout must be above 0, not 0 s",),
+    "Graph Is Misspelled": ("did you mean position-agg.yaml",),
+    # (row 1)
+    "Router Modes Are Two": ("router_mode=random and frontend_args say different things", "--router-mode=kv"),
+    # (row 2)
+    "Frontend Is A Script": ("'--router-mode' cannot be set on service 'Frontend'", "would swallow the option"),
+    "Frontend Has No Command": ("service 'Frontend' has no command, only args ['--migration-limit', '3']",),
+    # (row 19)
+    "Log Hides Who Serves": ("the log of 'Frontend' does not tell which requests", "DYN_LOG=error"),
+    "Log Hides Migrations": ("the log of 'Frontend' does not tell of migrations", "DYN_LOG=error"),
     "No Graph Is Deployed": ("no graph is deployed; call 'Deploy Graph' first",),
     "Process Name Matches Nothing": ("no process of PositionWorker-0 matches 'VLLM::EngineCore'", "running are"),
     "Replica Is Unknown": ("service 'PositionWorker' has no running replica '7'; running are [0, 1]",),

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from DynamoFaultLibrary.clock import utc_now, wait_until
-from DynamoFaultLibrary.errors import DeploymentError, Unsupported
+from DynamoFaultLibrary.errors import DeploymentError, Unready, Unsupported
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.ledger import Ledger, Owner, read_ledger
@@ -105,6 +105,45 @@ def test_two_deployments_live_side_by_side(platform: LocalPlatform, tmp_path: Pa
     for deployment in (first, second):
         instances = httpx.get(f"{deployment.url}/health").json()["instances"]
         assert len(instances) == 2
+
+
+def test_nothing_is_left_in_the_machines_temporary_directory(
+    platform: LocalPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dynamo's logging leaves a file for each process (row 33)."""
+    machines = tmp_path / "machine"
+    machines.mkdir()
+    monkeypatch.setenv("TMPDIR", str(machines))
+    deployment = deploy(platform, tmp_path, DeploySettings())
+    assert list((tmp_path / "state" / "work").glob("*/tmp/*.json")), "there was nothing to leave"
+    platform.delete(deployment)
+    assert list(machines.iterdir()) == []
+
+
+def test_runs_that_share_a_home_do_not_share_names(platform: LocalPlatform, tmp_path: Path) -> None:
+    """Names were made of pids, which two containers have in common (row 27)."""
+    mine = deploy(platform, tmp_path / "1", DeploySettings())
+    other = LocalPlatform(Ledger("other", Owner(ProcessId.current())))
+    try:
+        theirs = deploy(other, tmp_path / "2", DeploySettings())
+        assert mine.name != theirs.name
+        assert len(list((tmp_path / "state" / "work").iterdir())) == 2
+    finally:
+        other.close()
+    assert httpx.get(f"{mine.url}/health").is_success
+
+
+def test_a_replica_that_has_ended_is_told_with_its_end(platform: LocalPlatform, deployment: Deployment) -> None:
+    assert platform.ended(deployment) == []
+    victim = platform.replicas(deployment, "Frontend")[0]
+    platform.send(victim, [victim.process], signal.SIGKILL)
+    assert platform.wait_exit(victim, SECONDS) is not None
+    (end,) = platform.ended(deployment)
+    assert (end.replica, end.exit.signal, str(end)) == (victim, signal.SIGKILL, "Frontend-0 was killed by SIGKILL")
+    with pytest.raises(Unready, match=r"was not ready within 0\.2 s; .*; Frontend-0 was killed by SIGKILL, .* ago"):
+        platform.wait_ready(deployment, timedelta(seconds=0.2))
+    platform.respawn(deployment, victim)
+    assert platform.ended(deployment) == []
 
 
 def test_replicas_have_indices_logs_and_metrics(platform: LocalPlatform, deployment: Deployment) -> None:

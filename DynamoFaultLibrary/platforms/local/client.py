@@ -14,10 +14,11 @@ from typing import Any
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, LedgerError, RecoveryError
 from DynamoFaultLibrary.ledger import Entry, Ledger
 from DynamoFaultLibrary.ledger.undo import END_TIMEOUT
+from DynamoFaultLibrary.modules import module_environment
+from DynamoFaultLibrary.pabot import pabot_above, pabot_helpers
 from DynamoFaultLibrary.platforms.local.child import Exit, ProcessSpec
 from DynamoFaultLibrary.platforms.local.job import Job
 from DynamoFaultLibrary.processes import ProcessId
-from DynamoFaultLibrary.runner import module_environment, pabot_above, pabot_helpers
 
 _MODULE = "DynamoFaultLibrary.platforms.local.supervisor"
 _REPLY_TIMEOUT = 30.0

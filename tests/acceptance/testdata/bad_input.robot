@@ -42,6 +42,41 @@ Timeout Is Reached
 Etcd Members Are Two
     Deploy Graph    position-agg.yaml    discovery=etcd    etcd_members=2
 
+Etcd Members Are Of No Etcd
+    Deploy Graph    position-agg.yaml    etcd_members=3
+
+Image Is For A Cluster
+    Deploy Graph    position-agg.yaml    image=dynamo:1
+
+Port Is Beyond All
+    Deploy Graph    position-agg.yaml    http_port=70000
+
+Timeout Is Nothing
+    Deploy Graph    position-agg.yaml    timeout=0
+
+Graph Is Misspelled
+    Deploy Graph    postion-agg.yaml
+
+Router Modes Are Two
+    Deploy Graph    position-agg.yaml    router_mode=random    frontend_args=${{{'--router-mode': 'kv'}}}
+
+Frontend Is A Script
+    Deploy Graph    ${CURDIR}/graphs/script.yaml    router_mode=kv
+
+Frontend Has No Command
+    Deploy Graph    ${CURDIR}/graphs/no_command.yaml    migration_limit=3
+
+Log Hides Who Serves
+    [Setup]    Deploy Graph    position-agg.yaml    env=${{{'DYN_LOG': 'error'}}}
+    ${request}    Start Request    max_tokens=4
+    Kill Worker    PositionWorker    serving=${request}
+    [Teardown]    Delete Graph
+
+Log Hides Migrations
+    [Setup]    Deploy Graph    position-agg.yaml    env=${{{'DYN_LOG': 'error'}}}
+    Get Migrations
+    [Teardown]    Delete Graph
+
 No Graph Is Deployed
     Start Request
 

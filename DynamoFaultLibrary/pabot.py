@@ -9,11 +9,6 @@ import psutil
 from DynamoFaultLibrary.processes import ProcessId, die_with_parent
 
 
-def results_folder(output: Path) -> Path:
-    """Where a run's results go: the output directory itself if it is called ``results``, else one in it."""
-    return output if output.name == "results" else output / "results"
-
-
 def pabot_above() -> psutil.Process | None:
     """The pabot process that started this one, directly or not."""
     return next((parent for parent in psutil.Process().parents() if _is_pabot(parent)), None)
@@ -46,13 +41,3 @@ def end_with_pabot() -> None:
     die_with_parent(signal.SIGTERM)
     if pabot_above() is None:  # it died before we asked
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-def module_environment() -> dict[str, str]:
-    """An environment in which ``python -m DynamoFaultLibrary…`` works, also where we run from a source tree."""
-    root = str(Path(__file__).parents[1])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*filter(None, _python_path()), root]))}
-
-
-def _python_path() -> list[str]:
-    return os.environ.get("PYTHONPATH", "").split(os.pathsep)
