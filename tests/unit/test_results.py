@@ -110,7 +110,7 @@ def table(requests: list[tuple[float, float, Outcome]]) -> Table:
     none = float("nan")
     codes = list(Outcome)
     return Table.from_rows(
-        (start, end, end - start, none, none, none, 0, 8, 0, 0, 200, codes.index(outcome))
+        (start, end, end - start, none, none, none, 0, 8, 0, 0, 200, codes.index(outcome), none, none, none)
         for start, end, outcome in requests
     )
 
