@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from assertionengine import AssertionOperator, verify_assertion
+from assertionengine.assertion_engine import EvaluationOperators, NumericalOperators
 from robot.api import logger
 from robot.utils import timestr_to_secs  # type: ignore[import-untyped]  # Robot types only its API
 
 from DynamoFaultLibrary.clock import utc_now
+from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.context import Context
 from DynamoFaultLibrary.reports.timeline import EventKind
@@ -34,8 +36,31 @@ class Component:
 
 
 def check(value: Any, operator: AssertionOperator | None, expected: Any, what: str, message: str | None = None) -> Any:
-    """Return `value`, asserted when an operator is given. `what` names the value in the failure."""
+    """Return `value`, asserted when an operator is given. `what` names the value in the failure.
+
+    Raises:
+        FaultLibraryError: the value cannot be compared in this way.
+    """
+    if isinstance(value, (int, float, timedelta)):
+        _check_comparison(value, operator, expected, what)
     return verify_assertion(value, operator, expected, what, message)
+
+
+def _check_comparison(value: float | timedelta, operator: AssertionOperator | None, expected: Any, what: str) -> None:
+    if operator is None:
+        if expected is not None:
+            raise FaultLibraryError(f"{what}: assertion_expected is given, but no assertion_operator")
+        return
+    if expected is None:
+        raise FaultLibraryError(f"{what}: assertion_operator '{operator.value}' needs an assertion_expected")
+    if operator in EvaluationOperators:
+        return
+    if operator not in NumericalOperators:
+        known = ", ".join(each.value for each in (*NumericalOperators, *EvaluationOperators))
+        raise FaultLibraryError(f"{what}: assertion_operator '{operator.value}' is for texts; use one of {known}")
+    wanted, example = (timedelta, "a time such as 2 s") if isinstance(value, timedelta) else ((int, float), "a number")
+    if not isinstance(expected, wanted):
+        raise FaultLibraryError(f"{what}: assertion_expected must be {example}, not '{expected}'")
 
 
 def link(path: Path, text: str | None = None) -> str:
@@ -86,6 +111,32 @@ class Number:
             return str(value)
 
 
+class Share:
+    """What a share is compared with: from 0 to 1, a percentage such as ``90%``, or an expression for ``validate``."""
+
+    @staticmethod
+    def convert(value: str | float) -> float | str:
+        """A number becomes a float, a percentage a hundredth of it; anything else stays as it is."""
+        text = str(value).strip()
+        is_percentage = text.endswith("%")
+        try:
+            return float(text.removesuffix("%")) / (100 if is_percentage else 1)
+        except ValueError:
+            return str(value)
+
+    @staticmethod
+    def check(name: str, value: float | str) -> float:
+        """A converted share that is one.
+
+        Raises:
+            FaultLibraryError: it is not.
+        """
+        if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            shown = value if isinstance(value, str) else f"{value:g}"
+            raise FaultLibraryError(f"{name} must be a share from 0 to 1, or a percentage such as 90%, not {shown}")
+        return value
+
+
 class NameList(list[str]):
     """Several names: ``a, b``, or a list."""
 
@@ -100,5 +151,6 @@ CONVERTERS: dict[type, Callable[[Any], Any] | Callable[[Any, Any], Any]] = {
     Duration: Duration.convert,
     Count: Count.convert,
     Number: Number.convert,
+    Share: Share.convert,
     NameList: NameList.convert,
 }

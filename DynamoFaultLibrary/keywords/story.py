@@ -12,8 +12,9 @@ from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.faults.injector import ActiveFault
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.component import link
-from DynamoFaultLibrary.keywords.context import Context, safe_name, window_of
+from DynamoFaultLibrary.keywords.context import Context, window_of
 from DynamoFaultLibrary.load.client import Load
+from DynamoFaultLibrary.load.folder import safe_name
 from DynamoFaultLibrary.load.records import Record, iterate_records, read_records
 from DynamoFaultLibrary.load.windows import FaultWindow
 from DynamoFaultLibrary.reports.load_picture import draw_load

@@ -19,5 +19,5 @@ Both Engines Measure The Same Service
     Wait For Load Completion    theirs
     Load Should Have Zero Errors    ours
     Load Should Have Zero Errors    theirs
-    Get Request Count    ==    40    load=theirs
+    Get Good Request Count    ==    40    load=theirs
     Get Latency    50    >    100 ms    load=theirs
