@@ -1,6 +1,7 @@
 """Getters with assertion operators for the figures of a load, one for each row of `FIGURES`."""
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from inspect import Parameter, Signature
@@ -10,20 +11,71 @@ from assertionengine.assertion_engine import NumericalOperators
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import monotonic
+from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.keywords.component import Component, Count, Duration, Number, Operator, Share, check
 from DynamoFaultLibrary.keywords.loads import DEFAULT
+from DynamoFaultLibrary.load.client import Engine
 from DynamoFaultLibrary.load.figures import FIGURES, Figure, Unit, View
 from DynamoFaultLibrary.load.records import Outcome, Record, iterate_records
+from DynamoFaultLibrary.load.recovery import HOLD_S, full_recovery
+from DynamoFaultLibrary.load.table import Follower
 from DynamoFaultLibrary.load.windows import Segment
 from DynamoFaultLibrary.reports.timeline import EventKind
 
 _SHOWN_ERRORS = 25
+_POLL_S = 0.2
 _EXPECTED: dict[Unit, Any] = {Unit.COUNT: Count, Unit.SHARE: Share, Unit.RATE: Number, Unit.SECONDS: Duration}
 _RETURNED: dict[Unit, type] = {Unit.COUNT: int, Unit.SHARE: float, Unit.RATE: float, Unit.SECONDS: timedelta}
 
 
 class FigureKeywords(Component):
     """What a load measured. Its keywords are added below, from the table of figures."""
+
+    @keyword(tags=["Load", "Wait"])
+    def wait_until_recovered(
+        self,
+        timeout: timedelta = timedelta(seconds=60),
+        hold: timedelta = timedelta(seconds=HOLD_S),
+        load: str = DEFAULT,
+        fault: str | None = None,
+    ) -> None:
+        """Waits until a load has had the service level of before the last fault for ``hold``, see `Full recovery`.
+
+        The load must run, and go on for that long. Fails when the service level does not come back within ``timeout``
+        or before the load ends, and says how far it is; fails at once when there is no baseline.
+
+        Example:
+        | `Kill Worker` | VllmWorker | respawn=True |
+        | `Wait Until Recovered` | timeout=30 s |
+        """
+        if hold <= timedelta(0):
+            raise LoadError(f"hold must be above 0 s, not {hold.total_seconds():g} s")
+        known, hit = self.context.load(load), self.context.fault_window(fault)
+        if known.folder.engine == Engine.AIPERF:
+            raise LoadError(f"load '{load}' is sent by aiperf, which tells nothing while it runs")
+        records = Follower(known.sender.records)
+        deadline = monotonic() + timeout.total_seconds()
+        while True:
+            now = monotonic()
+            has_ended = not known.is_running or known.sender.find(lambda e: e["event"] == "finished") is not None
+            found = full_recovery(
+                records.table(), hit, hold.total_seconds(), known.plan.ramp_s, None if has_ended else now
+            )
+            if found.seconds is not None:
+                self.note(
+                    EventKind.GOOD, "the service level of before the fault holds again", hit.effective_s + found.seconds
+                )
+                return
+            place = f"load '{load}' has not recovered from {hit.label}"
+            if found.level is None:
+                raise LoadError(f"{place} as far as can be told: {found.reason}; see {known.folder.path}")
+            if has_ended:
+                raise AssertionError(f"{place} before its end: {found.reason}; see {known.folder.path}")
+            if now >= deadline:
+                raise AssertionError(
+                    f"{place}: after {timeout.total_seconds():g} s {found.present}; see {known.folder.path}"
+                )
+            time.sleep(max(_POLL_S, monotonic() - now))  # half of the time at most is spent on reading
 
     def measure(
         self,

@@ -14,6 +14,8 @@ from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.keywords.component import Component
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.keywords.requests import answers_are_known
+from DynamoFaultLibrary.keywords.serving import remember_servers
+from DynamoFaultLibrary.keywords.story import save_faults
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.load.client import Engine, Load
 from DynamoFaultLibrary.load.plan import Arrival, ConnectionReuse, LoadPlan, Workload
@@ -199,6 +201,7 @@ class LoadKeywords(Component):
         run's results as well. With ``sla`` good requests that took longer are counted.
         """
         limit = sla.total_seconds() if sla is not None else None
+        save_faults(self.context)
         table, rows = failure_table(self.context.run_directory(), load, limit)
         logger.info(table.to_html(), html=True)
         directory = self.context.run_directory()
@@ -209,6 +212,7 @@ class LoadKeywords(Component):
         if not load.is_running:
             return
         load.wait(timeout, self._progress_teller(load))
+        remember_servers(self.context, load)
         segment = whole(load.table())
         figures = segment.figures
         failed = "".join(f", {count} {kind}" for kind, count in figures.errors.items())

@@ -43,11 +43,15 @@ class ServiceLevel:
 
 @dataclass(frozen=True)
 class FullRecovery:
-    """When the service level held again, in seconds from the moment the fault took effect; None: `reason` says why."""
+    """When the service level held again, in seconds from the moment the fault took effect; None: `reason` says why.
+
+    `present` says of a load that runs how far it is.
+    """
 
     level: ServiceLevel | None
     seconds: float | None
     reason: str = ""
+    present: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ def full_recovery(
     if room_s < 0:
         recorded = max(0.0, end_s - fault.effective_s)
         reason = f"not known: only {recorded:.1f} s were recorded after the fault, {window_s:.1f} s are needed"
-        return FullRecovery(baseline.level, None, reason)
+        present = f"only {recorded:.1f} s after the fault can be judged, {window_s:.1f} s are needed"
+        return FullRecovery(baseline.level, None, reason, present)
     steps = min(_MOST_STEPS, int(np.ceil(room_s / window_s * _STEPS)))
     starts = fault.effective_s + np.linspace(0.0, room_s, steps + 1)
     return _judge(_Windows(table, baseline, starts, window_s, end_s), baseline.level, fault)
@@ -251,9 +256,16 @@ def _judge(windows: _Windows, level: ServiceLevel, fault: FaultWindow) -> FullRe
     found = FullRecovery(level, None)
     if not windows.keeps_throughput[-1]:
         share = float(windows.done[-1] / windows.expected[-1])
-        return replace(found, reason=f"not reached: {share:.0%} of the throughput at the end".replace("%", " %"))
+        percent = f"{share * 100:.0f} %"
+        return replace(
+            found,
+            reason=f"not reached: {percent} of the throughput at the end",
+            present=f"it has {percent} of its throughput",
+        )
     latencies = windows.good.latency[windows.first[-1] : windows.last[-1]]
     now = statistics.percentile(latencies, PERCENT)
     return replace(
-        found, reason=f"not reached: p{PERCENT} latency {now:.3f} s at the end, {level.latency:.3f} s before the fault"
+        found,
+        reason=f"not reached: p{PERCENT} latency {now:.3f} s at the end, {level.latency:.3f} s before the fault",
+        present=f"its p{PERCENT} latency is {now:.3f} s, {level.latency:.3f} s before the fault",
     )

@@ -121,6 +121,36 @@ def read_table(path: Path) -> Table:
     return Table.from_rows(row for row in (_parse(path, *line) for line in enumerate(complete_lines(path), 1)) if row)
 
 
+class Follower:
+    """Reads a ``requests.jsonl`` that grows: each line once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: list[Iterable[float]] = []
+        self._lines, self._offset = 0, 0
+
+    def table(self) -> Table:
+        """All records so far.
+
+        Raises:
+            LoadError: the file is missing, or a line is no record.
+        """
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                whole, _, _ = file.read().rpartition(b"\n")
+        except OSError as error:
+            raise LoadError(f"cannot read records '{self.path}': {error.strerror}") from error
+        if whole:
+            self._offset += len(whole) + 1
+            for line in whole.split(b"\n"):
+                self._lines += 1
+                row = _parse(self.path, self._lines, line)
+                if row:
+                    self._rows.append(row)
+        return Table.from_rows(self._rows)
+
+
 def _parse(path: Path, number: int, line: bytes) -> Iterable[float] | None:
     try:
         row = row_of(orjson.loads(line))
