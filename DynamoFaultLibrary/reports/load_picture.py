@@ -84,7 +84,7 @@ class _Labels:
     @property
     def bottom(self) -> float:
         """Where the charts may begin."""
-        return self.top + _MARK_ROW * len(self.rows) + 8
+        return self.top + _MARK_ROW * len(self.rows) + 20
 
 
 def _is_free(taken: Iterable[tuple[float, float]], left: float, width: float) -> bool:

@@ -126,7 +126,7 @@ class LoadReport:
             ("State", self.folder.state.value if self.folder.is_complete else f"{self.folder.state.value}: PARTIAL"),
             ("Number of Clients", "-" if clients is None else str(clients)),
             ("Startup Time", seconds(self.startup_s)),
-            *fault_facts(self.aftermath),
+            *((title.title(), text) for title, text in fault_facts(self.aftermath)),
             ("Total Requests", str(figures.requests)),
             ("Successful Requests", str(figures.good)),
             ("Failed Requests", str(figures.failed)),

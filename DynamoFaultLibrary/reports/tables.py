@@ -130,7 +130,7 @@ def scenario_table(rows: Sequence[ScenarioRow]) -> Grid:
     header = ["Scenario", "Failure", "Startup", "Success Before", "Failed Before", "Success After", "Failed After"]
     header += ["Latency Before", "Latency After"]
     header += ["Violations Before", "Violations After"] if with_sla else []
-    return Grid([*header, *FACT_TITLES], [_scenario(row, with_sla) for row in rows])
+    return Grid([*header, *(title.title() for title in FACT_TITLES)], [_scenario(row, with_sla) for row in rows])
 
 
 def _scenario(row: ScenarioRow, with_sla: bool) -> list[str]:
