@@ -1,6 +1,6 @@
 *** Settings ***
-Documentation    A worker dies while clients keep all workers busy, and nobody replaces it. Something answers again at
-...              once, and that is what recovery time says; but half of the throughput is gone, and full recovery says so.
+Documentation    A worker dies while clients keep all workers busy, and nobody replaces it. Something answers again
+...              at once, and that is what recovery time says; but half of the throughput is gone: full recovery says so.
 
 Resource         ../../resources/load.resource
 
