@@ -14,7 +14,7 @@ from DynamoFaultLibrary.load import aiperf_files
 from DynamoFaultLibrary.load.figures import rate, seconds, share
 from DynamoFaultLibrary.load.folder import STATE_FILE, LoadFolder, safe_name
 from DynamoFaultLibrary.load.recovery import Aftermath, aftermath
-from DynamoFaultLibrary.load.windows import FaultWindow, PhaseMark, Segment, Window, cut_at_fault, whole
+from DynamoFaultLibrary.load.windows import WHOLE, FaultWindow, PhaseMark, Segment, Window, cut_at_fault, whole
 from DynamoFaultLibrary.reports.tables import Grid, ScenarioRow, cut, fault_facts, scenario_table
 from DynamoFaultLibrary.reports.timeline import EventKind
 
@@ -91,7 +91,8 @@ class LoadReport:
     def to_json(self, sla_s: float | None = None) -> dict[str, Any]:
         """Everything, for programs: figures of the whole load and of its parts, in seconds."""
         table = self.folder.table
-        parts = cut(table, self.fault, self.phases, self.folder.served)
+        parts = cut(table, self.fault, self.phases)
+        replicas = cut(table, None, [], self.folder.served)
         after = self.aftermath
         return {
             "title": self.title,
@@ -108,6 +109,7 @@ class LoadReport:
             "longest_outage_s": after.longest_outage_s if after else None,
             "lost_requests": after.lost if after else None,
             "parts": {name: asdict(segment.figures) for name, segment in parts.items()},
+            "replicas": {name: asdict(part.figures) for name, part in replicas.items() if name != WHOLE},
             "violations": self.scenario(sla_s).violations,
         }
 

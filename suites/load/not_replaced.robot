@@ -1,6 +1,6 @@
 *** Settings ***
 Documentation    A worker dies while clients keep all workers busy, and nobody replaces it. Something answers again
-...              at once, and that is what recovery time says; but half of the throughput is gone: full recovery says so.
+...              at once, as recovery time says; but half of the throughput is gone, as full recovery says.
 
 Resource         ../../resources/load.resource
 
@@ -8,7 +8,7 @@ Test Setup       A Graph Is Deployed    mocker-vllm-agg.yaml    migration_limit=
 Test Teardown    Everything Is As Before
 Test Timeout     2 minutes
 
-Test Tags        load    backend:vllm    plane:tcp    seed:3:recovery
+Test Tags        load    backend:vllm    plane:tcp    seed:3:vllm-worker
 
 
 *** Variables ***

@@ -83,7 +83,6 @@ def test_the_report_knows_recovery_and_replicas_afterwards(run: Run) -> None:
     assert lost["recovery_s"] is not None
     assert lost["baseline"]["answers"] >= 20
     assert replaced["baseline"]["throughput"] > 0
-    parts = lost["parts"]
-    served = sum(parts[name]["good"] for name in parts if name.startswith("VllmWorker"))
-    assert served == parts["all"]["good"]
-    assert parts["VllmWorker-0"]["good"] < parts["VllmWorker-1"]["good"]
+    replicas = lost["replicas"]
+    assert sum(figures["good"] for figures in replicas.values()) == lost["parts"]["all"]["good"]
+    assert replicas["VllmWorker-0"]["good"] < replicas["VllmWorker-1"]["good"]
