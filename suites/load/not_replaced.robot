@@ -8,7 +8,7 @@ Test Setup       A Graph Is Deployed    mocker-vllm-agg.yaml    migration_limit=
 Test Teardown    Everything Is As Before
 Test Timeout     2 minutes
 
-Test Tags        load    backend:vllm    plane:tcp    seed:3:vllm-worker
+Test Tags        load    backend:vllm    plane:tcp
 
 
 *** Variables ***
