@@ -99,8 +99,15 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     A request is good when it brought all tokens that were asked for. Latency counts from the start of a request, with
     ``request_rate`` from its place in the schedule. The inter-token latency of a request is the mean time from token to
-    token after the first one. *Recovery time* is the time from the moment a fault was proven to the end of the first
+    token after the first one. *Recovery time* is the time from the moment a fault took effect to the end of the first
     of five good responses in a row. A request is *lost* when it was in flight at the injection and failed.
+
+    = Full recovery =
+
+    A load that answers again at half its speed has not recovered. Its service level is what it got before the fault,
+    from 20 good answers or more: their throughput and the p95 of their latency. It has recovered fully from the first
+    moment after which it keeps 90 % of that throughput, and 1.25 times that latency at most, to the end of what was
+    recorded, in each stretch of 5 s: `Get Full Recovery Time`, `Wait Until Recovered`. docs/load.md has the details.
 
     = Parts of a load =
 
@@ -113,6 +120,10 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     ``fault=<id>`` names another fault than the last one; keywords that inject a fault return its id. Rates count good
     responses that ended in the time of the part. A fault that was made good at once ends with that.
+
+    ``replica=PositionWorker-0`` looks at what one replica served; its number is enough where the graph has one worker
+    service. After a migration a request counts for the replica that finished it; one that failed without an answer
+    counts for none. A part without a request fails a getter or check: there is nothing to judge.
 
     = Assertions =
 

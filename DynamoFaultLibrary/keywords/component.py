@@ -130,6 +130,32 @@ class Number:
             return str(value)
 
 
+class Share:
+    """What a share is compared with: from 0 to 1, a percentage such as ``90%``, or an expression for ``validate``."""
+
+    @staticmethod
+    def convert(value: str | float) -> float | str:
+        """A number becomes a float, a percentage a hundredth of it; anything else stays as it is."""
+        text = str(value).strip()
+        is_percentage = text.endswith("%")
+        try:
+            return float(text.removesuffix("%")) / (100 if is_percentage else 1)
+        except ValueError:
+            return str(value)
+
+    @staticmethod
+    def check(name: str, value: float | str) -> float:
+        """A converted share that is one.
+
+        Raises:
+            FaultLibraryError: it is not.
+        """
+        if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            shown = value if isinstance(value, str) else f"{value:g}"
+            raise FaultLibraryError(f"{name} must be a share from 0 to 1, or a percentage such as 90%, not {shown}")
+        return value
+
+
 class NameList(list[str]):
     """Several names: ``a, b``, or a list."""
 
@@ -144,5 +170,6 @@ CONVERTERS: dict[type, Callable[[Any], Any] | Callable[[Any, Any], Any]] = {
     Duration: Duration.convert,
     Count: Count.convert,
     Number: Number.convert,
+    Share: Share.convert,
     NameList: NameList.convert,
 }

@@ -3,9 +3,7 @@
 import itertools
 import os
 import random
-import re
 import secrets
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,9 +18,13 @@ from DynamoFaultLibrary.errors import DeploymentError, FaultError, FaultLibraryE
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import ActiveFault, Injector
 from DynamoFaultLibrary.keywords import robot_context
+from DynamoFaultLibrary.keywords.serving import served_by
 from DynamoFaultLibrary.ledger import Ledger, Owner
 from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
 from DynamoFaultLibrary.load.client import Load, Request, SenderProcess
+from DynamoFaultLibrary.load.folder import safe_name
+from DynamoFaultLibrary.load.served import Served
+from DynamoFaultLibrary.load.table import Table
 from DynamoFaultLibrary.load.windows import (
     WHOLE,
     FaultWindow,
@@ -266,26 +268,43 @@ class Context:
             raise LoadError(f"'{name}' is the name of a part already; give this phase another one")
         self.phases.append(PhaseMark(name, monotonic()))
 
-    def segment(self, load: str, part: str | None = None, fault_id: str | None = None) -> Segment:
-        """A load, or a part of it: before, during or after a fault, or a phase.
+    def segment(
+        self, load: str, part: str | None = None, fault_id: str | None = None, replica: str | int | None = None
+    ) -> Segment:
+        """A load, or a part of it: before, during or after a fault, or a phase; of it what one replica served.
 
         Raises:
-            LoadError: the load has no such part.
+            LoadError: the load has no such part or replica, or a fault is named although the part needs none.
         """
         table = self.load(load).table()
-        if fault_id is not None:
-            self.fault(fault_id)
-            if part not in list(Window):
-                raise LoadError(f"fault needs a part of it, {_choices(Window)}; it says nothing of part={part}")
-        if part is None:
-            return whole(table)
+        found = self._part(load, table, part, fault_id)
+        if replica is None:
+            return found
+        served = self.served(load)
+        return found.only(lambda rows: served.by(rows, replica))
+
+    def _part(self, load: str, table: Table, part: str | None, fault_id: str | None) -> Segment:
         if part in list(Window):
             return cut_at_fault(table, self.fault_window(fault_id))[Window(part)]
+        if fault_id is not None:
+            self.fault(fault_id)
+            raise LoadError(f"fault={fault_id} says nothing without part=before, part=during or part=after")
+        if part is None:
+            return whole(table)
         phases = cut_at_phases(table, self.phases)
         if part not in phases:
             known = [*(window.value for window in Window), *phases]
             raise LoadError(f"load '{load}' has no part '{part}'; it has {known}")
         return phases[part]
+
+    def load_table(self, load: str, replica: str | int | None = None) -> Table:
+        """The requests of a load that have ended, or those of them that one replica served."""
+        table = self.load(load).table()
+        return table if replica is None else table.where(self.served(load).by(table, replica))
+
+    def served(self, load: str) -> Served:
+        """Which replicas served the requests of a load."""
+        return served_by(self, self.load(load))
 
     def run_directory(self) -> Path:
         """``<results>/<run>/``."""
@@ -369,16 +388,6 @@ def check_name(argument: str, name: str) -> None:
             f"{argument} {name!r} is not a name: expected 1 to {LONGEST_NAME} bytes of any letters, without '/' and "
             "without a dot at the beginning, since a folder is called by it"
         )
-
-
-def _choices(members: type[StrEnum]) -> str:
-    return ", ".join(f"'{member.value}'" for member in members)
-
-
-def safe_name(name: str) -> str:
-    """A name as a file name: ``Suites.Migration.Worker Death`` becomes ``migration.worker_death``."""
-    text = re.sub(r"[^a-z0-9.]+", "_", name.lower()).strip("_.")
-    return text.removeprefix("suites.") or f"suite_{zlib.crc32(name.encode()):08x}"
 
 
 def _run_id() -> str:

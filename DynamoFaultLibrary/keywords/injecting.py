@@ -10,6 +10,7 @@ from DynamoFaultLibrary.faults.limits import check_time
 from DynamoFaultLibrary.faults.target import Chooser
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.component import Component
+from DynamoFaultLibrary.keywords.story import save_faults
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.platforms.base import Replica
 from DynamoFaultLibrary.reports.timeline import EventKind
@@ -38,6 +39,7 @@ class InjectingComponent(Component):
         self.note(EventKind.FAULT, f"{fault.kind}: {text}", active.injected_s)
         for line in active.entry.evidence:
             self.note(EventKind.EVIDENCE, line, active.active_s)
+        save_faults(self.context)  # whoever reads the results while the test runs finds the fault
         return active.entry.id
 
     def fault(self, fault: str) -> ActiveFault:

@@ -7,15 +7,17 @@ import numpy as np
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.errors import LoadError
-from DynamoFaultLibrary.keywords.component import Component
+from DynamoFaultLibrary.keywords.component import Component, Share
+from DynamoFaultLibrary.keywords.figures import failed_records, place_of
 from DynamoFaultLibrary.keywords.loads import DEFAULT
 from DynamoFaultLibrary.keywords.observation import new_text
 from DynamoFaultLibrary.load import statistics
 from DynamoFaultLibrary.load.folder import LoadState
-from DynamoFaultLibrary.load.records import Outcome, iterate_records
+from DynamoFaultLibrary.load.records import Outcome
 from DynamoFaultLibrary.load.statistics import Figures
 from DynamoFaultLibrary.load.windows import Segment
 
+ReplicaName = str | int | None
 _REJECTED = (503, 529)
 """Older Dynamo answers 503, 1.4 answers 529 (``Service temporarily overloaded``)."""
 _GIVEN_UP = (408, 499, 504)
@@ -28,47 +30,84 @@ class LoadCheckKeywords(Component):
 
     @keyword(tags=["Check", "Load"])
     def load_should_have_zero_errors(
-        self, load: str = DEFAULT, part: str | None = None, fault: str | None = None
+        self,
+        load: str = DEFAULT,
+        part: str | None = None,
+        fault: str | None = None,
+        replica: ReplicaName = None,
     ) -> None:
-        """Fails when a request of the load, or of a part of it, failed, and shows the first one."""
-        self.load_should_have_at_most_errors(0, load, part, fault)
+        """Fails when a request of the load, or of a part of it, failed, and shows the first one.
+
+        Short for `Get Error Count` ``== 0`` on a load that has ended.
+        """
+        self.load_should_have_at_most_errors(0, load, part, fault, replica)
 
     @keyword(tags=["Check", "Load"])
     def load_should_have_at_most_errors(
-        self, max_errors: int, load: str = DEFAULT, part: str | None = None, fault: str | None = None
+        self,
+        max_errors: int,
+        load: str = DEFAULT,
+        part: str | None = None,
+        fault: str | None = None,
+        replica: ReplicaName = None,
     ) -> None:
-        """Fails when more than ``max_errors`` requests of the load, or of a part of it, failed; shows the first one."""
-        figures = self._figures(load, part, fault)
+        """Fails when more than ``max_errors`` requests of the load, or of a part of it, failed; shows the first one.
+
+        Short for `Get Error Count` ``<= max_errors`` on a load that has ended.
+        """
+        segment = self._segment(load, part, fault, replica)
+        figures = segment.figures
         if figures.failed > max_errors:
             raise AssertionError(
-                f"load '{load}' has {figures.failed} failed requests {figures.errors}, at most {max_errors} expected; "
-                f"{self._first_error(load)} (all: {self.context.load(load).folder.path})"
+                f"{place_of(load, part, replica)} has {figures.failed} failed requests {figures.errors}, at most "
+                f"{max_errors} expected; {self._first_error(load, segment)} "
+                f"(all: {self.context.load(load).folder.path})"
             )
 
     @keyword(tags=["Check", "Load"])
     def load_should_have_at_least_requests(
-        self, min_count: int, load: str = DEFAULT, part: str | None = None, fault: str | None = None
+        self,
+        min_count: int,
+        load: str = DEFAULT,
+        part: str | None = None,
+        fault: str | None = None,
+        replica: ReplicaName = None,
     ) -> None:
-        """Fails when the load has fewer than ``min_count`` good requests so far."""
-        good = self.context.segment(load, part, fault).figures.good
+        """Fails when the load has fewer than ``min_count`` good requests so far.
+
+        Short for `Get Good Request Count` ``>= min_count``.
+        """
+        good = self.context.segment(load, part, fault, replica).figures.good
         if good < min_count:
-            raise AssertionError(f"load '{load}' has {good} good requests, at least {min_count} expected")
+            place = place_of(load, part, replica)
+            raise AssertionError(f"{place} has {good} good requests, at least {min_count} expected")
 
     @keyword(tags=["Check", "Load"])
     def load_should_have_success_rate(
-        self, min_rate: float, load: str = DEFAULT, part: str | None = None, fault: str | None = None
+        self,
+        min_rate: Share,
+        load: str = DEFAULT,
+        part: str | None = None,
+        fault: str | None = None,
+        replica: ReplicaName = None,
     ) -> None:
-        """Fails when fewer than ``min_rate`` (0 to 1) of the load's requests were good.
+        """Fails when fewer than ``min_rate`` (0 to 1, or a percentage) of the load's requests were good.
+
+        Short for `Get Success Rate` ``>= min_rate`` on a load that has ended.
 
         Example:
         | `Load Should Have Success Rate` | 0.9 |
+        | `Load Should Have Success Rate` | 99.5% | part=after |
         """
-        if not 0 <= min_rate <= 1:
-            raise LoadError(f"min_rate is a share from 0 to 1, not {min_rate:g}")
-        rate = self._figures(load, part, fault).success_rate
-        if rate is None or rate < min_rate:
-            seen = "no request ended" if rate is None else f"only {rate:.4f} of its requests were good"
-            raise AssertionError(f"load '{load}': {seen}, at least {min_rate:g} expected; {self._first_error(load)}")
+        least = Share.check("min_rate", min_rate)  # type: ignore[arg-type]  # Robot has converted it to a number
+        segment = self._segment(load, part, fault, replica)
+        rate = segment.figures.success_rate
+        if rate is None or rate < least:
+            seen = "no request counts" if rate is None else f"only {rate:.4f} of its requests were good"
+            raise AssertionError(
+                f"{place_of(load, part, replica)}: {seen}, at least {least:g} expected; "
+                f"{self._first_error(load, segment)}"
+            )
 
     @keyword(tags=["Check", "Load"])
     def load_should_have_been_stopped(self, load: str = DEFAULT) -> None:
@@ -125,14 +164,24 @@ class LoadCheckKeywords(Component):
 
     @keyword(tags=["Check", "Load"])
     def throughput_should_have_collapsed(
-        self, duration: timedelta = timedelta(seconds=30), load: str = DEFAULT, part: str | None = None
+        self,
+        duration: timedelta = timedelta(seconds=30),
+        load: str = DEFAULT,
+        part: str | None = None,
+        fault: str | None = None,
+        replica: ReplicaName = None,
     ) -> None:
-        """Fails unless there was no good response for ``duration`` although requests of the load were in flight."""
-        longest = self._longest_outage(self._segment(load, part), load)
+        """Fails unless there was no good response for ``duration`` although requests of the load were in flight.
+
+        Short for `Get Longest Outage` ``>= duration`` on a load that has ended.
+        """
+        segment = self._segment(load, part, fault, replica)
+        table = self.context.load_table(load, replica)
+        longest = statistics.longest_outage(table, segment.start_s, segment.end_s)
         if longest < duration.total_seconds():
             raise AssertionError(
-                f"load '{load}' was without a good response for {longest:.2f} s at most while requests were in "
-                f"flight, at least {duration.total_seconds():g} s expected"
+                f"{place_of(load, part, replica)} was without a good response for {longest:.2f} s at most while "
+                f"requests were in flight, at least {duration.total_seconds():g} s expected"
             )
 
     @keyword(tags=["Check", "Load"])
@@ -145,15 +194,16 @@ class LoadCheckKeywords(Component):
         load: str = DEFAULT,
         part: str | None = None,
         fault: str | None = None,
+        replica: ReplicaName = None,
     ) -> None:
         """Fails when a percentile of latency or time to first token is above its limit.
 
         Example:
         | `Load Should Meet Sla` | latency=2 s | time_to_first_token=200 ms |
         """
-        breaches = self._breaches(latency, time_to_first_token, percentile, self._segment(load, part, fault))
+        breaches = self._breaches(latency, time_to_first_token, percentile, load, part, fault, replica)
         if breaches:
-            raise AssertionError(f"load '{load}' breaks its SLA: {'; '.join(breaches)}")
+            raise AssertionError(f"{place_of(load, part, replica)} breaks its SLA: {'; '.join(breaches)}")
 
     @keyword(tags=["Check", "Load"])
     def load_should_violate_sla(
@@ -165,11 +215,12 @@ class LoadCheckKeywords(Component):
         load: str = DEFAULT,
         part: str | None = None,
         fault: str | None = None,
+        replica: ReplicaName = None,
     ) -> None:
         """Fails unless a percentile of latency or time to first token is above its limit: the overload was real."""
-        breaches = self._breaches(latency, time_to_first_token, percentile, self._segment(load, part, fault))
+        breaches = self._breaches(latency, time_to_first_token, percentile, load, part, fault, replica)
         if not breaches:
-            raise AssertionError(f"load '{load}' should break its SLA, but keeps it")
+            raise AssertionError(f"{place_of(load, part, replica)} should break its SLA, but keeps it")
         self.info("; ".join(breaches))
 
     @keyword(tags=["Check", "Load"])
@@ -204,36 +255,53 @@ class LoadCheckKeywords(Component):
             raise LoadError(f"load '{load}' still runs; call 'Wait For Load Completion' or 'Stop Load' first")
         return self.context.load(load).folder.state
 
-    def _segment(self, load: str, part: str | None = None, fault: str | None = None) -> Segment:
+    def _segment(
+        self, load: str, part: str | None = None, fault: str | None = None, replica: ReplicaName = None
+    ) -> Segment:
         self._ended(load)
-        return self.context.segment(load, part, fault)
+        segment = self.context.segment(load, part, fault, replica)
+        if not len(segment.rows):
+            raise LoadError(
+                f"{place_of(load, part, replica)} has no request that ended: there is nothing to judge; "
+                f"see {self.context.load(load).folder.path}"
+            )
+        return segment
 
-    def _figures(self, load: str, part: str | None = None, fault: str | None = None) -> Figures:
-        return self._segment(load, part, fault).figures
+    def _figures(self, load: str) -> Figures:
+        return self._segment(load).figures
 
-    def _longest_outage(self, segment: Segment, load: str) -> float:
-        return statistics.longest_outage(self.context.load(load).table(), segment.start_s, segment.end_s)
-
-    def _first_error(self, load: str) -> str:
-        path = self.context.load(load).sender.records
-        if not path.exists():
+    def _first_error(self, load: str, segment: Segment) -> str:
+        if not self.context.load(load).sender.records.exists():
             return f"see {self.context.load(load).folder.path}"
-        first = next((record for record in iterate_records(path) if record.outcome.is_error), None)
+        first = next(failed_records(self, load, segment), None)
         return f"the first: {first.id}: {first.summary()}" if first else "none failed"
 
-    @staticmethod
     def _breaches(
-        latency: timedelta | None, first_token: timedelta | None, percentile: float, segment: Segment
+        self,
+        latency: timedelta | None,
+        first_token: timedelta | None,
+        percentile: float,
+        load: str,
+        part: str | None,
+        fault: str | None,
+        replica: ReplicaName,
     ) -> list[str]:
         if latency is None and first_token is None:
             raise LoadError("an SLA needs a limit: latency, time_to_first_token or both")
+        statistics.check_percentile(percentile)
+        rows = self._segment(load, part, fault, replica).rows
         found = []
         for what, limit, values in (
-            ("latency", latency, statistics.latencies(segment.rows)),
-            ("time to first token", first_token, statistics.first_token_times(segment.rows)),
+            ("latency", latency, statistics.latencies(rows)),
+            ("time to first token", first_token, statistics.first_token_times(rows)),
         ):
             if limit is None:
                 continue
+            if not len(values):
+                raise LoadError(
+                    f"{place_of(load, part, replica)} has no good request that tells its {what}: there is nothing to "
+                    f"judge; see {self.context.load(load).folder.path}"
+                )
             seen = statistics.percentile(values, percentile)
             if seen > limit.total_seconds():
                 found.append(f"p{percentile:g} {what} is {seen:.3f} s, the limit {limit.total_seconds():g} s")

@@ -17,6 +17,8 @@ from DynamoFaultLibrary.keywords.context import check_name
 from DynamoFaultLibrary.keywords.load_options import complete, with_load_options
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.keywords.requests import answers_are_known
+from DynamoFaultLibrary.keywords.serving import remember_servers
+from DynamoFaultLibrary.keywords.story import save_faults
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.load.client import Engine, Load
 from DynamoFaultLibrary.load.plan import LoadPlan
@@ -152,6 +154,7 @@ class LoadKeywords(Component):
         run's results as well. With ``sla`` good requests that took longer are counted.
         """
         limit = sla.total_seconds() if sla is not None else None
+        save_faults(self.context)
         table, rows = failure_table(self.context.run_directory(), load, limit)
         logger.info(table.to_html(), html=True)
         directory = self.context.run_directory()
@@ -162,6 +165,7 @@ class LoadKeywords(Component):
         if not load.is_running:
             return
         load.wait(timeout, self._progress_teller(load))
+        remember_servers(self.context, load)
         segment = whole(load.table())
         figures = segment.figures
         failed = "".join(f", {count} {kind}" for kind, count in figures.errors.items())

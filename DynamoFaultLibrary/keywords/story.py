@@ -2,24 +2,30 @@
 
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.faults.injector import ActiveFault
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.component import link
-from DynamoFaultLibrary.keywords.context import Context, safe_name, window_of
+from DynamoFaultLibrary.keywords.context import Context, window_of
+from DynamoFaultLibrary.keywords.serving import remember_servers
 from DynamoFaultLibrary.load.client import Load
+from DynamoFaultLibrary.load.folder import safe_name
 from DynamoFaultLibrary.load.records import Record, iterate_records, read_records
+from DynamoFaultLibrary.load.recovery import aftermath
 from DynamoFaultLibrary.load.windows import FaultWindow
 from DynamoFaultLibrary.reports.load_picture import draw_load
-from DynamoFaultLibrary.reports.picture import MOST_BARS, draw
+from DynamoFaultLibrary.reports.picture import MOST_BARS, draw, time_axis
 from DynamoFaultLibrary.reports.results import FAULTS_FILE
-from DynamoFaultLibrary.reports.tables import cut, fault_facts, figures_table
+from DynamoFaultLibrary.reports.svg import TimeAxis
+from DynamoFaultLibrary.reports.tables import cut, faults_table, figures_table
 
 
 def tell_test(context: Context, test: str, began_s: float) -> str:
@@ -30,13 +36,24 @@ def tell_test(context: Context, test: str, began_s: float) -> str:
     faults = [fault for fault in context.faults if fault.active_s >= began_s]
     windows = [window_of(fault) for fault in faults]
     records = [record for record in _few_records(context) if record.ended_monotonic_s >= events[0].monotonic_s]
+    axis = time_axis(events, records, _spans(context))
     parts = [
-        draw(events, records, windows),
-        *(part for load in context.loads.values() for part in _load(context, load, windows)),
+        draw(events, records, windows, axis),
+        *(part for load in context.loads.values() for part in _load(context, load, windows, axis)),
         *map(_fault, faults),
         _links(context, test),
     ]
     return "<div>" + "".join(f"<div>{part}</div>" for part in parts if part) + "</div>"
+
+
+def _spans(context: Context) -> list[tuple[float, float]]:
+    """When each load began and ended, so that all pictures of a test have one time axis."""
+    found = []
+    for load in context.loads.values():
+        with suppress(LoadError):
+            table = load.table()
+            found.append((float(table.started.min()), float(table.ended[-1])))
+    return found
 
 
 def save_log_slices(context: Context, test: str) -> list[Path]:
@@ -93,8 +110,8 @@ def _few_records(context: Context) -> list[Record]:
     return found
 
 
-def _load(context: Context, load: Load, faults: Sequence[FaultWindow]) -> list[str]:
-    """Picture of a load over time, and its figures cut at the last fault or at the phases."""
+def _load(context: Context, load: Load, faults: Sequence[FaultWindow], axis: TimeAxis | None) -> list[str]:
+    """Picture of a load over time, what became of it after each fault, and its figures by part and by replica."""
     try:
         table = load.table()
     except LoadError:
@@ -102,10 +119,13 @@ def _load(context: Context, load: Load, faults: Sequence[FaultWindow]) -> list[s
     began, ended = float(table.started.min()), float(table.ended[-1])
     met = [fault for fault in faults if fault.injected_s <= ended and (fault.ended_s is None or fault.ended_s >= began)]
     title = f"load '{load.plan.name}': {load.plan.describe()}"
-    parts = cut(table, met[-1] if met else None, context.phases)
+    served = remember_servers(context, load)
+    now_s = monotonic() if load.is_running else None
+    afters = [aftermath(table, fault, load.plan.ramp_s, now_s) for fault in met]
+    parts = cut(table, met[-1] if met else None, context.phases, served)
     grid = figures_table({name: part.figures for name, part in parts.items()})
-    facts = f"<div>{escape('; '.join(fault_facts(table, met[-1])))}</div>" if met else ""
-    return [draw_load(table, met, context.phases, title), facts + grid.to_html()]
+    facts = faults_table(afters).to_html() if afters else ""
+    return [draw_load(table, afters, context.phases, title, served, axis), facts + grid.to_html()]
 
 
 def _fault(fault: ActiveFault) -> str:

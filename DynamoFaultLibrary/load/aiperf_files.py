@@ -75,6 +75,9 @@ def _row(data: dict[str, Any], offset: float) -> tuple[float, ...] | None:
         zlib.crc32(str(about.get("conversation_id", "")).encode()),
         (data.get("error") or {}).get("code") or (none if data.get("error") else 200),
         OUTCOMES.index(_outcome(about, metrics, data.get("error"))),
+        none,
+        none,
+        none,
     )
 
 

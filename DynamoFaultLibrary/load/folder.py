@@ -1,5 +1,7 @@
 """The folder of a load's results: what it was asked to do, how it ended, its records, and exports for other tools."""
 
+import re
+import zlib
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -11,12 +13,19 @@ import orjson
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load import aiperf_files
 from DynamoFaultLibrary.load.plan import LoadPlan
+from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.load.table import Table, read_table
 from DynamoFaultLibrary.load.windows import whole
 
 RECORDS_FILE = "requests.jsonl"
 STATE_FILE = "load.json"
 STATE_VERSION = 1
+
+
+def safe_name(name: str) -> str:
+    """A name as a file name: ``Suites.Migration.Worker Death`` becomes ``migration.worker_death``."""
+    text = re.sub(r"[^a-z0-9.]+", "_", name.lower()).strip("_.")
+    return text.removeprefix("suites.") or f"suite_{zlib.crc32(name.encode()):08x}"
 
 
 class LoadState(StrEnum):
@@ -63,6 +72,25 @@ class LoadFolder:
         if not self.is_complete and not records.exists():
             return Table.of([])
         return read_table(records) if is_ours else aiperf_files.read_table(records, self.clock_offset_s)
+
+    @cached_property
+    def served(self) -> Served | None:
+        """Which replicas served its requests, if that was found out.
+
+        Raises:
+            LoadError: the file that tells is damaged.
+        """
+        return Served.read(self.path)
+
+    @property
+    def ramp_s(self) -> float:
+        """Seconds from its first start in which it grew."""
+        return self.plan.ramp_s if self.plan else 0.0
+
+    @property
+    def now_s(self) -> float | None:
+        """When its records end, if requests were in flight then; None when the load came to its end."""
+        return float(self.table.ended[-1]) if self.state is LoadState.RUNNING and len(self.table) else None
 
     def save(self) -> None:
         """Write what is known of the load beside its records."""

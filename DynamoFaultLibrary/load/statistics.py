@@ -18,14 +18,24 @@ def percentile(values: Floats, percent: float) -> float:
     """The smallest value that `percent` of all values do not exceed (nearest rank).
 
     Raises:
-        LoadError: there is no value, or `percent` is not above 0 and at most 100.
+        LoadError: there is no value, or `percent` is not from 1 to 100.
     """
-    if not 0 < percent <= 100:
-        raise LoadError(f"a percentile is above 0 and at most 100, not {percent:g}")
+    check_percentile(percent)
     if not len(values):
         raise LoadError("no percentile of nothing: no request delivered this figure")
     rank = math.ceil(len(values) * Fraction(str(percent)) / 100)
     return float(np.partition(values, rank - 1)[rank - 1])
+
+
+def check_percentile(percent: float) -> None:
+    """Refuse what is no percentile, and a share that is given in place of one.
+
+    Raises:
+        LoadError: `percent` is not from 1 to 100.
+    """
+    if not 1 <= percent <= 100:
+        meant = f"; for the {percent * 100:g}th percentile write {percent * 100:g}" if 0 < percent < 1 else ""
+        raise LoadError(f"percentile must be from 1 to 100, not {percent:g}{meant}")
 
 
 @dataclass(frozen=True)
@@ -171,9 +181,10 @@ def recovery_time(table: Table, effective_s: float, consecutive: int = CONSECUTI
 
 
 def last_error_time(table: Table, effective_s: float) -> float | None:
-    """Seconds from the moment a fault took effect to the end of the last request that failed after it, if any did."""
-    failed = table.ended[table.is_error & (table.ended >= effective_s)]
-    return float(failed[-1]) - effective_s if len(failed) else None
+    """Seconds from the moment a fault took effect to the last failure after it: of a request, or of an attempt."""
+    failed = np.concatenate((table.ended[table.is_error], _delivered(table.retried)))
+    after = failed[failed >= effective_s]
+    return float(after.max()) - effective_s if len(after) else None
 
 
 def lost_requests(table: Table, fault_injected_s: float) -> int:

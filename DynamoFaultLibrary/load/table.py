@@ -21,6 +21,7 @@ OUTCOMES = list(Outcome)
 _CODES = {outcome.value: code for code, outcome in enumerate(OUTCOMES)}
 _IS_ERROR: Mask = np.array([outcome.is_error for outcome in OUTCOMES])
 _NONE = float("nan")
+_UUID_LENGTH = 36
 _CHUNK = 65_536
 """Rows that are put into columns at a time."""
 
@@ -52,9 +53,20 @@ class Table:
     """HTTP status."""
     outcome: Floats
     """Index into `OUTCOMES`."""
+    scheduled: Floats
+    """When it was due; NaN without a schedule."""
+    retried: Floats
+    """End of its last attempt that failed and was followed by another one; NaN without one."""
+    response: Floats
+    """A number for the server's id of it, see `response_number`."""
 
     def __len__(self) -> int:
         return len(self.ended)
+
+    @property
+    def due(self) -> Floats:
+        """When each was due: its scheduled time, else its start. Latency counts from there."""
+        return np.where(np.isnan(self.scheduled), self.started, self.scheduled)
 
     @property
     def is_ok(self) -> Mask:
@@ -109,6 +121,36 @@ def read_table(path: Path) -> Table:
     return Table.from_rows(row for row in (_parse(path, *line) for line in enumerate(complete_lines(path), 1)) if row)
 
 
+class Follower:
+    """Reads a ``requests.jsonl`` that grows: each line once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: list[Iterable[float]] = []
+        self._lines, self._offset = 0, 0
+
+    def table(self) -> Table:
+        """All records so far.
+
+        Raises:
+            LoadError: the file is missing, or a line is no record.
+        """
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                whole, _, _ = file.read().rpartition(b"\n")
+        except OSError as error:
+            raise LoadError(f"cannot read records '{self.path}': {error.strerror}") from error
+        if whole:
+            self._offset += len(whole) + 1
+            for line in whole.split(b"\n"):
+                self._lines += 1
+                row = _parse(self.path, self._lines, line)
+                if row:
+                    self._rows.append(row)
+        return Table.from_rows(self._rows)
+
+
 def _parse(path: Path, number: int, line: bytes) -> Iterable[float] | None:
     try:
         row = row_of(orjson.loads(line))
@@ -138,4 +180,17 @@ def row_of(data: dict[str, Any]) -> tuple[float, ...] | None:
         data["prompt_hash"],
         data["status"] or _NONE,
         _CODES[data["outcome"]],
+        _NONE if scheduled is None else scheduled,
+        data["failed_attempts"][-1]["ended_monotonic_s"] if data["failed_attempts"] else _NONE,
+        response_number(data["response_id"]),
     )
+
+
+def response_number(response_id: str) -> float:
+    """The last 48 bits of an id that ends in a UUID, so that a million of them are told apart in 8 MB; else NaN."""
+    if len(response_id) < _UUID_LENGTH or response_id[-13] != "-":
+        return _NONE
+    try:
+        return float(int(response_id[-12:], 16))
+    except ValueError:
+        return _NONE

@@ -1,15 +1,15 @@
 """Cuts a load at the times of a fault and at the marks of phases."""
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load.statistics import Figures, figures
-from DynamoFaultLibrary.load.table import Table
+from DynamoFaultLibrary.load.table import Mask, Table
 
 WHOLE = "all"
 """Name of the part that is the whole load."""
@@ -69,6 +69,11 @@ class Segment:
     def figures(self) -> Figures:
         """Its figures."""
         return figures(self.rows, self.ended_there, max(0.0, self.end_s - self.start_s))
+
+    def only(self, chosen: Callable[[Table], Mask]) -> "Segment":
+        """The same time, with those of its requests that are chosen."""
+        rows, ended = self.rows.where(chosen(self.rows)), self.ended_there.where(chosen(self.ended_there))
+        return replace(self, rows=rows, ended_there=ended)
 
 
 def whole(table: Table) -> Segment:

@@ -5,7 +5,7 @@ from html import escape
 
 from DynamoFaultLibrary.reports.load_picture import draw_load
 from DynamoFaultLibrary.reports.results import LoadReport, metrics_table
-from DynamoFaultLibrary.reports.tables import cut, fault_facts, figures_table, scenario_table
+from DynamoFaultLibrary.reports.tables import cut, faults_table, figures_table, scenario_table
 
 _STYLE = "font-family:sans-serif;color:#1a202c;background:#fff;max-width:980px;margin:24px auto"
 
@@ -27,12 +27,12 @@ def page(reports: Sequence[LoadReport], sla_s: float | None = None) -> str:
 
 def _load(name: str, report: LoadReport) -> str:
     table = report.folder.table
-    parts = cut(table, report.fault, report.phases)
-    facts = "; ".join(fault_facts(table, report.fault)) if report.fault else ""
+    parts = cut(table, report.fault, report.phases, report.folder.served)
+    facts = faults_table(report.aftermaths).to_html() if report.aftermaths else ""
     return (
         f"<h2>{name}. {escape(report.title)}</h2>"
         f"<p>{escape(report.folder.plan.describe() if report.folder.plan else report.folder.engine)}</p>"
-        f"<p>{escape(facts)}</p>"
-        + draw_load(table, report.faults, report.phases)
+        + draw_load(table, report.aftermaths, report.phases, served=report.folder.served)
+        + facts
         + figures_table({part: segment.figures for part, segment in parts.items()}).to_html()
     )

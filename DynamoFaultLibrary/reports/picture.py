@@ -24,14 +24,24 @@ _COLOURS = {
 }
 
 
-def draw(events: Sequence[Event], records: Sequence[Record], faults: Sequence[FaultWindow]) -> str:
-    """Return the SVG; times are on the monotonic clock. Empty when there is nothing to draw."""
+def time_axis(
+    events: Sequence[Event], records: Sequence[Record], spans: Sequence[tuple[float, float]] = ()
+) -> TimeAxis | None:
+    """The time axis of all pictures of a test, from its first event; None when there is nothing to draw."""
     times = [event.monotonic_s for event in events]
     times += [moment for record in records for moment in (record.started_monotonic_s, record.ended_monotonic_s)]
-    if not times:
+    times += [moment for span in spans for moment in span]
+    return TimeAxis(min(times), max(times)) if times else None
+
+
+def draw(
+    events: Sequence[Event], records: Sequence[Record], faults: Sequence[FaultWindow], axis: TimeAxis | None = None
+) -> str:
+    """Return the SVG; times are on the monotonic clock. Empty when there is nothing to draw."""
+    axis = axis or time_axis(events, records)
+    if axis is None or not (events or records):
         return ""
     bars = sorted(records, key=lambda record: record.started_monotonic_s)[:MOST_BARS]
-    axis = TimeAxis(min(times), max(times))
     bars_top = _TOP + len(events) * _EVENT_ROW
     base = bars_top + len(bars) * _BAR_ROW + 4
     hidden = len(records) - len(bars)
@@ -40,7 +50,7 @@ def draw(events: Sequence[Event], records: Sequence[Record], faults: Sequence[Fa
         *(_event(axis, _TOP + row * _EVENT_ROW, event, base - 4) for row, event in enumerate(events)),
         *(_bar(axis, bars_top + row * _BAR_ROW, record) for row, record in enumerate(bars)),
         axis.draw(base, f"… and {hidden} more requests" if hidden else ""),
-        text(4, base + 17, "UTC"),
+        text(4, base + 17, "UTC; seconds"),
     ]
     return svg(base + 36, "".join(parts))
 

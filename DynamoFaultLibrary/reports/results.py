@@ -5,15 +5,17 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load import aiperf_files
-from DynamoFaultLibrary.load.folder import STATE_FILE, LoadFolder
-from DynamoFaultLibrary.load.statistics import lost_requests, recovery_time
-from DynamoFaultLibrary.load.windows import FaultWindow, PhaseMark, Segment, Window, cut_at_fault, whole
-from DynamoFaultLibrary.reports.tables import Grid, ScenarioRow, cut, rate, scenario_table, seconds, share
+from DynamoFaultLibrary.load.figures import rate, seconds, share
+from DynamoFaultLibrary.load.folder import STATE_FILE, LoadFolder, safe_name
+from DynamoFaultLibrary.load.recovery import Aftermath, aftermath
+from DynamoFaultLibrary.load.windows import WHOLE, FaultWindow, PhaseMark, Segment, Window, cut_at_fault, whole
+from DynamoFaultLibrary.reports.tables import Grid, ScenarioRow, cut, fault_facts, scenario_table
 from DynamoFaultLibrary.reports.timeline import EventKind
 
 FAULTS_FILE = "faults.json"
@@ -28,6 +30,8 @@ class LoadReport:
     faults: list[FaultWindow] = field(default_factory=list)
     phases: list[PhaseMark] = field(default_factory=list)
     startup_s: float | None = None
+    suite: str = ""
+    """Name of the folder of its suite."""
 
     @property
     def title(self) -> str:
@@ -45,14 +49,27 @@ class LoadReport:
         """The first fault that it met."""
         return self.faults[0] if self.faults else None
 
+    @cached_property
+    def aftermaths(self) -> list[Aftermath]:
+        """What is to be said of the load after each fault."""
+        return [aftermath(self.folder.table, fault, self.folder.ramp_s, self.folder.now_s) for fault in self.faults]
+
     @property
-    def recovery_s(self) -> float | None:
-        """Recovery time after that fault."""
-        return recovery_time(self.folder.table, self.fault.effective_s) if self.fault else None
+    def aftermath(self) -> Aftermath | None:
+        """What is to be said of it after the first one."""
+        return self.aftermaths[0] if self.aftermaths else None
+
+    @property
+    def test_name(self) -> str:
+        """Its test without the suites: a test's name may have dots, so the suite is known by its folder."""
+        full = self.folder.test
+        dots = (place for place, letter in enumerate(full) if letter == ".")
+        ends = [place for place in dots if safe_name(full[:place]) == self.suite]
+        return full[ends[0] + 1 :] if ends else full.rpartition(".")[2]
 
     def scenario(self, sla_s: float | None = None) -> ScenarioRow:
         """Its row in the table of origin 3."""
-        name = self.folder.test.rpartition(".")[2] or self.title
+        name = self.test_name or self.title
         if self.fault is None:
             violations = None if sla_s is None else (_violations(self.whole, sla_s), 0)
             return ScenarioRow(name, "none", self.startup_s, self.whole.figures, None, None, violations)
@@ -67,7 +84,7 @@ class LoadReport:
             self.startup_s,
             before.figures,
             after.figures,
-            self.recovery_s,
+            self.aftermath,
             None if sla_s is None else (_violations(before, sla_s), _violations(after, sla_s)),
         )
 
@@ -75,6 +92,8 @@ class LoadReport:
         """Everything, for programs: figures of the whole load and of its parts, in seconds."""
         table = self.folder.table
         parts = cut(table, self.fault, self.phases)
+        replicas = cut(table, None, [], self.folder.served)
+        after = self.aftermath
         return {
             "title": self.title,
             "path": str(self.folder.path),
@@ -82,9 +101,15 @@ class LoadReport:
             "state": self.folder.state.value,
             "startup_s": self.startup_s,
             "fault": None if self.fault is None else asdict(self.fault),
-            "recovery_s": self.recovery_s,
-            "lost_requests": lost_requests(table, self.fault.injected_s) if self.fault else None,
+            "recovery_s": after.recovery_s if after else None,
+            "full_recovery_s": after.full.seconds if after else None,
+            "full_recovery": dict(fault_facts(after))["Full recovery"] if after else None,
+            "baseline": asdict(after.full.level) if after and after.full.level else None,
+            "last_error_s": after.last_error_s if after else None,
+            "longest_outage_s": after.longest_outage_s if after else None,
+            "lost_requests": after.lost if after else None,
             "parts": {name: asdict(segment.figures) for name, segment in parts.items()},
+            "replicas": {name: asdict(part.figures) for name, part in replicas.items() if name != WHOLE},
             "violations": self.scenario(sla_s).violations,
         }
 
@@ -103,7 +128,7 @@ class LoadReport:
             ("State", self.folder.state.value if self.folder.is_complete else f"{self.folder.state.value}: PARTIAL"),
             ("Number of Clients", "-" if clients is None else str(clients)),
             ("Startup Time", seconds(self.startup_s)),
-            ("Recovery Time", seconds(self.recovery_s)),
+            *((title.title(), text) for title, text in fault_facts(self.aftermath)),
             ("Total Requests", str(figures.requests)),
             ("Successful Requests", str(figures.good)),
             ("Failed Requests", str(figures.failed)),
@@ -147,7 +172,7 @@ def read_results(directory: Path) -> list[LoadReport]:
         LoadError: there is none, or what is there cannot be read.
     """
     if not directory.is_dir():
-        raise LoadError(f"'{directory}' is no folder")
+        raise LoadError(f"'{directory}' is not a folder")
     marks = {STATE_FILE, aiperf_files.RECORDS_FILE}
     folders = sorted({path.parent for path in directory.rglob("*") if path.name in marks})
     if not folders:
@@ -176,7 +201,7 @@ def _report(path: Path) -> LoadReport:
         if "startup_s" in event["data"] and event["monotonic_s"] <= load.start_s
     ]
     faults = [fault for fault in _faults(suite / FAULTS_FILE) if load.start_s <= fault.injected_s <= load.end_s]
-    return LoadReport(folder, faults, phases, startups[-1] if startups else None)
+    return LoadReport(folder, faults, phases, startups[-1] if startups else None, suite.name)
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:
@@ -198,14 +223,21 @@ def _faults(path: Path) -> list[FaultWindow]:
             FaultWindow(
                 each["label"],
                 each["injected_monotonic_s"],
-                each["effective_monotonic_s"],
+                effective_s,
                 each["ended_monotonic_s"],
             )
             for each in json.loads(path.read_text(encoding="utf-8"))
-            if each["effective_monotonic_s"]
+            if (effective_s := _effective_s(each))
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise LoadError(f"'{path}' is not what this library writes: {error!r}") from error
+
+
+def _effective_s(fault: dict[str, Any]) -> float:
+    """When it took effect; files of version 0.1.0 know the end of its proof only. 0: it never did."""
+    if "effective_monotonic_s" in fault:
+        return fault["effective_monotonic_s"] or 0.0
+    return fault["active_monotonic_s"] or 0.0
 
 
 def failure_table(run: Path, pattern: str, sla_s: float | None) -> tuple[Grid, list[dict[str, Any]]]:
@@ -214,6 +246,8 @@ def failure_table(run: Path, pattern: str, sla_s: float | None) -> tuple[Grid, l
     Raises:
         LoadError: there is none.
     """
+    if not run.is_dir():
+        raise LoadError(f"no load has been started in this run ('{run.name}'), so there is no table of failures")
     found = [report for report in read_results(run) if fnmatch(report.folder.name, pattern)]
     rows = [report.scenario(sla_s) for report in found if report.folder.is_complete and len(report.folder.table)]
     if not rows:

@@ -1,5 +1,6 @@
 """What the pictures share: a time axis, shaded faults, texts. Drawn by hand: small, inline, no network needed."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -10,6 +11,9 @@ WIDTH = 960
 LEFT, RIGHT = 130, 20
 LETTER = 5.6
 """Width of a letter at font size 11, on average."""
+_MOST_TICKS = 10
+_LEAST = 1e-9
+"""Smaller figures are drawn as nothing."""
 INK, SHADE = "#1a202c", "#fed7d7"
 
 
@@ -29,14 +33,19 @@ class TimeAxis:
         """Place of a moment; what lies outside is put at the edge."""
         return LEFT + (WIDTH - LEFT - RIGHT) * min(max(moment_s - self.first_s, 0), self.span_s) / self.span_s
 
+    @property
+    def ticks(self) -> list[float]:
+        """Seconds from the left of each tick: 0 and multiples of 1, 2 or 5 times a power of ten."""
+        step = nice(self.span_s / _MOST_TICKS)
+        return [number * step for number in range(int(self.span_s / step + 1e-9) + 1)]
+
     def draw(self, y: float, note: str = "") -> str:
         """The axis with ticks, at height `y`."""
         parts = [line(LEFT, y, WIDTH - RIGHT, y, "#2d3748")]
-        for tick in range(6):
-            seconds = self.span_s * tick / 5
+        for seconds in self.ticks:
             x = self.x(self.first_s + seconds)
             parts.append(line(x, y, x, y + 4, "#2d3748"))
-            parts.append(text(x, y + 17, f"{seconds:.2f} s", anchor="middle"))
+            parts.append(text(x, y + 17, f"{seconds:.10g} s", anchor="middle"))
         return "".join(parts) + text(4, y + 31, note)
 
     def shade(self, faults: Sequence[FaultWindow], top: float, height: float) -> str:
@@ -47,6 +56,14 @@ class TimeAxis:
             right = self.x(fault.ended_s) if fault.ended_s is not None else WIDTH - RIGHT
             parts.append(rectangle(left, top, max(right - left, 1.5), height, SHADE, fault.label))
         return "".join(parts)
+
+
+def nice(value: float) -> float:
+    """The next of 1, 2, 5, 10, 20, … that is not below `value`."""
+    if value < _LEAST:
+        return 1.0
+    magnitude = 10.0 ** math.floor(math.log10(value))
+    return next(step * magnitude for step in (1, 2, 5, 10) if step * magnitude >= value * 0.999999)
 
 
 def svg(height: float, body: str) -> str:

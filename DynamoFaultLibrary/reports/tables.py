@@ -1,30 +1,24 @@
 """Tables for people: figures of a load side by side, the failure table of origin 3, the metric table of origin 2."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
-from DynamoFaultLibrary.load.statistics import (
-    Distribution,
-    Figures,
-    last_error_time,
-    longest_outage,
-    lost_requests,
-    recovery_time,
-)
-from DynamoFaultLibrary.load.table import Table
+from DynamoFaultLibrary.load.figures import FIGURES, NONE, seconds
+from DynamoFaultLibrary.load.recovery import Aftermath
+from DynamoFaultLibrary.load.served import Served
+from DynamoFaultLibrary.load.statistics import Figures
+from DynamoFaultLibrary.load.table import Mask, Table
 from DynamoFaultLibrary.load.windows import (
     WHOLE,
     FaultWindow,
     PhaseMark,
     Segment,
-    Window,
     cut_at_fault,
     cut_at_phases,
     whole,
 )
 
-NONE = "-"
 _CELL = "border:1px solid #cbd5e0;padding:2px 8px;text-align:"
 
 
@@ -60,72 +54,53 @@ def _text_row(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([cells[0].ljust(widths[0]), *others]).rstrip()
 
 
-def seconds(value: float | None) -> str:
-    """A time in seconds, as precise as one reads it."""
-    return NONE if value is None else f"{value:.3f} s"
-
-
-def rate(value: float | None) -> str:
-    """A rate a second."""
-    return NONE if value is None else f"{value:.2f}"
-
-
-def share(value: float | None) -> str:
-    """A share as a percentage."""
-    return NONE if value is None else f"{value:.2%}"
-
-
-def _two(spread: Distribution | None) -> str:
-    return NONE if spread is None else f"{seconds(spread.p50)} / {seconds(spread.p99)}"
-
-
-def _errors(figures: Figures) -> str:
-    if not figures.failed:
-        return "0"
-    return f"{figures.failed} ({', '.join(f'{count} {kind}' for kind, count in figures.errors.items())})"
-
-
 _ROWS: list[tuple[str, Callable[[Figures], str]]] = [
-    ("Requests", lambda f: str(f.requests)),
-    ("Good", lambda f: str(f.good)),
-    ("Failed", _errors),
-    ("Cancelled", lambda f: str(f.cancelled)),
-    ("Retries", lambda f: str(f.retries)),
-    ("Success rate", lambda f: share(f.success_rate)),
     ("Time looked at", lambda f: seconds(f.seconds)),
-    ("Requests/s", lambda f: rate(f.throughput)),
-    ("Tokens/s", lambda f: rate(f.token_throughput)),
-    ("Latency p50 / p99", lambda f: _two(f.latency)),
-    ("Time to first token p50 / p99", lambda f: _two(f.time_to_first_token)),
-    ("Inter-token latency p50 / p99", lambda f: _two(f.inter_token_latency)),
-    ("Longest pause in a stream", lambda f: seconds(f.longest_gap)),
+    *((figure.title, figure.cell) for figure in FIGURES if figure.cell is not None),
 ]
+_FACTS = [(figure.title, figure.fact) for figure in FIGURES if figure.fact is not None]
+FACT_TITLES = [title for title, _ in _FACTS]
 
 
-def cut(table: Table, fault: FaultWindow | None, phases: Sequence[PhaseMark]) -> dict[str, Segment]:
-    """The whole load, and its parts by phase and by fault, as far as there are any."""
+def cut(
+    table: Table, fault: FaultWindow | None, phases: Sequence[PhaseMark], served: Served | None = None
+) -> dict[str, Segment]:
+    """The whole load, and its parts by phase, by fault and by replica, as far as there are any."""
     parts = {WHOLE: whole(table), **cut_at_phases(table, phases)}
     if fault is not None:
         parts |= {window.value: segment for window, segment in cut_at_fault(table, fault).items()}
+    for name, rows in replicas_of(table, served).items():
+        chosen = table.where(rows)
+        parts[name] = replace(parts[WHOLE], name=name, rows=chosen, ended_there=chosen)
     return parts
 
 
-def fault_facts(table: Table, fault: FaultWindow) -> list[str]:
-    """What to say of a fault in view of a load: recovery, when the platform was ready again, what was lost."""
-    recovered = recovery_time(table, fault.effective_s)
-    last_error = last_error_time(table, fault.effective_s)
-    during = cut_at_fault(table, fault)[Window.DURING]
-    outage = longest_outage(table, during.start_s, during.end_s)
-    ready = "never undone"
-    if fault.ended_s is not None:
-        ready = f"the platform had undone it and was ready after {seconds(fault.ended_s - fault.effective_s)}"
-    return [
-        f"{fault.label}: " + ("not recovered" if recovered is None else f"recovery time {seconds(recovered)}"),
-        ready,
-        f"{lost_requests(table, fault.injected_s)} requests in flight were lost",
-        f"longest outage {seconds(outage)}",
-        "no error after it" if last_error is None else f"last error after {seconds(last_error)}",
-    ]
+def fault_facts(after: Aftermath | None) -> list[tuple[str, str]]:
+    """What there is to say of a load after a fault, by name: recovery, errors, outage, losses. Dashes without one."""
+    return [(title, NONE if after is None else tell(after)) for title, tell in _FACTS]
+
+
+def faults_table(afters: Sequence[Aftermath]) -> Grid:
+    """The same of several faults, a row each, and when each came off."""
+    header = ["Fault", "Came off after", *FACT_TITLES]
+    return Grid(header, [[after.fault.label, _undone(after.fault), *_facts(after)] for after in afters])
+
+
+def _facts(after: Aftermath | None) -> list[str]:
+    return [text for _, text in fault_facts(after)]
+
+
+def _undone(fault: FaultWindow) -> str:
+    return "not undone" if fault.ended_s is None else seconds(fault.ended_s - fault.effective_s)
+
+
+def replicas_of(table: Table, served: Served | None) -> dict[str, Mask]:
+    """Rows by the replica that served them, those that nobody served, and those of which it is not known."""
+    if served is None or not len(served.numbers):
+        return {}
+    found = {name: served.by(table, name) for name in served.replicas}
+    others = {"not served": served.nobody(table), "not known": served.unknown(table)}
+    return found | {name: rows for name, rows in others.items() if rows.any()}
 
 
 def figures_table(columns: Mapping[str, Figures]) -> Grid:
@@ -144,7 +119,7 @@ class ScenarioRow:
     before: Figures | None
     after: Figures | None
     """Since the injection: during and after it."""
-    recovery: float | None
+    aftermath: Aftermath | None
     violations: tuple[int, int] | None = None
     """Good requests before and after that took longer than the SLA allows."""
 
@@ -155,7 +130,7 @@ def scenario_table(rows: Sequence[ScenarioRow]) -> Grid:
     header = ["Scenario", "Failure", "Startup", "Success Before", "Failed Before", "Success After", "Failed After"]
     header += ["Latency Before", "Latency After"]
     header += ["Violations Before", "Violations After"] if with_sla else []
-    return Grid([*header, "Recovery"], [_scenario(row, with_sla) for row in rows])
+    return Grid([*header, *(title.title() for title in FACT_TITLES)], [_scenario(row, with_sla) for row in rows])
 
 
 def _scenario(row: ScenarioRow, with_sla: bool) -> list[str]:
@@ -175,4 +150,4 @@ def _scenario(row: ScenarioRow, with_sla: bool) -> list[str]:
     cells += [latency(row.before), latency(row.after)]
     if with_sla:
         cells += [str(number) for number in row.violations] if row.violations else [NONE, NONE]
-    return [*cells, seconds(row.recovery)]
+    return [*cells, *_facts(row.aftermath)]

@@ -63,7 +63,7 @@ Workers Come And Go
 
 No Request Has Hung
     [Documentation]    What ended in an error has at least ended; what hung is named in the log.
-    ${answered}    Get Request Count    load=churn
+    ${answered}    Get Good Request Count    load=churn
     ${failed}    Get Error Count    load=churn
     ${hung}    Get Error Count    load=churn    error_class=timeout
     VAR    ${total}    ${${answered} + ${failed}}

@@ -18,7 +18,7 @@ Test Tags         load    backend:vllm    plane:tcp    origin:5:load-config    o
 A Count Of Requests
     Start Load    requests_per_client=10    concurrency=4
     Wait For Load Completion
-    Get Request Count    ==    40
+    Get Good Request Count    ==    40
     Load Should Have Completed
     Load Should Have Been Applied    40
 
@@ -48,7 +48,7 @@ Prompts That Begin Alike
 Unary Completions After A Warm-Up
     Start Load    request_count=40    endpoint=completion    streaming=False    warmup_requests=10
     Wait For Load Completion
-    Get Request Count    ==    40
+    Get Good Request Count    ==    40
 
 Clients That Give Up
     Start Load
@@ -66,5 +66,5 @@ Two Loads At Once
     Start Load    completions    request_count=40    endpoint=completion
     Wait For Load Completion    chats
     Wait For Load Completion    completions
-    Get Request Count    ==    40    load=chats
-    Get Request Count    ==    40    load=completions
+    Get Good Request Count    ==    40    load=chats
+    Get Good Request Count    ==    40    load=completions

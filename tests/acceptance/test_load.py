@@ -68,10 +68,11 @@ def test_the_log_shows_the_load_with_the_fault_and_the_table_of_its_parts(loaded
     story = next(text for text in loaded.messages("A Fault Under Load") if "<svg" in text)
     assert story.count("<svg") == 2
     assert "Stall Process on PositionWorker-0" in story
-    assert "recovered after" in story
+    assert "answers again after" in story
     for part in ("standard", "recovery", "before", "during", "after"):
         assert f">{part}</th>" in story
-    assert "requests in flight were lost" in story
+    for title in ("Recovery time", "Full recovery", "Last error or retry", "Longest outage", "Lost requests"):
+        assert f">{title}</th>" in story
 
 
 def test_the_report_of_the_results_tells_the_same(loaded: Run) -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from DynamoFaultLibrary.keywords.context import safe_name
 from DynamoFaultLibrary.keywords.observation import Migrations, counter
+from DynamoFaultLibrary.load.folder import safe_name
 
 METRICS = """
 # HELP dynamo_frontend_model_migration_total Migrations

@@ -263,7 +263,7 @@ def test_an_empty_folder_is_an_error_that_says_what_was_expected(tmp_path: Path)
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    assert refused(report(tmp_path / "none")) == f"Error: '{tmp_path}/none' is no folder"
+    assert refused(report(tmp_path / "none")) == f"Error: '{tmp_path}/none' is not a folder"
 
 
 def test_a_broken_record_is_an_error_with_its_place(write_load: Write) -> None:

@@ -10,12 +10,21 @@ import pytest
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load.folder import LoadState
 from DynamoFaultLibrary.load.records import Outcome
+from DynamoFaultLibrary.load.recovery import aftermath
 from DynamoFaultLibrary.load.statistics import Figures
 from DynamoFaultLibrary.load.table import Table
 from DynamoFaultLibrary.load.windows import FaultWindow, PhaseMark
 from DynamoFaultLibrary.reports.page import page
 from DynamoFaultLibrary.reports.results import LoadReport, failure_table, metrics_table, read_results, write_whole
-from DynamoFaultLibrary.reports.tables import Grid, ScenarioRow, cut, fault_facts, figures_table, scenario_table
+from DynamoFaultLibrary.reports.tables import (
+    Grid,
+    ScenarioRow,
+    cut,
+    fault_facts,
+    faults_table,
+    figures_table,
+    scenario_table,
+)
 
 TEST = "Suite.Worker Death"
 Write = Callable[..., Path]
@@ -110,7 +119,7 @@ def table(requests: list[tuple[float, float, Outcome]]) -> Table:
     none = float("nan")
     codes = list(Outcome)
     return Table.from_rows(
-        (start, end, end - start, none, none, none, 0, 8, 0, 0, 200, codes.index(outcome))
+        (start, end, end - start, none, none, none, 0, 8, 0, 0, 200, codes.index(outcome), none, none, none)
         for start, end, outcome in requests
     )
 
@@ -127,25 +136,46 @@ def test_figures_lie_side_by_side() -> None:
     assert rows["Time to first token p50 / p99"] == ["-", "-"]
 
 
+def facts(load: Table, fault: FaultWindow) -> dict[str, str]:
+    return dict(fault_facts(aftermath(load, fault)))
+
+
 def test_facts_of_a_fault_are_told() -> None:
-    facts = fault_facts(table(story()), FaultWindow("kill on Worker-0", 10.25, 10.5, 14.0))
-    assert facts == [
-        "kill on Worker-0: recovery time 5.000 s",
-        "the platform had undone it and was ready after 3.500 s",
-        "1 requests in flight were lost",
-        "longest outage 1.750 s",
-        "last error after 4.000 s",
-    ]
+    """An early answer, errors that go on and a loss of throughput stand side by side (row 6)."""
+    assert facts(table(story()), FaultWindow("kill on Worker-0", 10.25, 10.5, 14.0)) == {
+        "Recovery time": "5.000 s",
+        "Full recovery": "no baseline: 10 good answers before the fault, 20 are needed",
+        "Last error or retry": "4.000 s",
+        "Longest outage": "2.500 s",
+        "Lost requests": "1",
+    }
+
+
+def test_of_a_fault_after_the_load_nothing_is_known() -> None:
+    """A load that ended before the fault had no outage and no error (row 4)."""
+    nothing = facts(table(story()[:4]), FaultWindow("kill", 5.0, 5.0, 5.0))
+    assert nothing["Recovery time"] == nothing["Last error or retry"] == nothing["Longest outage"]
+    assert nothing["Recovery time"] == "not known: no request ended after the fault"
+    assert nothing["Lost requests"] == "-"
 
 
 def test_of_a_fault_without_recovery_and_error_that_is_told() -> None:
-    facts = fault_facts(table(story()[:9]), FaultWindow("kill", 5.0, 5.0, 5.0))
-    assert facts[0] == "kill: not recovered"
-    assert facts[4] == "no error after it"
+    told = facts(table(story()[:9]), FaultWindow("kill", 5.0, 5.0, 5.0))
+    assert (told["Recovery time"], told["Last error or retry"]) == ("not recovered", "none")
 
 
-def test_of_a_fault_that_stayed_that_is_told() -> None:
-    assert "never undone" in fault_facts(table(story()), FaultWindow("kill", 5.0, 5.0, None))
+def test_faults_lie_below_each_other() -> None:
+    load = table(story())
+    faults = [FaultWindow("stayed", 5.0, 5.0, None), FaultWindow("came off", 5.0, 6.0, 8.0)]
+    grid = faults_table([aftermath(load, fault) for fault in faults])
+    assert [row[:2] for row in grid.rows] == [["stayed", "not undone"], ["came off", "2.000 s"]]
+    assert grid.header[2:] == [
+        "Recovery time",
+        "Full recovery",
+        "Last error or retry",
+        "Longest outage",
+        "Lost requests",
+    ]
 
 
 def test_a_load_is_cut_by_phase_and_by_fault() -> None:
@@ -156,7 +186,9 @@ def test_a_load_is_cut_by_phase_and_by_fault() -> None:
     assert list(parts) == ["all", "standard", "recovery", "before", "during", "after"]
 
 
-ROW = ScenarioRow("Worker Death", "kill", 4.5, figures(name="before"), figures(name="after"), 1.25)
+AFTER = aftermath(table(story()), FaultWindow("kill", 10.25, 10.5, 10.5))
+TOLD = [text for _, text in fault_facts(AFTER)]
+ROW = ScenarioRow("Worker Death", "kill", 4.5, figures(name="before"), figures(name="after"), AFTER)
 
 
 def test_a_scenario_is_a_row_of_the_failure_table() -> None:
@@ -171,21 +203,25 @@ def test_a_scenario_is_a_row_of_the_failure_table() -> None:
         "Failed After",
         "Latency Before",
         "Latency After",
-        "Recovery",
+        "Recovery Time",
+        "Full Recovery",
+        "Last Error Or Retry",
+        "Longest Outage",
+        "Lost Requests",
     ]
-    assert grid.rows == [["Worker Death", "kill", "4.500 s", "10", "0", "15", "4", "0.500 s", "0.500 s", "1.250 s"]]
+    assert grid.rows == [["Worker Death", "kill", "4.500 s", "10", "0", "15", "4", "0.500 s", "0.500 s", *TOLD]]
 
 
 def test_what_a_scenario_does_not_know_is_a_dash() -> None:
     assert scenario_table([ScenarioRow("plain", "none", None, figures(), None, None)]).rows == [
-        ["plain", "none", "-", "25", "5", "-", "-", "0.500 s", "-", "-"]
+        ["plain", "none", "-", "25", "5", "-", "-", "0.500 s", "-", *["-"] * 5]
     ]
 
 
 def test_with_an_sla_violations_are_counted_before_and_after() -> None:
     grid = scenario_table([ScenarioRow("x", "kill", None, None, None, None, (1, 2)), ROW])
-    assert grid.header[-3:] == ["Violations Before", "Violations After", "Recovery"]
-    assert [row[-3:] for row in grid.rows] == [["1", "2", "-"], ["-", "-", "1.250 s"]]
+    assert grid.header[-7:-4] == ["Violations Before", "Violations After", "Recovery Time"]
+    assert [row[-7:-4] for row in grid.rows] == [["1", "2", "-"], ["-", "-", "5.000 s"]]
 
 
 def test_a_load_is_read_with_what_it_met(suite: Path) -> None:
@@ -194,7 +230,8 @@ def test_a_load_is_read_with_what_it_met(suite: Path) -> None:
     assert report.faults == [FaultWindow("kill on Worker-0", 10.25, 10.5, 10.5)]
     assert report.phases == [PhaseMark("standard", 0.0), PhaseMark("recovery", 20.0)]
     assert report.startup_s == 4.5
-    assert report.recovery_s == 5.0
+    assert report.aftermath is not None
+    assert report.aftermath.recovery_s == 5.0
 
 
 def test_the_scenario_of_a_load_is_cut_at_the_injection(suite: Path) -> None:
@@ -203,14 +240,16 @@ def test_the_scenario_of_a_load_is_cut_at_the_injection(suite: Path) -> None:
     assert row.after is not None
     assert (row.before.good, row.before.failed, row.after.good, row.after.failed) == (10, 0, 15, 5)
     assert row.scenario == "Worker Death"
-    assert (row.failure, row.startup, row.recovery, row.violations) == ("kill on Worker-0", 4.5, 5.0, (10, 15))
+    assert (row.failure, row.startup, row.violations) == ("kill on Worker-0", 4.5, (10, 15))
+    assert row.aftermath is not None
+    assert row.aftermath.recovery_s == 5.0
 
 
 def test_the_scenario_of_a_load_without_a_fault_is_all_before(write_load: Write) -> None:
     path = write_load("plain", *story())
     row = report_of(path).scenario(0.6)
     assert row.scenario == str(path)
-    assert (row.failure, row.after, row.recovery, row.violations) == ("none", None, None, (0, 0))
+    assert (row.failure, row.after, row.aftermath, row.violations) == ("none", None, None, (0, 0))
     assert row.before is not None
     assert row.before.good == 25
 
@@ -264,6 +303,32 @@ def test_a_load_outside_of_a_run_is_titled_by_its_folder(write_load: Write) -> N
     assert (report.title, report.faults, report.phases, report.startup_s) == (str(path), [], [], None)
 
 
+def test_faults_of_an_earlier_version_took_effect_when_they_were_proven(suite: Path) -> None:
+    """Results of version 0.1.0 have the end of the proof only."""
+    old = {**hit(), "active_monotonic_s": 10.5}
+    del old["effective_monotonic_s"]
+    never = {**hit("never proven"), "active_monotonic_s": 0.0}
+    del never["effective_monotonic_s"]
+    (suite / "faults.json").write_text(json.dumps([old, never]))
+    assert report_of(suite).faults == [FaultWindow("kill on Worker-0", 10.25, 10.5, 10.5)]
+
+
+@pytest.mark.parametrize(
+    ("suite_name", "test"),
+    [("suite", "Suite.Waits 1.5 s. Then It Dies"), ("suite.nested", "Suite.Nested.Version 1.6.1")],
+)
+def test_a_test_with_a_dot_in_its_name_keeps_it(tmp_path: Path, write_load: Write, suite_name: str, test: str) -> None:
+    """The failure table cut a test's name at its last dot."""
+    write_load(f"{suite_name}/load/default", *story(), test=test)
+    (tmp_path / suite_name / "timeline.jsonl").write_text("")
+    assert report_of(tmp_path).scenario().scenario == test.split(".", suite_name.count(".") + 1)[-1]
+
+
+def test_a_run_without_a_load_has_no_failure_table(tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match=r"no load has been started in this run \('run-1'\)"):
+        failure_table(tmp_path / "run-1", "*", None)
+
+
 def test_a_suite_without_faults_has_none(suite: Path) -> None:
     (suite / "faults.json").unlink()
     assert report_of(suite).faults == []
@@ -305,7 +370,7 @@ def test_a_folder_without_a_load_is_an_error_that_says_what_was_expected(tmp_pat
 
 
 def test_what_is_no_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(LoadError, match=f"'{tmp_path}/none' is no folder"):
+    with pytest.raises(LoadError, match=f"'{tmp_path}/none' is not a folder"):
         read_results(tmp_path / "none")
 
 
@@ -350,8 +415,8 @@ def test_a_page_shows_each_load_with_tables_and_a_picture(suite: Path, write_loa
     texts = Cells(html).texts
     assert f"1. {TEST}: default" in texts
     assert html.count("<svg") == 2
-    assert {"Violations After", "recovered after 5.00 s", "phase recovery", "during", "Success rate"} <= set(texts)
-    assert any("1 requests in flight were lost" in text for text in texts)
+    assert {"Violations After", "answers again after 5.00 s", "phase recovery", "during", "Success rate"} <= set(texts)
+    assert {"Lost requests", "kill on Worker-0"} <= set(texts)
 
 
 def test_a_page_fetches_nothing(suite: Path) -> None:

@@ -43,13 +43,20 @@ def test_a_percentile_is_the_nearest_rank(percent: float, value: float) -> None:
 
 
 def test_a_percentile_of_one_value_is_that_value() -> None:
-    assert percentile([7.5], 0.1) == 7.5
+    assert percentile([7.5], 1) == 7.5
 
 
 @pytest.mark.parametrize("percent", [0, -1, 100.1, float("nan")])
 def test_a_percentile_outside_of_its_range_is_an_error_with_the_value(percent: float) -> None:
-    with pytest.raises(LoadError, match=f"a percentile is above 0 and at most 100, not {percent:g}"):
+    with pytest.raises(LoadError, match=f"percentile must be from 1 to 100, not {percent:g}$"):
         percentile([1.0], percent)
+
+
+@pytest.mark.parametrize(("given", "meant"), [(0.95, "95"), (0.999, "99.9"), (0.5, "50")])
+def test_a_share_in_place_of_a_percentile_is_refused_and_the_percentile_proposed(given: float, meant: str) -> None:
+    """0.95 was taken for a percentile near the minimum (row 38)."""
+    with pytest.raises(LoadError, match=f"not {given:g}; for the {meant}th percentile write {meant}"):
+        percentile([1.0], given)
 
 
 def test_a_percentile_of_nothing_is_an_error() -> None:
@@ -290,6 +297,13 @@ def last_error(*ends: tuple[float, Outcome]) -> float | None:
 def test_the_last_error_is_the_one_that_ended_last() -> None:
     assert last_error((13, Outcome.TIMEOUT), (11, Outcome.TRUNCATED), (14, Outcome.OK)) == 3
     assert last_error((10, Outcome.TIMEOUT)) == 0
+
+
+def test_an_attempt_that_failed_and_was_followed_by_a_retry_is_an_error_too() -> None:
+    attempts = [Attempt(Outcome.CONNECTION, None, "", moment) for moment in (11.0, 16.0)]
+    table = Table.of([record(12, Outcome.TIMEOUT), record(17, failed_attempts=attempts)])
+    assert statistics.last_error_time(table, 10.0) == 6
+    assert statistics.last_error_time(table, 16.5) is None
 
 
 def test_without_an_error_after_the_fault_there_is_no_last_one() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load import table as table_module
 from DynamoFaultLibrary.load.records import Attempt, Endpoint, Outcome, Record
-from DynamoFaultLibrary.load.table import OUTCOMES, Table, read_table
+from DynamoFaultLibrary.load.table import OUTCOMES, Follower, Table, read_table, response_number
 
 TIMES = st.floats(0, 1e6)
 RECORDS = st.lists(
@@ -83,7 +83,8 @@ def test_a_row_has_what_its_request_delivered() -> None:
         output_tokens=4,
         prompt_hash=99,
         status=200,
-        failed_attempts=[Attempt(Outcome.TIMEOUT, None, "", 1.0)],
+        failed_attempts=[Attempt(Outcome.TIMEOUT, None, "", 1.0), Attempt(Outcome.TIMEOUT, None, "", 1.25)],
+        response_id="cmpl-12345678-1234-1234-1234-00000000ff01",
     )
     seen = {name: values[0] for name, values in columns(Table.of([made])).items()}
     assert seen.pop("token_latency") == pytest.approx(0.2)
@@ -96,7 +97,10 @@ def test_a_row_has_what_its_request_delivered() -> None:
         "longest_gap": 0.4,
         "input_tokens": 7,
         "output_tokens": 4,
-        "retries": 1,
+        "retries": 2,
+        "retried": 1.25,
+        "scheduled": 1.5,
+        "response": 0xFF01,
         "prompt": 99,
         "status": 200,
     }
@@ -176,3 +180,29 @@ def test_a_figure_of_another_kind_is_an_error_with_its_place(change: dict[str, A
 def test_records_that_are_not_there_are_an_error_with_their_path(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match=f"cannot read records '{tmp_path}/none.jsonl': No such file or directory"):
         read_table(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize("name", ["", "cmpl-1", "chatcmpl-123456781234123412340000000000001", "x" * 40, "-" * 40])
+def test_an_answer_whose_id_ends_in_no_uuid_has_no_number(name: str) -> None:
+    assert np.isnan(response_number(name))
+
+
+def test_records_that_grow_are_read_once_each(tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    lines = [record(ended_monotonic_s=float(end), warmup=end == 2).to_line() for end in range(5)]
+    path.write_bytes(lines[0] + lines[1][:10])
+    follower = Follower(path)
+    assert len(follower.table()) == 1
+    assert len(follower.table()) == 1
+    with path.open("ab") as file:
+        file.write(lines[1][10:] + lines[2] + lines[3])
+    assert follower.table().ended.tolist() == [0, 1, 3]
+    with path.open("ab") as file:
+        file.write(b"{}\n")
+    with pytest.raises(LoadError, match="line 5 is no record"):
+        follower.table()
+
+
+def test_records_that_are_not_there_cannot_be_followed(tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match="cannot read records"):
+        Follower(tmp_path / "none").table()

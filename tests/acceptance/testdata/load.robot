@@ -77,11 +77,11 @@ Requests Took Longer During The Fault
 
 Each Part Has Requests
     [Documentation]    By phase, and by fault.
-    Get Request Count    >=    10    part=standard
-    Get Request Count    >=    10    part=recovery
-    Get Request Count    >    0    part=before
-    Get Request Count    >    0    part=during
-    Get Request Count    >    0    part=after
+    Get Good Request Count    >=    10    part=standard
+    Get Good Request Count    >=    10    part=recovery
+    Get Good Request Count    >    0    part=before
+    Get Good Request Count    >    0    part=during
+    Get Good Request Count    >    0    part=after
 
 A Small Load
     [Documentation]    Four requests, all of them good.

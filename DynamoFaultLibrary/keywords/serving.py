@@ -1,0 +1,79 @@
+"""Finds out which replicas served the requests of a load, from their logs."""
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from DynamoFaultLibrary.errors import FaultLibraryError, LoadError
+from DynamoFaultLibrary.load.client import Load
+from DynamoFaultLibrary.load.served import Served
+from DynamoFaultLibrary.platforms.base import Deployment
+
+if TYPE_CHECKING:
+    from DynamoFaultLibrary.keywords.context import Context
+
+_RECEIVED = re.compile(
+    rb"^(\S+) [^\n]*request received request_id="
+    rb"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})",
+    re.MULTILINE,
+)
+
+
+def served_by(context: "Context", load: Load) -> Served:
+    """Which replicas served the requests of a load so far; kept in its folder.
+
+    Raises:
+        LoadError: its graph is gone, or an answer is in no replica's log.
+    """
+    served = _find(context, load)
+    served.check_complete(load.table(), f"load '{load.plan.name}'")
+    return served
+
+
+def remember_servers(context: "Context", load: Load) -> Served | None:
+    """The same for reports, which show what is known; None when nothing is."""
+    with suppress(FaultLibraryError):
+        served = _find(context, load)
+        return served if len(served.numbers) else None
+    return None
+
+
+def _find(context: "Context", load: Load) -> Served:
+    if not load.is_running and load.folder.served is not None:
+        return load.folder.served
+    deployment = _deployment_of(context, load)
+    # What was logged before the test that started the load is not about it.
+    starts = context.log_starts if load.scope and load.scope == context.test else {}
+    logs = {
+        log.stem: log for service in deployment.graph.workers for log in context.platform.logs(deployment, service.name)
+    }
+    ways: dict[str, list[tuple[bytes, str]]] = {}
+    for replica, log in logs.items():
+        for stamp, uuid in _RECEIVED.findall(_text(log, starts.get(log, 0))):
+            ways.setdefault(uuid.decode(), []).append((stamp, replica))
+    served = Served.of(logs, {uuid: [name for _, name in sorted(way)] for uuid, way in ways.items()})
+    served.save(load.folder.path, load.table())
+    if not load.is_running:
+        load.folder.served = served
+    return served
+
+
+def _deployment_of(context: "Context", load: Load) -> Deployment:
+    """The graph that a load was sent to: its results lie in those of the graph, which may lie in those of another."""
+    found = [each for each in context.deployments if load.folder.path.is_relative_to(each.results)]
+    if not found:
+        raise LoadError(
+            f"which replica served the requests of load '{load.plan.name}' is not known: its graph is not deployed any "
+            "more; end the load before 'Delete Graph'"
+        )
+    return max(found, key=lambda each: len(each.results.parts))
+
+
+def _text(log: Path, start: int) -> bytes:
+    try:
+        with log.open("rb") as file:
+            file.seek(start)
+            return file.read()
+    except OSError as error:
+        raise LoadError(f"cannot read log '{log}': {error.strerror}") from error

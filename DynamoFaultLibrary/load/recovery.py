@@ -1,0 +1,271 @@
+"""Whether a load got its service level back after a fault, and what else is to be said of the time after it.
+
+The service level is what the load got before the fault: throughput of good answers and p95 of their latency. It holds
+in a stretch of time when the throughput is 90 % of that or more and the p95 latency 1.25 times that or less. Both
+spread by nature: a stretch falls short only where it does by more than `_DEVIATIONS` standard deviations of what the
+load showed before the fault. Clients that wait for answers of even length are held to 88 % and more. The more the
+latency varies, the longer the stretch and the larger the tolerance, down to 60 %. Requests that come at random
+(Poisson) are held to 90 % of what was due. What is not tolerated is a queue that grows and shrinks by itself: a service
+at 80 % of its limit may be called "not reached" in one run of ten though nothing happened to it.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from DynamoFaultLibrary.load import statistics
+from DynamoFaultLibrary.load.records import Outcome
+from DynamoFaultLibrary.load.table import Floats, Table
+from DynamoFaultLibrary.load.windows import FaultWindow
+
+LEAST_ANSWERS = 20
+"""Good answers without which there is no baseline, and that each stretch of time is long enough for."""
+HOLD_S = 5.0
+"""Seconds for which the service level must hold."""
+KEPT_THROUGHPUT, KEPT_LATENCY, PERCENT = 0.9, 1.25, 95
+
+_DEVIATIONS = 3.0
+_STEPS, _MOST_STEPS = 100, 200_000
+"""Into how many steps `hold` is cut, and a whole load at most."""
+_ANSWERS_AT_RANDOM = 100
+"""Answers that a stretch of time needs when their number varies as if they came at random."""
+_SHORTEST = 1e-6
+
+
+@dataclass(frozen=True)
+class ServiceLevel:
+    """What a load got before a fault: good answers a second, and the p95 of their latency in seconds."""
+
+    answers: int
+    throughput: float
+    latency: float
+
+
+@dataclass(frozen=True)
+class FullRecovery:
+    """When the service level held again, in seconds from the moment the fault took effect; None: `reason` says why.
+
+    `present` says of a load that runs how far it is.
+    """
+
+    level: ServiceLevel | None
+    seconds: float | None
+    reason: str = ""
+    present: str = ""
+
+
+@dataclass(frozen=True)
+class Aftermath:
+    """What is to be said of a load after a fault. Times in seconds from the moment it took effect; None: there is none.
+
+    `lost` requests were in flight at the injection and failed. `ended` requests ended after the fault took effect:
+    without any there is nothing to judge.
+    """
+
+    fault: FaultWindow
+    ended: int
+    recovery_s: float | None
+    full: FullRecovery
+    last_error_s: float | None
+    longest_outage_s: float
+    lost: int
+
+
+def aftermath(table: Table, fault: FaultWindow, ramp_s: float = 0.0, now_s: float | None = None) -> Aftermath:
+    """All of it; the arguments are those of `full_recovery`."""
+    return Aftermath(
+        fault,
+        int((table.ended >= fault.effective_s).sum()),
+        statistics.recovery_time(table, fault.effective_s),
+        full_recovery(table, fault, HOLD_S, ramp_s, now_s),
+        statistics.last_error_time(table, fault.effective_s),
+        statistics.longest_outage(table, fault.effective_s, float(table.ended[-1])) if len(table) else 0.0,
+        statistics.lost_requests(table, fault.injected_s),
+    )
+
+
+def full_recovery(
+    table: Table, fault: FaultWindow, hold_s: float = HOLD_S, ramp_s: float = 0.0, now_s: float | None = None
+) -> FullRecovery:
+    """When the service level of before the fault held again, for `hold_s` at least and to the end of the records.
+
+    `ramp_s` is the time from the first start in which the load grew: it tells nothing of the service level. `now_s`
+    is the present of a load that runs: what is in flight is not in its table.
+    """
+    if not len(table):
+        return FullRecovery(None, None, "no baseline: no request has ended")
+    begin_s = float(table.due.min()) + ramp_s
+    seen = table.where(table.is_ok & (table.ended >= begin_s) & (table.ended < fault.injected_s))
+    if len(seen) < LEAST_ANSWERS:
+        after_ramp = " and after the ramp" if ramp_s else ""
+        some = f"{len(seen)} good answer{'' if len(seen) == 1 else 's'}"
+        reason = f"no baseline: {some} before the fault{after_ramp}, {LEAST_ANSWERS} are needed"
+        return FullRecovery(None, None, reason)
+    baseline = _Baseline(table, seen, begin_s, fault.injected_s)
+    window_s = max(hold_s, baseline.answers_needed / baseline.level.throughput)
+    end_s = _horizon(table, baseline.level, now_s)
+    room_s = end_s - window_s - fault.effective_s
+    if room_s < 0:
+        recorded = max(0.0, end_s - fault.effective_s)
+        reason = f"not known: only {recorded:.1f} s were recorded after the fault, {window_s:.1f} s are needed"
+        present = f"only {recorded:.1f} s after the fault can be judged, {window_s:.1f} s are needed"
+        return FullRecovery(baseline.level, None, reason, present)
+    steps = min(_MOST_STEPS, int(np.ceil(room_s / window_s * _STEPS)))
+    starts = fault.effective_s + np.linspace(0.0, room_s, steps + 1)
+    return _judge(_Windows(table, baseline, starts, window_s, end_s), baseline.level, fault)
+
+
+def _horizon(table: Table, level: ServiceLevel, now_s: float | None) -> float:
+    """Up to when the records tell what the load got.
+
+    After its last start a load only drains. But it was meant to go on until a request ended that was followed by none:
+    as long as all its requests hang, nothing starts either. Of a load that runs, requests that have not ended are
+    missing: what a usual answer takes ago, they are late.
+    """
+    if now_s is not None:
+        return now_s - KEPT_LATENCY * level.latency
+    return float(table.ended[np.searchsorted(table.ended, float(table.started.max()), "left")])
+
+
+class _Growth:
+    """How many requests were done by a moment, each growing evenly from 0 to 1 over its time.
+
+    So answers that come in bursts, since their requests started together, are no ups and downs of the throughput.
+    """
+
+    def __init__(self, starts: Floats, ends: Floats) -> None:
+        self._zero = float(starts.min()) if len(starts) else 0.0
+        starts = starts - self._zero  # else sums of large numbers would eat the digits
+        lengths = np.maximum(ends - self._zero - starts, _SHORTEST)
+        ends = starts + lengths
+        by_start, by_end = np.argsort(starts), np.argsort(ends)
+        self._starts, self._ends = starts[by_start], ends[by_end]
+        self._slopes = [_sums(1 / lengths[order]) for order in (by_start, by_end)]
+        self._offsets = [_sums((starts / lengths)[order]) for order in (by_start, by_end)]
+
+    def __call__(self, moments: Floats) -> Floats:
+        times = moments - self._zero
+        begun = np.searchsorted(self._starts, times, "right")
+        ended = np.searchsorted(self._ends, times, "right")
+        slope = self._slopes[0][begun] - self._slopes[1][ended]
+        return ended + slope * times - (self._offsets[0][begun] - self._offsets[1][ended])
+
+    def between(self, first: Floats, last: Floats) -> Floats:
+        """How much was done from one moment to another."""
+        return self(last) - self(first)
+
+
+def _sums(values: Floats) -> Floats:
+    return np.concatenate(([0.0], np.cumsum(values)))
+
+
+class _Baseline:
+    """The service level, and how much a stretch of time may differ from it by nature."""
+
+    def __init__(self, table: Table, seen: Table, begin_s: float, end_s: float) -> None:
+        self.usual_s = statistics.percentile(seen.latency, 50)
+        counted = table.is_ok | ((table.due < end_s) & (table.ended >= end_s) & ~table.has(Outcome.CANCELLED))
+        rows = table.where(counted & (table.due < end_s))
+        # What was in flight at the fault would have ended as usual.
+        ends = np.where(rows.ended < end_s, rows.ended, rows.due + np.maximum(self.usual_s, end_s - rows.due))
+        done = _Growth(rows.due, ends).between(np.array([begin_s]), np.array([end_s]))
+        throughput = float(done[0]) / (end_s - begin_s)
+        self.level = ServiceLevel(len(seen), throughput, statistics.percentile(seen.latency, PERCENT))
+        self.ended = int(((table.ended >= begin_s) & (table.ended < end_s)).sum())
+        self.good_share = len(seen) / self.ended
+        self.is_scheduled = bool((~np.isnan(seen.scheduled)).any())
+        self._spread = _spread_of(np.diff(np.sort(seen.scheduled))) if self.is_scheduled else _spread_of(seen.latency)
+        self._shift = float(np.abs(seen.latency - self.usual_s).mean())
+
+    @property
+    def answers_needed(self) -> float:
+        """How many answers a stretch of time must be long enough for, so that a loss can be told from natural spread.
+
+        What was due tells it of a load with a schedule. Else the more the latency varies the more answers it takes.
+        """
+        return LEAST_ANSWERS if self.is_scheduled else max(LEAST_ANSWERS, _ANSWERS_AT_RANDOM * self._spread)
+
+    def deviation(self, count: float) -> float:
+        """Standard deviation of a number of good answers when `count` are expected by the baseline.
+
+        Of clients that wait for each answer, and of a schedule, the ends are a renewal process: its variance is that
+        of one interval (in units of its mean) times the count.
+        """
+        return float(np.sqrt(count * (self._spread + 1 - self.good_share) * (1 + count / self.level.answers)))
+
+    def deviation_from_due(self, counts: Floats) -> Floats:
+        """The same when `counts` are due: only what is late or early by nature crosses the ends of a stretch."""
+        crossing = 2 * self.level.throughput * self._shift
+        found: Floats = np.sqrt(crossing + counts * (1 - self.good_share))
+        return found
+
+
+def _spread_of(values: Floats) -> float:
+    """Squared coefficient of variation, by the middle two thirds, so that a few outliers tell nothing; at most 1."""
+    low, high = np.percentile(values, [16, 84])
+    mean = float(values.mean())
+    return min(1.0, float((high - low) / 2 / mean) ** 2) if mean > 0 else 1.0
+
+
+class _Windows:
+    """Stretches of time after a fault, and how the load went in each."""
+
+    def __init__(self, table: Table, baseline: _Baseline, starts: Floats, window_s: float, end_s: float) -> None:
+        ends = starts + window_s
+        self.starts = starts
+        is_cut_off = table.has(Outcome.CANCELLED) & (table.due < end_s) & (table.ended >= end_s)
+        rows = table.where(table.is_ok | is_cut_off)  # cut off when the load was given up: they might have ended well
+        usual = rows.due + np.maximum(baseline.usual_s, end_s - rows.due)
+        self.done = _Growth(rows.due, np.where(rows.is_ok, rows.ended, usual)).between(starts, ends)
+        expected = baseline.level.throughput * window_s
+        self.expected: Floats = np.full(len(starts), expected)
+        self.keeps_throughput = (
+            self.done >= KEPT_THROUGHPUT * expected - _DEVIATIONS * baseline.deviation(expected) - _SHORTEST
+        )
+        if baseline.is_scheduled:
+            due = baseline.good_share * _Due(table, baseline).between(starts, ends)
+            self.expected = np.minimum(self.expected, due)
+            slack = _DEVIATIONS * baseline.deviation_from_due(self.expected)
+            self.keeps_throughput &= self.done >= KEPT_THROUGHPUT * self.expected - slack - _SHORTEST
+        self.good = table.where(table.is_ok)
+        self.first, self.last = (np.searchsorted(self.good.ended, moments) for moments in (starts, ends))
+        slow = _sums((self.good.latency > KEPT_LATENCY * baseline.level.latency).astype(np.float64))
+        count, share = self.last - self.first, 1 - PERCENT / 100
+        most = share * count + _DEVIATIONS * np.sqrt(count * share * (1 - share) * (1 + count / baseline.level.answers))
+        self.keeps_latency = slow[self.last] - slow[self.first] <= most
+
+
+class _Due(_Growth):
+    """What was due by a moment; after the last request that was sent, as much as before the fault."""
+
+    def __init__(self, table: Table, baseline: _Baseline) -> None:
+        super().__init__(table.due, table.due + baseline.usual_s)
+        self._last_s, self._rate = float(table.due.max()), baseline.level.throughput / baseline.good_share
+
+    def __call__(self, moments: Floats) -> Floats:
+        beyond = np.maximum(moments - self._last_s, 0.0)
+        return super().__call__(np.minimum(moments, self._last_s)) + beyond * self._rate
+
+
+def _judge(windows: _Windows, level: ServiceLevel, fault: FaultWindow) -> FullRecovery:
+    holds = windows.keeps_throughput & windows.keeps_latency
+    if holds[-1]:
+        broken = np.flatnonzero(~holds)
+        first = int(broken[-1]) + 1 if len(broken) else 0
+        return FullRecovery(level, float(windows.starts[first]) - fault.effective_s)
+    found = FullRecovery(level, None)
+    if not windows.keeps_throughput[-1]:
+        share = float(windows.done[-1] / windows.expected[-1])
+        percent = f"{share * 100:.0f} %"
+        return replace(
+            found,
+            reason=f"not reached: {percent} of the throughput at the end",
+            present=f"it has {percent} of its throughput",
+        )
+    latencies = windows.good.latency[windows.first[-1] : windows.last[-1]]
+    now = statistics.percentile(latencies, PERCENT)
+    return replace(
+        found,
+        reason=f"not reached: p{PERCENT} latency {now:.3f} s at the end, {level.latency:.3f} s before the fault",
+        present=f"its p{PERCENT} latency is {now:.3f} s, {level.latency:.3f} s before the fault",
+    )

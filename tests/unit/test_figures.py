@@ -1,0 +1,264 @@
+"""The getters that the table of figures makes, on loads in memory."""
+
+import inspect
+import re
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from assertionengine import AssertionOperator
+
+from DynamoFaultLibrary.errors import FaultError, FaultLibraryError, LoadError
+from DynamoFaultLibrary.faults.blast_radius import BlastRadius
+from DynamoFaultLibrary.keywords.component import Duration, Number, Share, check
+from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
+from DynamoFaultLibrary.keywords.figures import FigureKeywords
+from DynamoFaultLibrary.keywords.load_checks import LoadCheckKeywords
+from DynamoFaultLibrary.load.figures import FIGURES, definitions
+from DynamoFaultLibrary.load.folder import LoadState
+from DynamoFaultLibrary.load.plan import LoadPlan
+from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record
+from DynamoFaultLibrary.load.served import Served
+from DynamoFaultLibrary.load.table import Table
+from DynamoFaultLibrary.load.windows import FaultWindow
+
+ROOT = Path(__file__).parents[2]
+LESS, MORE, EQUAL = AssertionOperator["<"], AssertionOperator[">="], AssertionOperator["=="]
+OF_PARTS = [figure for figure in FIGURES if not figure.of_fault and figure.keyword != "Get Request Count"]
+OF_FAULTS = [figure for figure in FIGURES if figure.of_fault]
+
+
+def method(name: str) -> str:
+    return name.lower().replace(" ", "_")
+
+
+class World:
+    """Keywords on one load: a request a second from 0 to 30, half a second each; those that start at 10 to 14 fail."""
+
+    def __init__(self, directory: Path) -> None:
+        self.context = Context(Options(PlatformName.LOCAL, 1, timedelta(minutes=1), BlastRadius()))
+        self.figures, self.checks = FigureKeywords(self.context), LoadCheckKeywords(self.context)
+        self.directory = directory
+
+    def load(self, first: int = 0, last: int = 30, *, running: bool = False) -> None:
+        records = [Record(f"r-{n}", "default", 0, Endpoint.CHAT, True, 8) for n in range(first, last)]
+        for number, record in enumerate(records, first):
+            record.started_monotonic_s, record.ended_monotonic_s = number, number + 0.5
+            record.outcome = Outcome.TIMEOUT if 10 <= number < 15 else Outcome.OK
+            if record.is_ok:
+                record.response_id = f"cmpl-12345678-1234-1234-1234-{number:012x}"
+        path = self.directory / "requests.jsonl"
+        path.write_bytes(b"".join(record.to_line() for record in records))
+        table = Table.of(records)
+        ways = {f"12345678-1234-1234-1234-{n:012x}": [f"W-{n % 2}"] for n in range(first, last)}
+        self.context.loads["default"] = SimpleNamespace(  # type: ignore[assignment]  # what the keywords need of one
+            table=lambda: table,
+            plan=LoadPlan("default", "http://127.0.0.1:1", "m", 1, request_count=30),
+            is_running=running,
+            folder=SimpleNamespace(
+                path=self.directory, state=LoadState.COMPLETED, served=Served.of(["W-0", "W-1"], ways)
+            ),
+            sender=SimpleNamespace(records=path),
+            scope="",
+        )
+
+    def fault(self, injected: float, ended: float | None = None) -> None:
+        window = FaultWindow("kill on W-0", injected, injected, ended)
+        self.context.fault_window = lambda fault_id=None: window  # type: ignore[method-assign]
+
+    def get(self, name: str, *arguments: Any, **named: Any) -> Any:
+        return getattr(self.figures, method(name))(*arguments, **named)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    made = World(tmp_path)
+    made.load()
+    return made
+
+
+def first(name: str) -> list[Any]:
+    figure = next(figure for figure in FIGURES if figure.keyword == name)
+    return [95.0] if figure.percentile else []
+
+
+def test_the_documentation_defines_each_figure_as_the_table_does() -> None:
+    assert definitions() in (ROOT / "docs" / "load.md").read_text(encoding="utf-8"), (
+        "write the output of 'python -m DynamoFaultLibrary.load.figures' to docs/load.md"
+    )
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.keyword)
+def test_each_figure_has_a_keyword_with_arguments_types_and_text_of_its_own(figure: Any) -> None:
+    keyword = getattr(FigureKeywords, method(figure.keyword))
+    arguments = inspect.signature(keyword).parameters
+    assert set(arguments) >= {"assertion_operator", "assertion_expected", "message", "load", "fault", "replica"}
+    assert set(figure.options) <= set(arguments)
+    assert ("part" in arguments) is not figure.of_fault
+    assert set(keyword.__annotations__) == {*arguments, "return"} - {"self"}
+    assert figure.definition in inspect.getdoc(keyword)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Get Request Count", 30),
+        ("Get Good Request Count", 25),
+        ("Get Error Count", 5),
+        ("Get Cancellation Count", 0),
+        ("Get Retry Count", 0),
+        ("Get Success Rate", 25 / 30),
+        ("Get Throughput", 25 / 29.5),
+        ("Get Latency", timedelta(seconds=0.5)),
+        ("Get Longest Outage", timedelta(seconds=3)),
+    ],
+)
+def test_a_getter_returns_its_figure(world: World, name: str, value: Any) -> None:
+    assert world.get(name, *first(name)) == value
+    assert type(world.get(name, *first(name))) is type(value)
+
+
+@pytest.mark.parametrize("figure", OF_PARTS, ids=lambda figure: figure.keyword)
+def test_a_part_without_a_request_is_no_pass(world: World, figure: Any) -> None:
+    """Checks and counts passed on a part in which no request ended (row 4)."""
+    world.fault(40.0, 41.0)
+    with pytest.raises(LoadError, match=r"load 'default', part 'after' has no "):
+        world.get(figure.keyword, *first(figure.keyword), part="after")
+
+
+def test_the_number_of_no_requests_is_zero(world: World) -> None:
+    world.fault(40.0, 41.0)
+    assert world.get("Get Request Count", part="after") == 0
+
+
+@pytest.mark.parametrize("figure", OF_FAULTS, ids=lambda figure: figure.keyword)
+def test_a_load_that_ended_before_the_fault_is_no_pass(world: World, figure: Any) -> None:
+    """No lost request, no error and no outage were found where nothing was sent any more (row 4)."""
+    world.fault(40.0)
+    with pytest.raises(LoadError, match="no request of load 'default' ended after kill on W-0 took effect"):
+        world.get(figure.keyword)
+
+
+@pytest.mark.parametrize(
+    ("check_name", "arguments"),
+    [
+        ("load_should_have_zero_errors", ()),
+        ("load_should_have_at_most_errors", (3,)),
+        ("load_should_have_success_rate", (0.0,)),
+        ("throughput_should_have_collapsed", (timedelta(0),)),
+    ],
+)
+def test_a_check_of_nothing_fails(world: World, check_name: str, arguments: tuple[Any, ...]) -> None:
+    """`Load Should Have Zero Errors part=after` passed without a request in that part (row 4)."""
+    world.fault(40.0, 41.0)
+    with pytest.raises(LoadError, match="load 'default', part 'after' has no request that ended: there is nothing to"):
+        getattr(world.checks, check_name)(*arguments, part="after")
+
+
+@pytest.mark.parametrize("check_name", ["load_should_meet_sla", "load_should_violate_sla"])
+def test_an_sla_names_load_and_part(world: World, check_name: str) -> None:
+    world.fault(40.0, 41.0)
+    with pytest.raises(LoadError, match="load 'default', part 'after' has no request"):
+        getattr(world.checks, check_name)(latency=timedelta(seconds=1), part="after")
+    with pytest.raises(LoadError, match="for the 95th percentile write 95"):
+        getattr(world.checks, check_name)(latency=timedelta(seconds=1), percentile=0.95)
+
+
+def test_lost_requests_of_a_load_that_runs_are_not_counted_too_early(world: World) -> None:
+    """What hung since the fault was in no record, so nothing seemed lost (row 5)."""
+    world.fault(12.2)
+    assert world.get("Get Lost Request Count") == 1
+    world.load(running=True)
+    with pytest.raises(LoadError, match="load 'default' still runs, so requests that were in flight"):
+        world.get("Get Lost Request Count", EQUAL, 0)
+
+
+def test_where_nothing_was_in_flight_nothing_could_be_lost(world: World) -> None:
+    world.fault(12.7)
+    with pytest.raises(LoadError, match=r"no request of load 'default' was in flight when kill on W-0 was injected"):
+        world.get("Get Lost Request Count", EQUAL, 0)
+
+
+def test_a_fault_without_a_part_is_not_ignored(world: World) -> None:
+    """``fault=nonsense`` was ignored where no part was given (row 13)."""
+    with pytest.raises(FaultError, match="no fault nonsense has been injected"):
+        world.get("Get Success Rate", fault="nonsense")
+
+
+def test_errors_that_are_shown_are_those_of_the_part(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The errors of the whole load were shown for a part."""
+    shown: list[str] = []
+    monkeypatch.setattr(FigureKeywords, "info", lambda self, text: shown.append(text))
+    world.fault(12.2, 12.2)
+    assert world.get("Get Error Count", part="before") == 2
+    assert [text.split(":")[0] for text in shown] == ["r-10", "r-11"]
+    with pytest.raises(AssertionError, match=r"load 'default', part 'after' has 2 failed .*; the first: r-13: "):
+        world.checks.load_should_have_zero_errors(part="after")
+
+
+def test_figures_of_one_replica_are_those_of_what_it_served(world: World) -> None:
+    assert world.get("Get Good Request Count", replica="W-0") == 12
+    assert world.get("Get Good Request Count", replica=1) == 13
+    assert world.get("Get Error Count", replica="W-1") == 0
+    with pytest.raises(LoadError, match=r"no replica 'W-7' among those that serve requests; there are \['W-0', 'W-1'"):
+        world.get("Get Latency", 95.0, replica="W-7")
+    with pytest.raises(AssertionError, match=r"Good requests of load 'default', replica 'W-1'"):
+        world.get("Get Good Request Count", LESS, 5, replica="W-1")
+
+
+def test_full_recovery_without_a_baseline_fails_with_the_reason(world: World) -> None:
+    world.fault(8.0)
+    with pytest.raises(AssertionError) as raised:
+        world.get("Get Full Recovery Time", LESS, timedelta(seconds=10))
+    assert "no baseline: 8 good answers before the fault, 20 are needed" in str(raised.value)
+
+
+@pytest.mark.parametrize("keyword", ["Get Full Recovery Time", "Wait Until Recovered"])
+def test_a_hold_of_nothing_is_refused(world: World, keyword: str) -> None:
+    world.fault(8.0)
+    with pytest.raises(LoadError, match="hold must be above 0 s, not 0 s"):
+        world.get(keyword, hold=timedelta(0))
+
+
+SECONDS = timedelta(seconds=1.5)
+
+
+@pytest.mark.parametrize(
+    ("value", "operator", "expected", "sentence"),
+    [
+        (SECONDS, "<", "soon", "X: assertion_expected must be a time such as 2 s, not 'soon'"),
+        (12, ">=", "many", "X: assertion_expected must be a number, not 'many'"),
+        (0.5, ">=", "90%", "X: assertion_expected must be a number, not '90%'"),
+        (SECONDS, "<", None, "X: assertion_operator '<' needs an assertion_expected"),
+        (12, None, 3, "X: assertion_expected is given, but no assertion_operator"),
+        (12, "contains", 1, "X: assertion_operator '*=' is for texts; use one of ==, !="),
+    ],
+)
+def test_a_comparison_that_makes_no_sense_is_one_sentence(
+    value: Any, operator: str | None, expected: Any, sentence: str
+) -> None:
+    """`Get Latency 50 < soon` and an operator without expectation gave raw Python errors."""
+    with pytest.raises(FaultLibraryError, match=re.escape(sentence)):
+        check(value, AssertionOperator[operator] if operator else None, expected, "X")
+
+
+@pytest.mark.parametrize(
+    ("given", "made"), [("90%", 0.9), ("0.9", 0.9), (1, 1.0), ("99.9 %", 0.999), ("value>0", None)]
+)
+def test_a_share_may_be_a_percentage(given: Any, made: float | None) -> None:
+    assert Share.convert(given) == (pytest.approx(made) if made is not None else given)
+
+
+@pytest.mark.parametrize("given", ["90", "120%", "most", "-0.1"])
+def test_what_is_no_share_is_refused(world: World, given: str) -> None:
+    with pytest.raises(FaultLibraryError, match="must be a share from 0 to 1, or a percentage such as 90%, not"):
+        world.get("Get Success Rate", MORE, Share.convert(given))
+    with pytest.raises(FaultLibraryError, match="min_rate must be a share from 0 to 1"):
+        world.checks.load_should_have_success_rate(Share.convert(given))  # type: ignore[arg-type]
+
+
+def test_times_and_numbers_are_converted_or_kept_as_expressions() -> None:
+    assert Duration.convert("2 s") == timedelta(seconds=2)
+    assert (Duration.convert("soon"), Number.convert("90%")) == ("soon", "90%")

@@ -1,0 +1,224 @@
+"""Full recovery, on loads that are simulated with fixed seeds."""
+
+import heapq
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from DynamoFaultLibrary.load.records import Outcome
+from DynamoFaultLibrary.load.recovery import FullRecovery, aftermath, full_recovery
+from DynamoFaultLibrary.load.table import OUTCOMES, Floats, Table
+from DynamoFaultLibrary.load.windows import FaultWindow
+
+NONE = float("nan")
+FAULT_S = 15.0
+FAULT = FaultWindow("kill on Worker-0", FAULT_S, FAULT_S, None)
+Random = np.random.Generator
+Latency = Callable[[Random, float], float]
+
+
+def table(starts: Floats, ends: Floats, outcome: Floats | None = None, scheduled: Floats | None = None) -> Table:
+    count = len(starts)
+    due = starts if scheduled is None else scheduled
+    good = np.full(count, OUTCOMES.index(Outcome.OK), dtype=float)
+    columns = [
+        starts,
+        ends,
+        ends - due,
+        *(np.full(count, NONE) for _ in range(3)),
+        *(np.zeros(count) for _ in range(4)),
+    ]
+    columns += [np.full(count, 200.0), good if outcome is None else outcome]
+    columns += [np.full(count, NONE) if scheduled is None else scheduled, np.full(count, NONE), np.full(count, NONE)]
+    return Table.from_rows(np.column_stack(columns).tolist())
+
+
+def clients(count: int, total_s: float, latency: Latency, seed: int = 1, ramp_s: float = 0.0) -> Table:
+    """Clients that send one request after the other, until `total_s`; then what is in flight ends."""
+    chance = np.random.default_rng(seed)
+    starts, ends = [], []
+    for number in range(count):
+        moment = ramp_s * number / count
+        while moment < total_s:
+            starts.append(moment)
+            moment += max(0.001, latency(chance, moment))
+            ends.append(moment)
+    return table(np.array(starts), np.array(ends))
+
+
+def schedule(rate: float, total_s: float, service: Latency, seed: int, servers: int = 1000, left: int = 0) -> Table:
+    """Requests that come at random (Poisson) to servers with one queue, of which only `left` are left by the fault."""
+    chance = np.random.default_rng(seed)
+    due = np.cumsum(chance.exponential(1 / rate, int(rate * total_s)))
+    free, ends = [0.0] * servers, []
+    for moment in due.tolist():
+        if left and moment >= FAULT_S and len(free) > left:
+            free = sorted(free)[:left]
+        end = max(heapq.heappop(free), moment) + max(0.001, service(chance, moment))
+        heapq.heappush(free, end)
+        ends.append(end)
+    return table(due + 1e-5, np.array(ends), scheduled=due)
+
+
+def even(mean: float, deviation: float = 0.02) -> Latency:
+    return lambda chance, moment: chance.normal(mean, deviation)
+
+
+def memoryless(mean: float) -> Latency:
+    return lambda chance, moment: chance.exponential(mean)
+
+
+def slower(mean: float, share: float) -> Latency:
+    """So much of the throughput is left after the fault."""
+    return lambda chance, moment: chance.normal(mean if moment < FAULT_S else mean / share, mean / 20)
+
+
+def judge(load: Table, **options: float) -> FullRecovery:
+    return full_recovery(load, FAULT, **options)
+
+
+STEADY: dict[str, Callable[[int], Table]] = {
+    "one client": lambda seed: clients(1, 60, even(0.2), seed),
+    "eight clients": lambda seed: clients(8, 60, even(0.4, 0.1), seed),
+    "200 clients in step": lambda seed: clients(200, 40, even(0.9, 0.001), seed),
+    "eight clients, slow answers": lambda seed: clients(8, 60, even(2.0), seed),
+    "latencies without memory": lambda seed: clients(8, 60, memoryless(0.4), seed),
+    "4/s at random": lambda seed: schedule(4, 60, even(0.1), seed),
+    "20/s at random": lambda seed: schedule(20, 60, even(0.1), seed),
+    "20/s at random, latencies without memory": lambda seed: schedule(20, 60, memoryless(0.3), seed),
+    "100/s at random": lambda seed: schedule(100, 40, even(0.3), seed),
+}
+
+
+@pytest.mark.parametrize("name", STEADY)
+def test_a_load_that_goes_on_as_before_keeps_its_service_level(name: str) -> None:
+    found = [judge(STEADY[name](seed)) for seed in range(30)]
+    missed = [each.reason for each in found if each.seconds is None]
+    assert len(missed) <= 1, missed
+    assert sum(each.seconds == 0 for each in found) >= 24, [each.seconds for each in found]
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 200])
+def test_a_worker_that_is_not_replaced_is_not_recovered_from(count: int) -> None:
+    """A load that fell to a fraction was recovered after 0.006 s (row 6)."""
+    for seed in range(5):
+        found = judge(clients(count, 30, slower(0.4, 0.55), seed))
+        assert found.seconds is None
+        assert found.reason.endswith("% of the throughput at the end")
+        assert abs(int(found.reason.split()[2]) - 55) <= 4
+
+
+@pytest.mark.parametrize("rate", [20, 100])
+def test_a_queue_that_grows_is_not_recovered_from(rate: float) -> None:
+    for seed in range(5):
+        found = judge(schedule(rate, 40, memoryless(6 / rate), seed, servers=8, left=4))
+        assert found.reason.startswith("not reached: ")
+
+
+def test_an_outage_that_ends_is_recovered_from_when_it_has_ended() -> None:
+    def stalled(chance: Random, moment: float) -> float:
+        usual = float(chance.normal(0.4, 0.02))
+        return usual + 3.0 if FAULT_S - 0.4 <= moment < FAULT_S else usual
+
+    found = judge(clients(8, 40, stalled))
+    assert found.seconds == pytest.approx(2.6, abs=0.5)
+
+
+def test_a_second_loss_moves_the_recovery_behind_it() -> None:
+    def twice(chance: Random, moment: float) -> float:
+        return 0.4 if not (20 <= moment < 30) else 0.8
+
+    assert judge(clients(8, 60, twice)).seconds == pytest.approx(15, abs=1)
+
+
+def test_latency_alone_can_keep_a_load_from_full_recovery() -> None:
+    found = judge(schedule(50, 40, lambda chance, moment: 0.1 if moment < FAULT_S else 0.2, 3))
+    assert found.reason == "not reached: p95 latency 0.200 s at the end, 0.100 s before the fault"
+
+
+def test_a_load_that_drains_has_not_lost_throughput() -> None:
+    load = clients(8, 25, even(2.0))
+    assert float(load.ended[-1]) > 26
+    assert judge(load).seconds == 0
+
+
+def test_requests_that_hang_are_no_drain() -> None:
+    """All clients wait for a dead server; nothing starts, and nothing is good."""
+    hang = clients(8, 60, lambda chance, moment: 0.4 if moment < FAULT_S else 40.0)
+    bad = np.where(hang.ended > FAULT_S + 30, OUTCOMES.index(Outcome.TIMEOUT), OUTCOMES.index(Outcome.OK)).astype(float)
+    assert judge(table(hang.started, hang.ended, bad)).reason == "not reached: 0 % of the throughput at the end"
+
+
+def test_a_ramp_does_not_thin_the_baseline() -> None:
+    load = clients(8, 40, lambda chance, moment: 0.4 if moment < FAULT_S else 0.5, ramp_s=12)
+    level = judge(load, ramp_s=12).level
+    assert level is not None
+    assert level.throughput == pytest.approx(20, rel=0.03)
+    assert judge(load, ramp_s=12).reason.startswith("not reached: ")
+    assert judge(load).seconds is not None  # without the ramp the baseline would be too low to see the loss
+
+
+def test_answers_in_step_have_the_throughput_of_their_rhythm() -> None:
+    level = judge(clients(200, 40, even(2.0, 0.001))).level
+    assert level is not None
+    assert level.throughput == pytest.approx(100, rel=0.02)
+
+
+def test_without_enough_answers_there_is_no_baseline() -> None:
+    found = judge(clients(1, 40, even(2.0)))
+    assert found == FullRecovery(None, None, "no baseline: 7 good answers before the fault, 20 are needed")
+    found = judge(clients(8, 40, even(2.0), ramp_s=14.9), ramp_s=14.9)
+    assert found.reason.startswith("no baseline: ")
+    assert "before the fault and after the ramp, 20 are needed" in found.reason
+
+
+@pytest.mark.parametrize(("total_s", "recorded"), [(17.1, "2.2"), (10, "0.0")])
+def test_too_little_after_the_fault_is_not_known(total_s: float, recorded: str) -> None:
+    reason = judge(clients(8, total_s, even(0.3, 0.001))).reason
+    assert reason.startswith("not known: only ")
+    assert reason.endswith("s were recorded after the fault, 5.0 s are needed")
+    assert abs(float(reason.split()[3]) - float(recorded)) < 0.4
+
+
+def test_of_nothing_nothing_is_known() -> None:
+    empty = table(np.empty(0), np.empty(0))
+    assert judge(empty).reason == "no baseline: no request has ended"
+    assert aftermath(empty, FAULT).ended == 0
+
+
+def test_of_a_load_that_runs_the_present_counts() -> None:
+    """What hangs is in no record yet: it is missing, and so it counts as nothing."""
+    load = clients(8, 15.0, even(0.4))
+    done = load.where(load.ended < FAULT_S)
+    found = judge(done, now_s=40.0)
+    assert found.reason == "not reached: 0 % of the throughput at the end"
+    assert found.present == "it has 0 % of its throughput"
+    assert judge(done, now_s=16.0).present == "only 0.5 s after the fault can be judged, 5.0 s are needed"
+
+
+def test_a_load_that_runs_well_again_holds_its_level() -> None:
+    load = clients(8, 60, even(0.4))
+    running = load.where(load.ended < 30)
+    assert judge(running, now_s=30.0).seconds == 0
+
+
+def test_a_longer_hold_looks_at_longer_stretches() -> None:
+    load = clients(8, 30, even(0.4))
+    assert judge(load, hold_s=10).seconds == 0
+    assert judge(load, hold_s=20).reason.startswith("not known: only 14.")
+
+
+def test_clocks_start_when_the_fault_took_effect() -> None:
+    load = clients(8, 60, lambda chance, moment: 0.4 if not FAULT_S <= moment < 25 else 4.0)
+    late = full_recovery(load, FaultWindow("graceful", FAULT_S, FAULT_S + 2, None))
+    at_once = judge(load)
+    assert at_once.seconds is not None
+    assert late.seconds == pytest.approx(at_once.seconds - 2, abs=0.1)
+
+
+def test_what_was_cut_off_when_the_load_was_given_up_is_no_loss() -> None:
+    load = clients(8, 30, even(2.0))
+    end = np.minimum(load.ended, 30.0)
+    outcome = np.where(load.ended > 30, OUTCOMES.index(Outcome.CANCELLED), OUTCOMES.index(Outcome.OK)).astype(float)
+    assert judge(table(load.started, end, outcome)).seconds == 0
