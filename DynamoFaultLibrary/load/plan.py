@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.load.address import Address
 from DynamoFaultLibrary.load.records import Endpoint
 
 
@@ -68,6 +69,10 @@ class LoadPlan:
     time. With it requests start on schedule, `concurrency` at most at once, and latency counts from the schedule.
     Clients start, or the rate grows, over `ramp_s`. `warmup_requests` go ahead and count for nothing. A share of
     `cancellation_rate` of the requests is given up `cancellation_delay_s` after its start.
+
+    A closed-loop client waits `think_time_s` between two requests, and `refused_pause_s` at least after one that
+    failed before its answer began: no connection, or one that broke. Else two clients of a frontend that is gone would
+    count thousands of failures a second.
     """
 
     name: str
@@ -86,12 +91,16 @@ class LoadPlan:
     cancellation_rate: float = 0.0
     cancellation_delay_s: float = 0.0
     connections: ConnectionReuse = ConnectionReuse.POOLED
+    think_time_s: float = 0.0
+    refused_pause_s: float = 0.1
     seed: int = 0
     workload: Workload = field(default_factory=Workload)
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
-            raise LoadError(f"load '{self.name}' needs an address such as http://127.0.0.1:8000, not '{self.url}'")
+        try:
+            Address.parse(self.url)
+        except LoadError as error:
+            raise LoadError(f"load '{self.name}' {error}") from error
         ends = [self.request_count, self.requests_per_client, self.duration_s]
         if sum(end is not None for end in ends) != 1:
             raise LoadError("a load ends by exactly one of request_count, requests_per_client and duration")
@@ -100,6 +109,9 @@ class LoadPlan:
             if value is not None and not 0 < value < float("inf"):
                 raise LoadError(f"{what.removesuffix('_s')} of load '{self.name}' must be above 0, not {value:g}")
         _check_at_least(self, 0, "ramp_s", "warmup_requests", "retries", "cancellation_delay_s")
+        _check_at_least(self, 0, "think_time_s", "refused_pause_s")
+        if self.think_time_s and self.request_rate:
+            raise LoadError("think_time is for clients that send in turn; with request_rate requests start on schedule")
         if not 0 <= self.cancellation_rate <= 1:
             raise LoadError(f"cancellation_rate is a share from 0 to 1, not {self.cancellation_rate:g}")
 
@@ -119,6 +131,7 @@ class LoadPlan:
             f"{self.warmup_requests} for warm-up" if self.warmup_requests else "",
             f"{self.retries} retries" if self.retries else "",
             f"{self.cancellation_rate:.0%} cancelled" if self.cancellation_rate else "",
+            f"{self.think_time_s:g} s between two requests of a client" if self.think_time_s else "",
         ]
         return ", ".join(filter(None, [f"{self.concurrency} clients", end + rate, self.workload.describe(), *options]))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
+import uvloop
 
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.load import driver as driver_module
@@ -85,7 +86,7 @@ class Run:
             await self.until(lambda: any(event["event"] == "finished" for event in self.events))
             self.took_s = monotonic() - self.began
 
-        asyncio.run(run())
+        uvloop.run(run())
         return self
 
     def _note(self, **event: Any) -> None:

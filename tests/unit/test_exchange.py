@@ -9,11 +9,13 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
+import uvloop
 
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.engines.sequence import token_at
 from DynamoFaultLibrary.load import exchange as exchange_module
-from DynamoFaultLibrary.load.exchange import exchange, http_client
+from DynamoFaultLibrary.load.exchange import exchange
+from DynamoFaultLibrary.load.http1 import Client
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record, RequestSpec
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
@@ -59,10 +61,10 @@ def send(spec: RequestSpec, on_chunk: Callable[[], None] = lambda: None) -> tupl
         on_chunk()
 
     async def run() -> None:
-        async with http_client() as client:
+        async with Client() as client:
             await exchange(client, spec, record, note)
 
-    asyncio.run(run())
+    uvloop.run(run())
     return record, counts
 
 
@@ -237,7 +239,7 @@ def test_a_server_that_hangs_up_without_an_answer_is_a_broken_connection(loopbac
     loopback.routes[COMPLETIONS] = lambda handler: None
     record, _ = send(spec_of(loopback.url))
     assert (record.outcome, record.status) == (Outcome.CONNECTION, None)
-    assert "Server disconnected" in record.error
+    assert "closed the connection before its answer began" in record.error
 
 
 def test_an_answer_that_is_no_http_is_a_broken_connection(loopback: Any) -> None:
@@ -294,7 +296,7 @@ def test_a_cancelled_request_is_recorded_and_the_cancel_goes_on(loopback: Any) -
     record = Record.of(spec)
 
     async def run() -> None:
-        async with http_client() as client:
+        async with Client() as client:
             first = asyncio.Event()
             task = asyncio.ensure_future(exchange(client, spec, record, lambda _: first.set()))
             await asyncio.wait_for(first.wait(), 5)
@@ -302,7 +304,7 @@ def test_a_cancelled_request_is_recorded_and_the_cancel_goes_on(loopback: Any) -
             with pytest.raises(asyncio.CancelledError):
                 await task
 
-    asyncio.run(run())
+    uvloop.run(run())
     assert (record.outcome, record.text) == (Outcome.CANCELLED, "a ")
     assert record.ended_monotonic_s > record.started_monotonic_s
 
@@ -477,7 +479,7 @@ def test_a_request_that_is_given_up_between_two_attempts_is_cancelled(loopback: 
     record = Record.of(spec)
 
     async def run() -> None:
-        async with http_client() as client:
+        async with Client() as client:
             task = asyncio.ensure_future(exchange(client, spec, record, lambda _: None))
             while not record.failed_attempts:
                 await asyncio.sleep(0.005)
@@ -485,7 +487,7 @@ def test_a_request_that_is_given_up_between_two_attempts_is_cancelled(loopback: 
             with pytest.raises(asyncio.CancelledError):
                 await task
 
-    asyncio.run(run())
+    uvloop.run(run())
     assert record.outcome is Outcome.CANCELLED
     assert [each.outcome for each in record.failed_attempts] == [Outcome.HTTP_ERROR]
 
@@ -496,7 +498,7 @@ def test_a_cancelled_request_is_not_sent_again(loopback: Any) -> None:
     record = Record.of(spec)
 
     async def run() -> None:
-        async with http_client() as client:
+        async with Client() as client:
             task = asyncio.ensure_future(exchange(client, spec, record, lambda _: None))
             while not loopback.seen:
                 await asyncio.sleep(0.005)
@@ -504,7 +506,7 @@ def test_a_cancelled_request_is_not_sent_again(loopback: Any) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
 
-    asyncio.run(run())
+    uvloop.run(run())
     assert (record.outcome, record.failed_attempts, len(loopback.seen)) == (Outcome.CANCELLED, [], 1)
 
 
@@ -538,11 +540,11 @@ def test_requests_share_a_connection_unless_told_otherwise(loopback: Any, reuse:
     spec = spec_of(loopback.url, streaming=False, max_tokens=1)
 
     async def run() -> None:
-        async with http_client(reuse_connections=reuse) as client:
+        async with Client(reuse_connections=reuse) as client:
             for _ in range(2):
                 record = Record.of(spec)
                 await exchange(client, spec, record, lambda _: None)
                 assert record.is_ok, record.error
 
-    asyncio.run(run())
+    uvloop.run(run())
     assert len(seen) == connections
