@@ -1,4 +1,4 @@
-"""Waking up when a request is due: event loops count in milliseconds, and latencies that start at the due time show it."""
+"""Wakes when a request is due: event loops count in milliseconds, and latencies from the due time would show it."""
 
 import asyncio
 import ctypes
@@ -11,6 +11,11 @@ from types import TracebackType
 
 _ABSOLUTE = 1
 """TFD_TIMER_ABSTIME"""
+
+
+def full(seconds: float) -> float:
+    """What to ask of the loop's clock, which may ring a millisecond early, for an event not before `seconds`."""
+    return seconds + 0.0015
 
 
 class Alarm:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from DynamoFaultLibrary.clock import monotonic
-from DynamoFaultLibrary.load.alarm import Alarm
+from DynamoFaultLibrary.load.alarm import Alarm, full
 from DynamoFaultLibrary.load.arrivals import due_times
 from DynamoFaultLibrary.load.exchange import exchange, give_up_unsent
 from DynamoFaultLibrary.load.http1 import Client
@@ -143,7 +143,9 @@ class Driver:
 
     async def _send(self) -> None:
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(self.plan.duration_s, self._time_is_up) if self.plan.duration_s is not None else None
+        timer = (
+            loop.call_later(full(self.plan.duration_s), self._time_is_up) if self.plan.duration_s is not None else None
+        )
         teller = asyncio.ensure_future(self._tell_progress())
         try:
             await (self._open_loop() if self.plan.request_rate else self._closed_loop())
@@ -206,7 +208,7 @@ class Driver:
         """Wait so long, or until nothing is left to wait for."""
         if seconds > 0 and not unless.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(full(seconds)):
                     await unless.wait()
 
     def _next(self, client: int, scheduled: float | None = None) -> _Flight | None:
@@ -229,7 +231,7 @@ class Driver:
         self._flights.add(task)
         task.add_done_callback(lambda _: self._note(flight))
         if spec.cancel_after_s is not None:
-            flight.given_up = asyncio.get_running_loop().call_later(spec.cancel_after_s, task.cancel)
+            flight.given_up = asyncio.get_running_loop().call_later(full(spec.cancel_after_s), task.cancel)
         return flight
 
     def _note(self, flight: _Flight) -> None:
@@ -259,7 +261,7 @@ class Driver:
 
     async def _tell_progress(self) -> None:
         for number in itertools.count(1):
-            await asyncio.sleep(max(0.0, self._began + number * PROGRESS_INTERVAL - monotonic()))
+            await asyncio.sleep(full(max(0.0, self._began + number * PROGRESS_INTERVAL - monotonic())))
             self._emit(event="progress", tally=self.tally, elapsed_s=monotonic() - self._began)
 
 

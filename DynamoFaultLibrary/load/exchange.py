@@ -11,7 +11,8 @@ from DynamoFaultLibrary.clock import monotonic, utc_text
 from DynamoFaultLibrary.engines.sequence import first_break
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load.address import Address
-from DynamoFaultLibrary.load.http1 import BrokenConnection, Client, ConnectTimeout
+from DynamoFaultLibrary.load.alarm import full
+from DynamoFaultLibrary.load.http1 import Client, ConnectTimeoutError, ExchangeError
 from DynamoFaultLibrary.load.records import Attempt, Outcome, Record, RequestSpec
 
 OnChunk = Callable[[Record], None]
@@ -32,13 +33,13 @@ async def exchange(client: Client, spec: RequestSpec, record: Record, on_chunk: 
     record.started_at, record.started_monotonic_s = utc_text(), monotonic()
     answer = _Answer(spec, record, on_chunk)
     try:
-        async with asyncio.timeout(spec.timeout_s):
+        async with asyncio.timeout(full(spec.timeout_s)):
             await _attempt(client, spec, record, answer)
             for _ in range(spec.retries):
                 if not record.outcome.is_error:
                     break
                 _set_aside(record)
-                await asyncio.sleep(RETRY_DELAY)
+                await asyncio.sleep(full(RETRY_DELAY))
                 answer = _Answer(spec, record, on_chunk)
                 await _attempt(client, spec, record, answer)
     except TimeoutError:
@@ -80,8 +81,8 @@ async def _attempt(client: Client, spec: RequestSpec, record: Record, answer: "_
     try:
         await client.post(Address.parse(spec.api), _headers(spec), orjson.dumps(spec.body), answer)
         answer.finish()
-    except BrokenConnection as error:
-        record.outcome = Outcome.TIMEOUT if isinstance(error, ConnectTimeout) else Outcome.CONNECTION
+    except ExchangeError as error:
+        record.outcome = Outcome.TIMEOUT if isinstance(error, ConnectTimeoutError) else Outcome.CONNECTION
         record.error = str(error)
     except LoadError as error:  # an address that is none
         record.outcome, record.error = Outcome.CONNECTION, str(error)

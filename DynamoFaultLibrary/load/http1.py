@@ -1,16 +1,16 @@
 """HTTP/1.1 as the load engine needs it: POST requests over TCP and TLS, each judged as its bytes arrive.
 
-Nothing is hidden from whoever measures: no redirect is followed, no proxy of the environment is used, and a request that
-was written is never sent again. A server that dies with a request in its hands looks just like one that closed an idle
-connection in that moment, so a silent second try could hide a lost request. Instead an idle connection is looked at
-right before it is used, and replaced when the server has closed it.
+Nothing is hidden from whoever measures: no redirect is followed, no proxy of the environment is used, and a request
+that was written is never sent again. A server that dies with a request in its hands looks just like one that closed an
+idle connection in that moment, so a silent second try could hide a lost request. Instead an idle connection is looked
+at right before it is used, and replaced when the server has closed it.
 """
 
 import asyncio
 import select
 import ssl
 from collections import defaultdict
-from typing import Protocol
+from typing import Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -25,11 +25,11 @@ MOST_OF_HEAD = 65536
 _HUNG_UP = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
-class BrokenConnection(Exception):
+class ExchangeError(Exception):
     """There was no connection, it broke before the answer's end, or what came was not HTTP."""
 
 
-class ConnectTimeout(BrokenConnection):
+class ConnectTimeoutError(ExchangeError):
     """No connection was made in time."""
 
 
@@ -49,7 +49,7 @@ class Sink(Protocol):
 
 
 class Client:
-    """Keeps connections and sends requests over them: any free one, or with `reuse_connections` false a new one each."""
+    """Sends requests over connections that it keeps; with `reuse_connections` false each gets its own."""
 
     def __init__(self, *, reuse_connections: bool = True) -> None:
         self._reuse = reuse_connections
@@ -70,7 +70,7 @@ class Client:
         sees that nobody waits any more.
 
         Raises:
-            BrokenConnection: there was no connection, it broke before the answer's end, or what came was not HTTP.
+            ExchangeError: there was no connection, it broke before the answer's end, or what came was not HTTP.
         """
         idle = self._idle[address.origin]
         connection = self._take(idle) or await self._connect(address)
@@ -112,18 +112,18 @@ class Client:
                 )
         except TimeoutError as error:
             if error.errno is not None:  # the kernel's own word: it gave up asking
-                raise ConnectTimeout(f"no connection to {address}: {error.strerror}") from error
-            raise ConnectTimeout(f"no connection to {address} within {CONNECT_TIMEOUT:g} s") from error
+                raise ConnectTimeoutError(f"no connection to {address}: {error.strerror}") from error
+            raise ConnectTimeoutError(f"no connection to {address} within {CONNECT_TIMEOUT:g} s") from error
         except ConnectionRefusedError as error:
-            raise BrokenConnection(f"{address} refused the connection") from error
+            raise ExchangeError(f"{address} refused the connection") from error
         except ssl.SSLCertVerificationError as error:
-            raise BrokenConnection(f"no TLS connection to {address}: {error.verify_message}") from error
+            raise ExchangeError(f"no TLS connection to {address}: {error.verify_message}") from error
         except ssl.SSLError as error:
-            raise BrokenConnection(f"no TLS connection to {address}: {error.reason or error}") from error
+            raise ExchangeError(f"no TLS connection to {address}: {error.reason or error}") from error
         except ConnectionError as error:
-            raise BrokenConnection(f"{address} broke the connection while it was made ({_words(error)})") from error
+            raise ExchangeError(f"{address} broke the connection while it was made ({_words(error)})") from error
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be looked up
-            raise BrokenConnection(f"no connection to {address}: {_words(error)}") from error
+            raise ExchangeError(f"no connection to {address}: {_words(error)}") from error
         return connection
 
     def _tls_context(self) -> ssl.SSLContext:
@@ -155,8 +155,7 @@ class _Connection(asyncio.Protocol):
         self._head_done = self._complete = self._ends_with_connection = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # uvloop's are registered as such
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's derive from no class of asyncio
         # Under TLS there may be something to read that is no answer (session tickets).
         events = _HUNG_UP if self._address.is_tls else _HUNG_UP | select.POLLIN
         self._poll.register(transport.get_extra_info("socket").fileno(), events)
@@ -172,7 +171,7 @@ class _Connection(asyncio.Protocol):
         self._head_done = self._complete = False
         self._waiter = asyncio.get_running_loop().create_future()
         if self._is_closed:
-            self._end(BrokenConnection(f"{self._address} closed the connection before it was sent anything"))
+            self._end(ExchangeError(f"{self._address} closed the connection before it was sent anything"))
         else:
             self._transport.write(data)
         return self._waiter
@@ -227,7 +226,7 @@ class _Connection(asyncio.Protocol):
                 when = "in the head of its answer"
             else:
                 when = f"before the end of its answer, after {self._body_bytes} bytes of the body"
-            self._end(BrokenConnection(f"{self._address} {how} the connection {when}"))
+            self._end(ExchangeError(f"{self._address} {how} the connection {when}"))
 
     # What the parser calls.
 
@@ -271,7 +270,7 @@ class _Connection(asyncio.Protocol):
     # How a request ends.
 
     def _fail(self, why: str) -> None:
-        self._failure = self._failure or BrokenConnection(why)
+        self._failure = self._failure or ExchangeError(why)
 
     def _stop_draining(self) -> None:
         self.is_reusable = False

@@ -13,8 +13,8 @@ End of file means that whoever started us is gone: everything in flight is cance
 
 Events of requests: ``tokens`` (a watched number was reached, or with ``reached`` false the request ended first),
 ``done`` (with the record). Events of a load: ``first`` (its first good response), ``good`` (as many as were awaited),
-``progress`` (each second), ``finished`` (with ``error`` when the load itself failed). Records go to the file named on the
-command line at the end of the loop's turn in which they end, and always before an event that tells of them.
+``progress`` (each second), ``finished`` (with ``error`` when the load itself failed). Records go to the file named on
+the command line at the end of the loop's turn in which they end, and always before an event that tells of them.
 """
 
 import asyncio
