@@ -18,6 +18,7 @@ the command line at the end of the loop's turn in which they end, and always bef
 """
 
 import asyncio
+import gc
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -155,6 +156,7 @@ class Sender:
 
 async def _main(records: str) -> None:
     commands = asyncio.StreamReader(limit=2**24)
+    gc.freeze()  # what was imported stays: looking through it again and again would cost each request
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     with open(records, "ab") as file:
