@@ -86,7 +86,7 @@ def _host(url: str, parts: SplitResult) -> str:
     try:
         return parts.hostname.encode("idna").decode()
     except UnicodeError as error:
-        raise _refuse(url, f"its host is not a name ({error})") from error
+        raise _refuse(url, "its host is not a name") from error
 
 
 def _port(url: str, parts: SplitResult) -> int | None:
