@@ -46,6 +46,8 @@ def arguments_of(plan: LoadPlan, tokenizer: str, directory: Path) -> list[str]:
     """
     if plan.retries:
         raise LoadError("aiperf does not retry requests; use engine=native, or retries=0")
+    if plan.think_time_s:
+        raise LoadError("aiperf's clients do not wait between two requests; use engine=native, or think_time=0")
     workload = plan.workload
     options: dict[str, object] = {
         "--model": plan.model,
