@@ -15,7 +15,8 @@ def utc_now() -> datetime:
 
 def utc_text(moment: datetime | None = None) -> str:
     """`moment` (default: now) as ISO 8601 with microseconds and a Z."""
-    return (moment or utc_now()).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moment = (moment or utc_now()).astimezone(UTC).replace(tzinfo=None)
+    return moment.isoformat(timespec="microseconds") + "Z"
 
 
 def monotonic() -> float:

@@ -48,9 +48,15 @@ def check(value: Any, operator: AssertionOperator | None, expected: Any, what: s
         AssertionError: the assertion does not hold.
         FaultLibraryError: it means nothing, such as a number that should be less than a word.
     """
-    _check_assertion(value, operator, expected, what)
+    check_assertion(type(value), operator, expected, what)
     try:
         return verify_assertion(value, operator, expected, what, message)
+    except AssertionError as failure:
+        are_times = isinstance(value, timedelta) and isinstance(expected, timedelta)
+        if message is not None or operator is None or not are_times:
+            raise
+        seen, wanted = (f"{each.total_seconds():g} s" for each in (value, expected))
+        raise AssertionError(f"{what} is {seen}, which should be {_COMPARING[operator.value]} {wanted}") from failure
     except (KeyError, IndexError) as error:
         if message is None:
             raise
@@ -61,24 +67,36 @@ def check(value: Any, operator: AssertionOperator | None, expected: Any, what: s
 
 
 _EVALUATING = ("validate", "then")
-_COMPARING = ("==", "!=", "<", ">", "<=", ">=")
+_COMPARING = {
+    "==": "equal to",
+    "!=": "unlike",
+    "<": "below",
+    ">": "above",
+    "<=": "at most",
+    ">=": "at least",
+}
 _EXAMPLES = {timedelta: "a time such as '2 s'", int: "a whole number such as 3", float: "a number such as 0.95"}
 
 
-def _check_assertion(value: Any, operator: AssertionOperator | None, expected: Any, what: str) -> None:
+def check_assertion(kind: type, operator: AssertionOperator | None, expected: Any, what: str) -> None:
+    """See that an assertion on a value of that kind can be made at all, before the value is asked for.
+
+    Raises:
+        FaultLibraryError: it cannot.
+    """
     if operator is None:
         if expected is not None:
             raise FaultLibraryError(f"assertion_expected '{expected}' needs an assertion_operator, such as ==")
         return
     if expected is None:
         raise FaultLibraryError(f"assertion_operator {operator.name} needs assertion_expected: what to compare with")
-    if isinstance(value, str) or operator in [AssertionOperator[name] for name in _EVALUATING]:
+    if issubclass(kind, str) or operator in [AssertionOperator[name] for name in _EVALUATING]:
         return
     if operator not in [AssertionOperator[name] for name in _COMPARING]:
         able = ", ".join((*_COMPARING, *_EVALUATING))
         raise FaultLibraryError(f"assertion_operator {operator.name} is for texts; {what} takes {able}")
     if isinstance(expected, str):
-        wanted = _EXAMPLES.get(type(value), "of its kind")
+        wanted = _EXAMPLES.get(kind, "of its kind")
         raise FaultLibraryError(f"assertion_expected must be {wanted} to compare it with {what}, not '{expected}'")
 
 

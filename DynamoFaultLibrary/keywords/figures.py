@@ -12,7 +12,16 @@ from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import LoadError
-from DynamoFaultLibrary.keywords.component import Component, Count, Duration, Number, Operator, Share, check
+from DynamoFaultLibrary.keywords.component import (
+    Component,
+    Count,
+    Duration,
+    Number,
+    Operator,
+    Share,
+    check,
+    check_assertion,
+)
 from DynamoFaultLibrary.keywords.loads import DEFAULT
 from DynamoFaultLibrary.load.client import Engine
 from DynamoFaultLibrary.load.figures import FIGURES, Figure, Unit, View
@@ -93,6 +102,7 @@ class FigureKeywords(Component):
         """The value of a figure, asserted when an operator is given; what ``then`` made of it, if that is given."""
         if figure.unit is Unit.SHARE and assertion_operator in NumericalOperators and assertion_expected is not None:
             assertion_expected = Share.check("assertion_expected", assertion_expected)
+        check_assertion(_RETURNED[figure.unit], assertion_operator, assertion_expected, figure.words.format(**options))
         view: View | None = None
 
         def look() -> View:

@@ -7,11 +7,13 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, Protocol
 
 from DynamoFaultLibrary.clock import monotonic
+from DynamoFaultLibrary.load.alarm import Alarm, full
 from DynamoFaultLibrary.load.arrivals import due_times
-from DynamoFaultLibrary.load.exchange import exchange, http_client
+from DynamoFaultLibrary.load.exchange import exchange, give_up_unsent
+from DynamoFaultLibrary.load.http1 import Client
 from DynamoFaultLibrary.load.plan import ConnectionReuse, LoadPlan
 from DynamoFaultLibrary.load.records import Outcome, Record
 from DynamoFaultLibrary.load.workload import RequestMaker
@@ -54,17 +56,38 @@ class _Awaited:
     left: int
 
 
+class Lines(Protocol):
+    """Where records are written, a line each. What `emit` tells of them comes after them."""
+
+    def write(self, line: bytes, /) -> Any:
+        """Take one."""
+
+
+@dataclass
+class _Flight:
+    """A request that was started."""
+
+    record: Record
+    task: asyncio.Task[None]
+    ended: asyncio.Future[Record]
+    """Done when it is recorded, however it ended."""
+    given_up: asyncio.TimerHandle | None = None
+    """When it is cancelled on purpose."""
+
+
 class Driver:
     """One load, as a set of tasks."""
 
-    def __init__(self, plan: LoadPlan, records: BinaryIO, emit: Callable[..., None]) -> None:
+    def __init__(self, plan: LoadPlan, records: Lines, emit: Callable[..., None]) -> None:
         self.plan = plan
         self.tally = Tally()
         self._records = records
         self._emit = emit
-        self._client = http_client(reuse_connections=plan.connections is ConnectionReuse.POOLED)
+        self._client = Client(reuse_connections=plan.connections is ConnectionReuse.POOLED)
         self._maker = RequestMaker(plan)
         self._stopping = asyncio.Event()
+        self._over = asyncio.Event()
+        """No request follows: it was stopped, its time is up, or all have started."""
         self._stopped_s = math.inf
         self._was_stopped = False
         self._flights: set[asyncio.Task[None]] = set()
@@ -90,20 +113,39 @@ class Driver:
         if not self._stopping.is_set():
             self._stopped_s = monotonic()
             self._stopping.set()
+            self._over.set()
 
     async def give_up(self) -> None:
         """Cancel what is in flight and end."""
         self.stop()
-        for flight in self._flights:
-            flight.cancel()
+        await self._cancel_flights()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
+    async def _cancel_flights(self) -> None:
+        for flight in self._flights:
+            flight.cancel()
+        await asyncio.gather(*self._flights, return_exceptions=True)
+
     async def _run(self) -> None:
-        await self._warm_up()
-        self._began = monotonic()
+        failure: dict[str, str] = {}
+        try:
+            await self._warm_up()
+            self._began = monotonic()
+            await self._send()
+        except Exception as error:  # whoever waits for the end must hear of it
+            failure["error"] = f"{type(error).__name__}: {error}"
+            self._time_is_up()
+            await self._cancel_flights()
+        finally:
+            await self._client.aclose()
+        self._emit(event="finished", was_stopped=self._was_stopped, tally=self.tally, **failure)
+
+    async def _send(self) -> None:
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(self.plan.duration_s, self._time_is_up) if self.plan.duration_s is not None else None
+        timer = (
+            loop.call_later(full(self.plan.duration_s), self._time_is_up) if self.plan.duration_s is not None else None
+        )
         teller = asyncio.ensure_future(self._tell_progress())
         try:
             await (self._open_loop() if self.plan.request_rate else self._closed_loop())
@@ -111,39 +153,49 @@ class Driver:
             teller.cancel()
             if timer is not None:
                 timer.cancel()
-            await self._client.aclose()
-        self._emit(event="finished", was_stopped=self._was_stopped, tally=self.tally)
 
     async def _warm_up(self) -> None:
-        numbers = iter(range(self.plan.warmup_requests))
+        left = self.plan.warmup_requests
 
         async def client(number: int) -> None:
-            while not self._stopping.is_set() and next(numbers, None) is not None:
-                await self._ended(self._launch(number, warmup=True))
+            nonlocal left
+            while left and not self._stopping.is_set():
+                left -= 1
+                record = await self._launch(number, warmup=True).ended
+                if left:
+                    await self._pause(self._rest_after(record), self._stopping)
 
         await asyncio.gather(*(client(number) for number in range(self.plan.concurrency)))
 
     async def _closed_loop(self) -> None:
         async def client(number: int) -> None:
-            await self._pause(self.plan.ramp_s * number / self.plan.concurrency)
-            while (task := self._next(number)) is not None:
-                await self._ended(task)
+            await self._pause(self.plan.ramp_s * number / self.plan.concurrency, self._over)
+            while (flight := self._next(number)) is not None:
+                record = await flight.ended
+                await self._pause(self._rest_after(record), self._over)
 
         await asyncio.gather(*(client(number) for number in range(self.plan.concurrency)))
+
+    def _rest_after(self, record: Record) -> float:
+        """Seconds that a client waits before its next request."""
+        refused = record.outcome is Outcome.CONNECTION and record.status is None
+        return max(self.plan.think_time_s, self.plan.refused_pause_s if refused else 0.0)
 
     async def _open_loop(self) -> None:
         plan = self.plan
         free = asyncio.Semaphore(plan.concurrency)
         chance = random.Random(plan.seed)  # noqa: S311  # a repeatable schedule, not secrets
         due = due_times(plan.request_rate or 1.0, plan.arrival, plan.ramp_s, chance)
-        for number, seconds in enumerate(due):
-            await self._pause(self._began + seconds - monotonic())
-            await free.acquire()
-            task = self._next(number % plan.concurrency, self._began + seconds)
-            if task is None:
-                self._count_unsent(itertools.chain([seconds], due))
-                break
-            task.add_done_callback(lambda _: free.release())
+        with Alarm(self._over) as alarm:
+            for number, seconds in enumerate(due):
+                await alarm.wait_until(self._began + seconds)
+                if not self._over.is_set():
+                    await free.acquire()
+                flight = self._next(number % plan.concurrency, self._began + seconds)
+                if flight is None:
+                    self._count_unsent(itertools.chain([seconds], due))
+                    break
+                flight.task.add_done_callback(lambda _: free.release())
         await asyncio.gather(*self._flights, return_exceptions=True)
 
     def _count_unsent(self, due: Iterator[float]) -> None:
@@ -151,60 +203,65 @@ class Driver:
             overdue = itertools.takewhile(lambda seconds: self._began + seconds <= self._stopped_s, due)
             self.tally.unsent = sum(1 for _ in itertools.islice(overdue, self._left))
 
-    async def _pause(self, seconds: float) -> None:
-        """Wait so long, or until the load is stopped."""
-        if seconds > 0:
+    @staticmethod
+    async def _pause(seconds: float, unless: asyncio.Event) -> None:
+        """Wait so long, or until nothing is left to wait for."""
+        if seconds > 0 and not unless.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._stopping.wait()
+                async with asyncio.timeout(full(seconds)):
+                    await unless.wait()
 
-    def _next(self, client: int, scheduled: float | None = None) -> asyncio.Task[None] | None:
+    def _next(self, client: int, scheduled: float | None = None) -> _Flight | None:
         """Start the next request, if there is to be one more."""
         if self._stopping.is_set() or self._left == 0:
             return None
         if self._left is not None:
             self._left -= 1
+            if self._left == 0:
+                self._over.set()
         return self._launch(client, scheduled)
 
-    def _launch(self, client: int, scheduled: float | None = None, *, warmup: bool = False) -> asyncio.Task[None]:
+    def _launch(self, client: int, scheduled: float | None = None, *, warmup: bool = False) -> _Flight:
         spec = self._maker.make(client, warmup)
         record = Record.of(spec, scheduled)
         if not warmup:
             self.tally.started += 1
         task = asyncio.ensure_future(exchange(self._client, spec, record, _ignore))
+        flight = _Flight(record, task, asyncio.get_running_loop().create_future())
         self._flights.add(task)
-        task.add_done_callback(lambda ended: self._note(ended, record))
+        task.add_done_callback(lambda _: self._note(flight))
         if spec.cancel_after_s is not None:
-            asyncio.get_running_loop().call_later(spec.cancel_after_s, task.cancel)
-        return task
+            flight.given_up = asyncio.get_running_loop().call_later(full(spec.cancel_after_s), task.cancel)
+        return flight
 
-    @staticmethod
-    async def _ended(task: asyncio.Task[None]) -> None:
-        await asyncio.wait([task])
-
-    def _note(self, task: asyncio.Task[None], record: Record) -> None:
-        self._flights.discard(task)
+    def _note(self, flight: _Flight) -> None:
+        record = flight.record
+        self._flights.discard(flight.task)
+        if flight.given_up is not None:
+            flight.given_up.cancel()
         if not record.started_at:
-            return  # given up before it began
+            give_up_unsent(record)
         record.text = ""
         self._records.write(record.to_line())
-        self._records.flush()
+        flight.ended.set_result(record)
         if record.warmup:
             return
         self.tally.count(record)
-        if not record.is_ok:
-            return
-        if self.tally.good == 1:
-            self._emit(event="first")
-        for awaited in self._awaited:
-            if record.started_monotonic_s >= awaited.since_s:
-                awaited.left -= 1
-                if awaited.left == 0:
-                    self._emit(event="good", key=awaited.key)
+        if record.is_ok:
+            if self.tally.good == 1:
+                self._emit(event="first")
+            self._tell_awaited(record)
+
+    def _tell_awaited(self, record: Record) -> None:
+        for awaited in [each for each in self._awaited if record.started_monotonic_s >= each.since_s]:
+            awaited.left -= 1
+            if awaited.left == 0:
+                self._awaited.remove(awaited)
+                self._emit(event="good", key=awaited.key)
 
     async def _tell_progress(self) -> None:
         for number in itertools.count(1):
-            await asyncio.sleep(max(0.0, self._began + number * PROGRESS_INTERVAL - monotonic()))
+            await asyncio.sleep(full(max(0.0, self._began + number * PROGRESS_INTERVAL - monotonic())))
             self._emit(event="progress", tally=self.tally, elapsed_s=monotonic() - self._began)
 
 

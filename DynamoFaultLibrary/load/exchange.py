@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
-import aiohttp
-import httpx
 import orjson
-from httpx_aiohttp import AiohttpTransport
 
 from DynamoFaultLibrary.clock import monotonic, utc_text
 from DynamoFaultLibrary.engines.sequence import first_break
+from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.load.address import Address
+from DynamoFaultLibrary.load.alarm import full
+from DynamoFaultLibrary.load.http1 import Client, ConnectTimeoutError, ExchangeError
 from DynamoFaultLibrary.load.records import Attempt, Outcome, Record, RequestSpec
 
 OnChunk = Callable[[Record], None]
@@ -18,41 +20,53 @@ RETRY_DELAY = 0.5
 """Seconds between a failure and the next attempt."""
 _DATA = b"data:"
 _DONE = b"[DONE]"
+_MOST_OF_ERROR = 500
+"""Characters of an error's body that are kept."""
 
 
-def http_client(*, reuse_connections: bool = True) -> httpx.AsyncClient:
-    """A client without limits of its own: nothing waits for a connection, nothing is retried or redirected."""
-
-    def session() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=not reuse_connections))
-
-    return httpx.AsyncClient(transport=AiohttpTransport(client=session), trust_env=False, timeout=None)  # noqa: S113  # see `exchange`
-
-
-async def exchange(client: httpx.AsyncClient, spec: RequestSpec, record: Record, on_chunk: OnChunk) -> None:
+async def exchange(client: Client, spec: RequestSpec, record: Record, on_chunk: OnChunk) -> None:
     """Send `spec`, again after a failure if it asks for that, and fill `record`. Never raises but on cancel.
 
     `on_chunk` is called after each chunk of a stream. The header ``x-request-id`` carries our id: Dynamo's frontend
     writes it beside its own in its log.
     """
     record.started_at, record.started_monotonic_s = utc_text(), monotonic()
+    answer = _Answer(spec, record, on_chunk)
     try:
-        async with asyncio.timeout(spec.timeout_s):
-            await _attempt(client, spec, record, on_chunk)
+        async with asyncio.timeout(full(spec.timeout_s)):
+            await _attempt(client, spec, record, answer)
             for _ in range(spec.retries):
                 if not record.outcome.is_error:
                     break
                 _set_aside(record)
-                await asyncio.sleep(RETRY_DELAY)
-                await _attempt(client, spec, record, on_chunk)
+                await asyncio.sleep(full(RETRY_DELAY))
+                answer = _Answer(spec, record, on_chunk)
+                await _attempt(client, spec, record, answer)
     except TimeoutError:
-        record.outcome = Outcome.TIMEOUT
-        record.error = f"{record.output_tokens} of {spec.max_tokens} tokens after {spec.timeout_s:g} s"
+        _interrupt(spec, record, answer, Outcome.TIMEOUT)
     except asyncio.CancelledError:
-        record.outcome = Outcome.CANCELLED
+        _interrupt(spec, record, answer, Outcome.CANCELLED)
         raise
     finally:
-        record.ended_monotonic_s = monotonic()
+        record.ended_monotonic_s = answer.over_s or monotonic()
+
+
+def _interrupt(spec: RequestSpec, record: Record, answer: "_Answer", why: Outcome) -> None:
+    if answer.is_over:  # only the server's end of it was still to come
+        if record.outcome is Outcome.OK:
+            _judge(spec, record)
+        return
+    record.outcome = why
+    if why is Outcome.TIMEOUT:
+        what = f"{record.output_tokens} of {spec.max_tokens} tokens" if answer.sent else f"no connection to {spec.url}"
+        record.error = f"{what} after {spec.timeout_s:g} s"
+
+
+def give_up_unsent(record: Record) -> None:
+    """Fill the record of a request that was cancelled before anything was done for it."""
+    record.started_at, record.started_monotonic_s = utc_text(), monotonic()
+    record.ended_monotonic_s = record.started_monotonic_s
+    record.outcome, record.error = Outcome.CANCELLED, "given up before it was sent"
 
 
 def _set_aside(record: Record) -> None:
@@ -63,53 +77,78 @@ def _set_aside(record: Record) -> None:
     record.prompt_tokens, record.output_tokens, record.ttft_s, record.gaps_s = None, 0, None, []
 
 
-async def _attempt(client: httpx.AsyncClient, spec: RequestSpec, record: Record, on_chunk: OnChunk) -> None:
-    headers = {"x-request-id": spec.id, "content-type": "application/json"}
+async def _attempt(client: Client, spec: RequestSpec, record: Record, answer: "_Answer") -> None:
     try:
-        async with client.stream("POST", spec.api, content=orjson.dumps(spec.body), headers=headers) as answer:
-            record.status = answer.status_code
-            if answer.status_code != 200:
-                record.outcome = Outcome.HTTP_ERROR
-                record.error = (await answer.aread()).decode(errors="replace")[:500]
-            elif spec.streaming:
-                await _read_stream(answer, record, on_chunk)
-            else:
-                _read_body(orjson.loads(await answer.aread()), record)
-    except (httpx.HTTPError, aiohttp.ClientError) as error:
-        # The transport calls a refused connection a timeout; its cause knows better.
-        timed_out = isinstance(error.__cause__, TimeoutError)
-        record.outcome = Outcome.TIMEOUT if timed_out else Outcome.CONNECTION
-        record.error = _describe(error)
+        await client.post(Address.parse(spec.api), _headers(spec), orjson.dumps(spec.body), answer)
+        answer.finish()
+    except ExchangeError as error:
+        record.outcome = Outcome.TIMEOUT if isinstance(error, ConnectTimeoutError) else Outcome.CONNECTION
+        record.error = str(error)
+    except LoadError as error:  # an address that is none
+        record.outcome, record.error = Outcome.CONNECTION, str(error)
     except Exception as error:
-        record.outcome, record.error = Outcome.MALFORMED, _describe(error)
+        record.outcome, record.error = Outcome.MALFORMED, f"{type(error).__name__}: {error}"
     if record.outcome is Outcome.OK:
         _judge(spec, record)
 
 
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+def _headers(spec: RequestSpec) -> bytes:
+    name = spec.id if spec.id.isascii() and spec.id.isprintable() else quote(spec.id, safe=" ")
+    return f"content-type: application/json\r\naccept: */*\r\nx-request-id: {name}\r\n".encode()
 
 
-async def _read_stream(answer: httpx.Response, record: Record, on_chunk: OnChunk) -> None:
-    rest = b""
-    last = record.started_monotonic_s
-    async for data in answer.aiter_raw():
-        *lines, rest = (rest + data).split(b"\n")
+class _Answer:
+    """Takes the answer to one attempt, and fills the record from it."""
+
+    def __init__(self, spec: RequestSpec, record: Record, on_chunk: OnChunk) -> None:
+        self.sent = self.is_over = False
+        self.over_s = 0.0
+        """When the last piece that was wanted came, if more could follow it."""
+        self._record = record
+        self._on_chunk = on_chunk
+        self._streams = spec.streaming
+        self._last_s = record.started_monotonic_s
+        self._rest = b""
+        self._body: list[bytes] = []
+
+    def status(self, code: int) -> None:
+        self._record.status = code
+        if code != 200:
+            self._streams = False
+
+    def body(self, data: bytes) -> None:
+        if not self._streams:
+            self._body.append(data)
+            return
+        *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            if not line.startswith(_DATA):
-                continue
-            payload = line[len(_DATA) :].strip()
-            if payload == _DONE:
-                return
-            chunk = orjson.loads(payload)
-            if _take_chunk(chunk, record):
-                now = monotonic()
-                if record.ttft_s is None:
-                    record.ttft_s = now - record.started_monotonic_s
-                else:
-                    record.gaps_s.append(round(now - last, 6))
-                last = now
-                on_chunk(record)
+            if line.startswith(_DATA):
+                payload = line[len(_DATA) :].strip()
+                if payload == _DONE:
+                    self.is_over, self.over_s = True, monotonic()
+                    return
+                self._take_event(orjson.loads(payload))
+
+    def finish(self) -> None:
+        """The answer has come to its end."""
+        record = self._record
+        if record.status != 200:
+            record.outcome = Outcome.HTTP_ERROR
+            record.error = b"".join(self._body).decode(errors="replace")[:_MOST_OF_ERROR]
+        elif not self._streams:
+            _read_body(orjson.loads(b"".join(self._body)), record)
+
+    def _take_event(self, chunk: dict[str, Any]) -> None:
+        record = self._record
+        if not _take_chunk(chunk, record):
+            return
+        now = monotonic()
+        if record.ttft_s is None:
+            record.ttft_s = now - record.started_monotonic_s
+        else:
+            record.gaps_s.append(round(now - self._last_s, 6))
+        self._last_s = now
+        self._on_chunk(record)
 
 
 def _take_chunk(chunk: dict[str, Any], record: Record) -> bool:

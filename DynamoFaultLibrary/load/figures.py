@@ -291,7 +291,8 @@ FIGURES = (
         "the number of requests that failed",
         "Counts those of one ``error_class``, or all. A truncated answer (fewer tokens than asked for) is an error; a "
         "request that the client gave up on purpose is not, see `Get Cancellation Count`. The first 25 are logged.\n\n"
-        "Example:\n| `Get Error Count` | == | 0 | part=after |\n| `Get Error Count` | <= | 3 | error_class=truncated |",
+        "Example:\n| `Get Error Count` | ``==`` | 0 | part=after |\n"
+        "| `Get Error Count` | <= | 3 | error_class=truncated |",
         options={"error_class": Option(Outcome | None, None)},
         title="Failed",
         cell=_errors,
@@ -462,7 +463,7 @@ FIGURES = (
         _lost,
         "the number of requests that were in flight when a fault was injected, and failed",
         "The load must have ended: what is in flight may be lost yet.\n\n"
-        "Example:\n| `Get Lost Request Count` | == | 0 |",
+        "Example:\n| `Get Lost Request Count` | ``==`` | 0 |",
         of_fault=True,
         title="Lost requests",
         fact=lambda a: str(a.lost) if a.ended else NONE,

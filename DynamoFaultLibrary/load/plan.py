@@ -9,6 +9,7 @@ from typing import Any, Self, get_args, get_origin, get_type_hints
 from urllib.parse import quote
 
 from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.load.address import Address
 from DynamoFaultLibrary.load.records import Endpoint
 
 
@@ -82,6 +83,10 @@ class LoadPlan:
     time. With it requests start on schedule, `concurrency` at most at once, and latency counts from the schedule.
     Clients start, or the rate grows, over `ramp_s`. `warmup_requests` go ahead and count for nothing. A share of
     `cancellation_rate` of the requests is given up `cancellation_delay_s` after its start.
+
+    A closed-loop client waits `think_time_s` between two requests, and `refused_pause_s` at least after one that
+    failed before its answer began: no connection, or one that broke. Else two clients of a frontend that is gone would
+    count thousands of failures a second.
     """
 
     name: str
@@ -128,8 +133,10 @@ class LoadPlan:
         return cls(name, url, model, **given, workload=Workload(**shape, check_sequence=check_sequence))
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
-            raise LoadError(f"load '{self.name}' needs an address such as http://127.0.0.1:8000, not '{self.url}'")
+        try:
+            Address.parse(self.url)
+        except LoadError as error:
+            raise LoadError(f"load '{self.name}' {error}") from error
         ends = [self.request_count, self.requests_per_client, self.duration_s]
         if sum(end is not None for end in ends) != 1:
             raise LoadError("a load ends by exactly one of request_count, requests_per_client and duration")
@@ -166,6 +173,7 @@ class LoadPlan:
             f"{self.warmup_requests} for warm-up" if self.warmup_requests else "",
             f"{self.retries} retries" if self.retries else "",
             f"{self.cancellation_rate:.0%} cancelled" if self.cancellation_rate else "",
+            f"{self.think_time_s:g} s between two requests of a client" if self.think_time_s else "",
         ]
         return ", ".join(filter(None, [f"{self.concurrency} clients", end + rate, self.workload.describe(), *options]))
 

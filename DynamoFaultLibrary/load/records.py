@@ -86,7 +86,9 @@ class RequestSpec:
     @property
     def api(self) -> str:
         """URL of the API at the frontend `url`."""
-        return self.url + ("/v1/completions" if self.endpoint is Endpoint.COMPLETION else "/v1/chat/completions")
+        return self.url.rstrip("/") + (
+            "/v1/completions" if self.endpoint is Endpoint.COMPLETION else "/v1/chat/completions"
+        )
 
     @property
     def ignores_eos(self) -> bool:

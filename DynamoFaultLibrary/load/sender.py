@@ -13,21 +13,57 @@ End of file means that whoever started us is gone: everything in flight is cance
 
 Events of requests: ``tokens`` (a watched number was reached, or with ``reached`` false the request ended first),
 ``done`` (with the record). Events of a load: ``first`` (its first good response), ``good`` (as many as were awaited),
-``progress`` (each second), ``finished``. Records go to the file named on the command line, as they end, before their
-events.
+``progress`` (each second), ``finished`` (with ``error`` when the load itself failed). Records go to the file named on
+the command line at the end of the loop's turn in which they end, and always before an event that tells of them.
 """
 
 import asyncio
+import gc
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import orjson
+import uvloop
 
 from DynamoFaultLibrary.load.driver import Driver
-from DynamoFaultLibrary.load.exchange import exchange, http_client
+from DynamoFaultLibrary.load.exchange import exchange, give_up_unsent
+from DynamoFaultLibrary.load.http1 import Client
 from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.records import Record, RequestSpec
+
+
+class Output:
+    """Records and events, in the order in which they are meant to be read."""
+
+    def __init__(self, records: BinaryIO, events: BinaryIO) -> None:
+        self._records = records
+        self._events = events
+        self._lines: list[bytes] = []
+
+    def write(self, line: bytes) -> None:
+        """Take a record. It is in the file after this turn of the loop, together with the others of the turn."""
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._lines.append(line)
+
+    def flush(self) -> None:
+        """Write the records that were taken. Without them a load would be judged by half of it: a failure ends us."""
+        if self._lines:
+            try:
+                self._records.write(b"".join(self._lines))
+                self._records.flush()
+            except OSError as error:
+                raise SystemExit(f"cannot write records: {error.strerror}") from error
+            self._lines.clear()
+
+    def emit(self, **event: Any) -> None:
+        """Tell whoever started us."""
+        self.flush()
+        with suppress(BrokenPipeError):  # whoever listened is gone; end of file on standard input follows
+            self._events.write(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE))
+            self._events.flush()
 
 
 @dataclass
@@ -42,9 +78,9 @@ class _Flight:
 class Sender:
     """Sends single requests and one load, and records them."""
 
-    def __init__(self, records: BinaryIO) -> None:
-        self.client = http_client()
-        self.records = records
+    def __init__(self, output: Output) -> None:
+        self.client = Client()
+        self.output = output
         self.flights: dict[str, _Flight] = {}
         self.driver: Driver | None = None
         self.ended: dict[str, int] = {}
@@ -67,15 +103,17 @@ class Sender:
         """Send one request."""
         made = RequestSpec.from_json(spec)
         record = Record.of(made)
-        self.flights[made.id] = _Flight(record, asyncio.ensure_future(self._send(made, record)))
+        task = asyncio.ensure_future(exchange(self.client, made, record, self._on_chunk))
+        self.flights[made.id] = _Flight(record, task)
+        task.add_done_callback(lambda _: self._note(record))  # also where it was cancelled before its first step
 
     def do_watch(self, id: str, tokens: int) -> None:  # noqa: A002  # the name on the wire
         """Tell when a request has streamed so many tokens, or has ended before that."""
         flight = self.flights.get(id)
         if flight is None:
-            _emit(event="tokens", id=id, tokens=tokens, reached=self.ended.get(id, 0) >= tokens)
+            self.output.emit(event="tokens", id=id, tokens=tokens, reached=self.ended.get(id, 0) >= tokens)
         elif flight.record.output_tokens >= tokens:
-            _emit(event="tokens", id=id, tokens=tokens, reached=True)
+            self.output.emit(event="tokens", id=id, tokens=tokens, reached=True)
         else:
             flight.watched.append(tokens)
 
@@ -86,7 +124,7 @@ class Sender:
 
     def do_load(self, plan: dict[str, Any]) -> None:
         """Start the load."""
-        self.driver = Driver(LoadPlan.from_json(plan), self.records, _emit)
+        self.driver = Driver(LoadPlan.from_json(plan), self.output, self.output.emit)
         self.driver.start()
 
     def do_await(self, count: int, key: int) -> None:
@@ -99,40 +137,35 @@ class Sender:
         if self.driver is not None:
             self.driver.stop()
 
-    async def _send(self, spec: RequestSpec, record: Record) -> None:
-        try:
-            await exchange(self.client, spec, record, self._on_chunk)
-        finally:
-            flight = self.flights.pop(spec.id)
-            self.records.write(record.to_line())
-            self.records.flush()
-            self.ended[spec.id] = record.output_tokens
-            for tokens in flight.watched:
-                _emit(event="tokens", id=spec.id, tokens=tokens, reached=False)
-            _emit(event="done", record=record)
+    def _note(self, record: Record) -> None:
+        flight = self.flights.pop(record.id)
+        if not record.started_at:
+            give_up_unsent(record)
+        self.output.write(record.to_line())
+        self.ended[record.id] = record.output_tokens
+        for tokens in flight.watched:
+            self.output.emit(event="tokens", id=record.id, tokens=tokens, reached=False)
+        self.output.emit(event="done", record=record)
 
     def _on_chunk(self, record: Record) -> None:
         watched = self.flights[record.id].watched
         for tokens in [tokens for tokens in watched if tokens <= record.output_tokens]:
             watched.remove(tokens)
-            _emit(event="tokens", id=record.id, tokens=tokens, reached=True)
-
-
-def _emit(**event: Any) -> None:
-    try:
-        sys.stdout.buffer.write(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE))
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        pass  # whoever listened is gone; end of file on standard input follows
+            self.output.emit(event="tokens", id=record.id, tokens=tokens, reached=True)
 
 
 async def _main(records: str) -> None:
     commands = asyncio.StreamReader(limit=2**24)
+    gc.freeze()  # what was imported stays: looking through it again and again would cost each request
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     with open(records, "ab") as file:
-        await Sender(file).serve(commands)
+        output = Output(file, sys.stdout.buffer)
+        try:
+            await Sender(output).serve(commands)
+        finally:
+            output.flush()
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1]))
+    uvloop.run(_main(sys.argv[1]))

@@ -140,6 +140,11 @@ def test_an_extra_body_is_told_as_it_is() -> None:
     assert body(workload=Workload(output_tokens=16, extra_body=extra)) == {"min_tokens": 16, "temperature": 0, **extra}
 
 
+def test_think_time_is_refused() -> None:
+    with pytest.raises(LoadError, match="aiperf's clients do not wait between two requests; use engine=native"):
+        arguments(think_time_s=1.0)
+
+
 def test_retries_are_refused() -> None:
     with pytest.raises(LoadError, match="aiperf does not retry requests; use engine=native, or retries=0"):
         arguments(retries=1)

@@ -3,6 +3,7 @@ import contextlib
 import io
 import itertools
 import json
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 from http.server import BaseHTTPRequestHandler
@@ -10,6 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
+import uvloop
 
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.load import driver as driver_module
@@ -85,7 +87,7 @@ class Run:
             await self.until(lambda: any(event["event"] == "finished" for event in self.events))
             self.took_s = monotonic() - self.began
 
-        asyncio.run(run())
+        uvloop.run(run())
         return self
 
     def _note(self, **event: Any) -> None:
@@ -429,3 +431,102 @@ def test_progress_tells_the_tally(server: Server, monkeypatch: pytest.MonkeyPatc
     first, second = [event for event in run.events if event["event"] == "progress"][:2]
     assert (first["tally"]["started"], first["tally"]["good"]) == (2, 0)
     assert 0.1 <= first["elapsed_s"] < second["elapsed_s"]
+
+
+def test_a_request_that_is_given_up_before_it_was_sent_has_a_record_and_an_end(server: Server) -> None:
+    """It had neither, and its client waited for ever (row 30)."""
+
+    async def give_up(run: Run) -> None:
+        while not run.driver.tally.started:  # not a turn later: the requests' tasks have not begun
+            await asyncio.sleep(0)
+        await run.driver.give_up()
+
+    run = Run(server, request_count=100, concurrency=3)(give_up)
+    assert [record.outcome for record in run.records] == [Outcome.CANCELLED] * run.tally.started
+    assert all(record.ended_monotonic_s >= record.started_monotonic_s > 0 for record in run.records)
+    assert all(record.started_at for record in run.records)
+    assert run.tally.started == run.tally.cancelled > 0
+
+
+def test_a_load_that_is_given_up_at_once_ends(server: Server) -> None:
+    run = Run(server, request_count=100)(lambda run: run.driver.give_up())
+    assert (run.tally, run.finished["was_stopped"]) == (Tally(), True)
+
+
+def refused_url() -> str:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{closed.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("warmup", [0, 4])
+def test_a_client_pauses_after_a_refused_connection(server: Server, warmup: int) -> None:
+    """Two clients counted tens of thousands of failures while a frontend was away (row 35)."""
+    run = Run(server, url=refused_url(), request_count=6, warmup_requests=warmup, refused_pause_s=0.05)()
+    assert [record.outcome for record in run.records] == [Outcome.CONNECTION] * (6 + warmup)
+    for client in range(2):
+        own = [record for record in run.records if record.client == client]
+        for earlier, later in itertools.pairwise(own):
+            assert later.warmup != earlier.warmup or later.started_monotonic_s - earlier.ended_monotonic_s >= 0.05
+
+
+def test_a_client_pauses_too_where_connections_are_taken_and_closed(server: Server, loopback: Any) -> None:
+    loopback.routes[COMPLETIONS] = lambda handler: None
+    records = Run(server, request_count=3, concurrency=1, refused_pause_s=0.05)().records
+    assert all(b.started_monotonic_s - a.ended_monotonic_s >= 0.05 for a, b in itertools.pairwise(records))
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_no_client_pauses_after_an_answer(server: Server, status: int) -> None:
+    server.status = status
+    run = Run(server, request_count=6, concurrency=1, refused_pause_s=3600.0)()
+    assert len(run.records) == 6
+
+
+def test_after_the_last_refused_request_nothing_is_waited_for(server: Server) -> None:
+    run = Run(server, url=refused_url(), request_count=2, concurrency=2, refused_pause_s=3600.0)()
+    assert run.tally.errors == 2
+
+
+def test_a_stopped_load_ends_though_its_clients_pause(server: Server) -> None:
+    async def stop(run: Run) -> None:
+        await run.until(lambda: run.driver.tally.errors == 2)
+        run.driver.stop()
+
+    run = Run(server, url=refused_url(), duration_s=3600.0, refused_pause_s=3600.0)(stop)
+    assert (run.tally.errors, run.finished["was_stopped"]) == (2, True)
+
+
+def test_clients_think_between_two_requests(server: Server) -> None:
+    run = Run(server, request_count=6, think_time_s=0.05)()
+    for client in range(2):
+        own = [record for record in run.records if record.client == client]
+        assert len(own) > 1
+        assert all(b.started_monotonic_s - a.ended_monotonic_s >= 0.05 for a, b in itertools.pairwise(own))
+
+
+def test_nobody_thinks_after_the_last_request(server: Server) -> None:
+    assert Run(server, request_count=3, concurrency=3, think_time_s=3600.0)().tally.good == 3
+
+
+def test_the_end_of_a_load_at_a_rate_does_not_wait_for_a_request_that_it_does_not_have(server: Server) -> None:
+    assert Run(server, request_count=1, request_rate=0.001)().tally == Tally(started=1, good=1)
+
+
+def test_nobody_is_told_twice_and_nobody_who_was_told_is_kept(server: Server) -> None:
+    async def ask(run: Run) -> None:
+        for key in range(3):
+            run.driver.await_good(1 + key % 2, key)
+        await run.until(lambda: run.driver.tally.good == 5)
+        assert run.driver._awaited == []
+
+    run = Run(server, request_count=5)(ask)
+    assert sorted(event["key"] for event in run.events if event["event"] == "good") == [0, 1, 2]
+
+
+def test_a_load_that_breaks_says_so_and_ends(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(maker: object, client: int, warmup: bool) -> None:
+        raise RuntimeError("no words")
+
+    monkeypatch.setattr("DynamoFaultLibrary.load.workload.RequestMaker.make", broken)
+    assert Run(server, request_count=5)().finished["error"] == "RuntimeError: no words"

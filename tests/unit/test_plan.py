@@ -61,6 +61,13 @@ def test_a_load_ends_by_exactly_one_of_three(ends: dict[str, Any]) -> None:
         ({"warmup_requests": -1}, "warmup_requests must be 0 or more, not -1"),
         ({"retries": -1}, "retries must be 0 or more, not -1"),
         ({"cancellation_delay_s": -0.1}, "cancellation_delay must be 0 or more, not -0.1"),
+        ({"think_time_s": -0.1}, "think_time must be 0 or more, not -0.1"),
+        ({"refused_pause_s": float("nan")}, "refused_pause must be 0 or more, not nan"),
+        ({"think_time_s": 1.0, "request_rate": 1.0}, "think_time is for clients that send in turn; with request_rate"),
+        (
+            {"url": "http://host:x"},
+            "load 'background' needs an address such as http://127.0.0.1:8000, not 'http://host:x'",
+        ),
         ({"cancellation_rate": 1.5}, "cancellation_rate is a share from 0 to 1, not 1.5"),
         ({"cancellation_rate": -0.1}, "cancellation_rate is a share from 0 to 1, not -0.1"),
         (
