@@ -89,12 +89,12 @@ def check_assertion(kind: type, operator: AssertionOperator | None, expected: An
             raise FaultLibraryError(f"assertion_expected '{expected}' needs an assertion_operator, such as ==")
         return
     if expected is None:
-        raise FaultLibraryError(f"assertion_operator {operator.name} needs assertion_expected: what to compare with")
+        raise FaultLibraryError(f"assertion_operator {operator.value} needs assertion_expected: what to compare with")
     if issubclass(kind, str) or operator in [AssertionOperator[name] for name in _EVALUATING]:
         return
     if operator not in [AssertionOperator[name] for name in _COMPARING]:
         able = ", ".join((*_COMPARING, *_EVALUATING))
-        raise FaultLibraryError(f"assertion_operator {operator.name} is for texts; {what} takes {able}")
+        raise FaultLibraryError(f"assertion_operator {operator.value} is for texts; {what} takes {able}")
     if isinstance(expected, str):
         wanted = _EXAMPLES.get(kind, "of its kind")
         raise FaultLibraryError(f"assertion_expected must be {wanted} to compare it with {what}, not '{expected}'")

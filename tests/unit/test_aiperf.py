@@ -141,7 +141,7 @@ def test_an_extra_body_is_told_as_it_is() -> None:
 
 
 def test_think_time_is_refused() -> None:
-    with pytest.raises(LoadError, match="aiperf's clients do not wait between two requests; use engine=native"):
+    with pytest.raises(LoadError, match="aiperf's clients do not pause between requests; use engine=native"):
         arguments(think_time_s=1.0)
 
 

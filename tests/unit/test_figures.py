@@ -183,7 +183,7 @@ def test_where_nothing_was_in_flight_nothing_could_be_lost(world: World) -> None
 
 def test_a_fault_without_a_part_is_not_ignored(world: World) -> None:
     """``fault=nonsense`` was ignored where no part was given (row 13)."""
-    with pytest.raises(FaultError, match="no fault nonsense has been injected"):
+    with pytest.raises(FaultError, match="no fault 'nonsense' in this test or its suite"):
         world.get("Get Success Rate", fault="nonsense")
 
 
@@ -228,12 +228,12 @@ SECONDS = timedelta(seconds=1.5)
 @pytest.mark.parametrize(
     ("value", "operator", "expected", "sentence"),
     [
-        (SECONDS, "<", "soon", "X: assertion_expected must be a time such as 2 s, not 'soon'"),
-        (12, ">=", "many", "X: assertion_expected must be a number, not 'many'"),
-        (0.5, ">=", "90%", "X: assertion_expected must be a number, not '90%'"),
-        (SECONDS, "<", None, "X: assertion_operator '<' needs an assertion_expected"),
-        (12, None, 3, "X: assertion_expected is given, but no assertion_operator"),
-        (12, "contains", 1, "X: assertion_operator '*=' is for texts; use one of ==, !="),
+        (SECONDS, "<", "soon", "assertion_expected must be a time such as '2 s' to compare it with X, not 'soon'"),
+        (12, ">=", "many", "assertion_expected must be a whole number such as 3 to compare it with X, not 'many'"),
+        (0.5, ">=", "90%", "assertion_expected must be a number such as 0.95 to compare it with X, not '90%'"),
+        (SECONDS, "<", None, "assertion_operator < needs assertion_expected: what to compare with"),
+        (12, None, 3, "assertion_expected '3' needs an assertion_operator, such as =="),
+        (12, "contains", 1, "assertion_operator *= is for texts; X takes ==, !="),
     ],
 )
 def test_a_comparison_that_makes_no_sense_is_one_sentence(
@@ -242,6 +242,12 @@ def test_a_comparison_that_makes_no_sense_is_one_sentence(
     """`Get Latency 50 < soon` and an operator without expectation gave raw Python errors."""
     with pytest.raises(FaultLibraryError, match=re.escape(sentence)):
         check(value, AssertionOperator[operator] if operator else None, expected, "X")
+
+
+def test_a_time_that_is_too_long_is_told_in_seconds() -> None:
+    """It was `'0:00:01.500000' (timedelta)`."""
+    with pytest.raises(AssertionError, match=r"^X is 1\.5 s, which should be below 1 s$"):
+        check(SECONDS, AssertionOperator["<"], timedelta(seconds=1), "X")
 
 
 @pytest.mark.parametrize(
