@@ -32,10 +32,11 @@ Clients That Retry Notice Nothing
     And Load Should Have Success Rate    1
 
 New Requests Do Not Fail Either
-    [Documentation]    What one would expect; upstream issue 1424 was about the kind.
+    [Documentation]    Known defect: they do. The frontend may avoid the dead worker for 4 s at first, but takes it back
+    ...    until its lease ends after 10 s. The load goes on for that long. Upstream issue 1424 was about the kind.
     [Tags]    robot:skip-on-failure    defect:requests-to-dead-workers
     Given Steady Load
-    When A Worker Is Killed
+    When A Worker Is Killed    requests_after=250
     Then Load Should Have Zero Errors
 
 Errors End When The Dead Worker Is Replaced
