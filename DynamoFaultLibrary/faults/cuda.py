@@ -170,6 +170,10 @@ class EnableCudaFaults(Fault):
     def verification(self) -> Hashable:
         return ("ready", self.deployment.name) if self.rule.lasting else id(self)
 
+    @property
+    def is_over_when_undone(self) -> bool:
+        return not self.rule.lasting
+
     def failed(self) -> list[Counters]:
         """Counters of the replica's processes whose calls have failed since this fault was injected."""
         return [counters for counters in self._toggle.counters() if self.new_failures(counters)]

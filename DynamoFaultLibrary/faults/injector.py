@@ -69,6 +69,11 @@ class Fault(ABC):
         return id(self)
 
     @property
+    def is_over_when_undone(self) -> bool:
+        """Whether its undo ends it; else it is over once what it hit works again: a process that starts serves nobody."""
+        return True
+
+    @property
     def moot(self) -> str:
         """Why it is not in effect any more though nobody has undone it; empty as long as it is."""
         return ""
@@ -275,7 +280,8 @@ class Injector:
             try:
                 if isinstance(result, Exception):
                     raise result
-                self._close(active, "; ".join(filter(None, [done, result])), active.undone_s)
+                over_s = active.undone_s if active.fault.is_over_when_undone else None
+                self._close(active, "; ".join(filter(None, [done, result])), over_s)
             except Exception as error:
                 failed.append((active, error))
         return failed

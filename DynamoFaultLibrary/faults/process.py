@@ -142,6 +142,10 @@ class EndProcesses(ProcessFault):
     def verification(self) -> Hashable:
         return "ready", self.deployment.name
 
+    @property
+    def is_over_when_undone(self) -> bool:
+        return False
+
 
 @dataclass
 class KillReplica(EndProcesses):

@@ -46,11 +46,16 @@ class Flag(Fault):
     on_verify: Callable[[], None] = lambda: None
     waits_for: Hashable = None
     ended: str = ""
+    over_when_undone: bool = True
     undo_recipe: dict[str, Any] = field(default_factory=dict)
     recoveries: int = 0
     let_goes: int = 0
 
     kind: ClassVar[str] = "Raise Flag"
+
+    @property
+    def is_over_when_undone(self) -> bool:
+        return self.over_when_undone
 
     @property
     def target(self) -> dict[str, Any]:
@@ -410,7 +415,7 @@ def test_a_fault_came_off_when_it_did_not_when_that_was_noticed(ledger: Ledger, 
 def test_a_recovered_fault_came_off_with_its_undo_not_with_the_proof_of_that(
     injector: Injector, tmp_path: Path
 ) -> None:
-    """What a replica needs to serve again is not the fault's time (row 3)."""
+    """How long it takes to see that packets pass again is not the fault's time (row 3)."""
     moments: list[float] = []
     fault = Flag(tmp_path / "flag", on_verify=lambda: moments.append(monotonic()))
     active = injector.inject(fault)
@@ -424,6 +429,18 @@ def test_the_clock_of_recovery_starts_with_the_earliest_evidence(injector: Injec
     fault = Flag(tmp_path / "flag", on_prove=lambda: setattr(fault, "effective_s", 7.0))
     active = injector.inject(fault)
     assert active.effective_s == 7.0 < active.active_s
+
+
+def test_a_fault_that_ended_a_process_is_over_once_its_replica_serves(injector: Injector, tmp_path: Path) -> None:
+    """What starts again serves nobody yet: requests that fail until then are not after the fault."""
+    ready: list[float] = []
+    flag = Flag(tmp_path / "flag", over_when_undone=False, on_verify=lambda: ready.append(monotonic()))
+    active = injector.inject(flag)
+    injector.recover(active)
+    assert active.recovered_s is not None
+    assert active.recovered_s >= ready[0]
+    assert active.undone_s is not None
+    assert active.undone_s <= ready[0]
 
 
 def test_a_fault_that_comes_off_during_its_proof_is_not_active(ledger: Ledger, guard: Guard, tmp_path: Path) -> None:
