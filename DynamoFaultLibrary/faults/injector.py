@@ -70,7 +70,7 @@ class Fault(ABC):
 
     @property
     def is_over_when_undone(self) -> bool:
-        """Whether its undo ends it; else it is over once what it hit works again: a process that starts serves nobody."""
+        """Whether its undo ends it; else it is over once what it hit works again: what just starts serves nobody."""
         return True
 
     @property
