@@ -15,7 +15,7 @@ _ABSOLUTE = 1
 
 def full(seconds: float) -> float:
     """What to ask of the loop's clock, which may ring a millisecond early, for an event not before `seconds`."""
-    return seconds + 0.0015
+    return seconds + 0.0015 if seconds > 0 else 0.0
 
 
 class Alarm:

@@ -15,7 +15,7 @@ from DynamoFaultLibrary.load.arrivals import due_times
 from DynamoFaultLibrary.load.exchange import exchange, give_up_unsent
 from DynamoFaultLibrary.load.http1 import Client
 from DynamoFaultLibrary.load.plan import ConnectionReuse, LoadPlan
-from DynamoFaultLibrary.load.records import Outcome, Record
+from DynamoFaultLibrary.load.records import Outcome, Record, RequestSpec
 from DynamoFaultLibrary.load.workload import RequestMaker
 
 PROGRESS_INTERVAL = 1.0
@@ -161,7 +161,7 @@ class Driver:
             nonlocal left
             while left and not self._stopping.is_set():
                 left -= 1
-                record = await self._launch(number, warmup=True).ended
+                record = await self._launch(self._maker.make(number, True)).ended
                 if left:
                     await self._pause(self._rest_after(record), self._stopping)
 
@@ -170,7 +170,7 @@ class Driver:
     async def _closed_loop(self) -> None:
         async def client(number: int) -> None:
             await self._pause(self.plan.ramp_s * number / self.plan.concurrency, self._over)
-            while (flight := self._next(number)) is not None:
+            while not self._over.is_set() and (flight := self._next(self._maker.make(number, False))) is not None:
                 record = await flight.ended
                 await self._pause(self._rest_after(record), self._over)
 
@@ -188,10 +188,11 @@ class Driver:
         due = due_times(plan.request_rate or 1.0, plan.arrival, plan.ramp_s, chance)
         with Alarm(self._over) as alarm:
             for number, seconds in enumerate(due):
+                spec = self._maker.make(number % plan.concurrency, False)  # ahead, so that it takes no time when due
                 await alarm.wait_until(self._began + seconds)
                 if not self._over.is_set():
                     await free.acquire()
-                flight = self._next(number % plan.concurrency, self._began + seconds)
+                flight = self._next(spec, self._began + seconds)
                 if flight is None:
                     self._count_unsent(itertools.chain([seconds], due))
                     break
@@ -211,20 +212,19 @@ class Driver:
                 async with asyncio.timeout(full(seconds)):
                     await unless.wait()
 
-    def _next(self, client: int, scheduled: float | None = None) -> _Flight | None:
-        """Start the next request, if there is to be one more."""
+    def _next(self, spec: RequestSpec, scheduled: float | None = None) -> _Flight | None:
+        """Start a request, if there is to be one more."""
         if self._stopping.is_set() or self._left == 0:
             return None
         if self._left is not None:
             self._left -= 1
             if self._left == 0:
                 self._over.set()
-        return self._launch(client, scheduled)
+        return self._launch(spec, scheduled)
 
-    def _launch(self, client: int, scheduled: float | None = None, *, warmup: bool = False) -> _Flight:
-        spec = self._maker.make(client, warmup)
+    def _launch(self, spec: RequestSpec, scheduled: float | None = None) -> _Flight:
         record = Record.of(spec, scheduled)
-        if not warmup:
+        if not spec.warmup:
             self.tally.started += 1
         task = asyncio.ensure_future(exchange(self._client, spec, record, _ignore))
         flight = _Flight(record, task, asyncio.get_running_loop().create_future())
