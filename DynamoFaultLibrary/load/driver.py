@@ -15,10 +15,12 @@ from DynamoFaultLibrary.load.arrivals import due_times
 from DynamoFaultLibrary.load.exchange import exchange, give_up_unsent
 from DynamoFaultLibrary.load.http1 import Client
 from DynamoFaultLibrary.load.plan import ConnectionReuse, LoadPlan
-from DynamoFaultLibrary.load.records import Outcome, Record
+from DynamoFaultLibrary.load.records import Outcome, Record, RequestSpec
 from DynamoFaultLibrary.load.workload import RequestMaker
 
 PROGRESS_INTERVAL = 1.0
+_Made = tuple[RequestSpec, Record]
+"""A request and its record to be."""
 
 
 @dataclass
@@ -161,7 +163,7 @@ class Driver:
             nonlocal left
             while left and not self._stopping.is_set():
                 left -= 1
-                record = await self._launch(number, warmup=True).ended
+                record = await self._launch(self._make(number, warmup=True)).ended
                 if left:
                     await self._pause(self._rest_after(record), self._stopping)
 
@@ -170,7 +172,7 @@ class Driver:
     async def _closed_loop(self) -> None:
         async def client(number: int) -> None:
             await self._pause(self.plan.ramp_s * number / self.plan.concurrency, self._over)
-            while (flight := self._next(number)) is not None:
+            while not self._over.is_set() and (flight := self._next(self._make(number))) is not None:
                 record = await flight.ended
                 await self._pause(self._rest_after(record), self._over)
 
@@ -188,10 +190,13 @@ class Driver:
         due = due_times(plan.request_rate or 1.0, plan.arrival, plan.ramp_s, chance)
         with Alarm(self._over) as alarm:
             for number, seconds in enumerate(due):
+                made = self._make(
+                    number % plan.concurrency, self._began + seconds
+                )  # ahead: no time is lost when it is due
                 await alarm.wait_until(self._began + seconds)
                 if not self._over.is_set():
                     await free.acquire()
-                flight = self._next(number % plan.concurrency, self._began + seconds)
+                flight = self._next(made)
                 if flight is None:
                     self._count_unsent(itertools.chain([seconds], due))
                     break
@@ -211,20 +216,23 @@ class Driver:
                 async with asyncio.timeout(full(seconds)):
                     await unless.wait()
 
-    def _next(self, client: int, scheduled: float | None = None) -> _Flight | None:
-        """Start the next request, if there is to be one more."""
+    def _make(self, client: int, scheduled: float | None = None, *, warmup: bool = False) -> _Made:
+        spec = self._maker.make(client, warmup)
+        return spec, Record.of(spec, scheduled)
+
+    def _next(self, made: _Made) -> _Flight | None:
+        """Start a request, if there is to be one more."""
         if self._stopping.is_set() or self._left == 0:
             return None
         if self._left is not None:
             self._left -= 1
             if self._left == 0:
                 self._over.set()
-        return self._launch(client, scheduled)
+        return self._launch(made)
 
-    def _launch(self, client: int, scheduled: float | None = None, *, warmup: bool = False) -> _Flight:
-        spec = self._maker.make(client, warmup)
-        record = Record.of(spec, scheduled)
-        if not warmup:
+    def _launch(self, made: _Made) -> _Flight:
+        spec, record = made
+        if not spec.warmup:
             self.tally.started += 1
         task = asyncio.ensure_future(exchange(self._client, spec, record, _ignore))
         flight = _Flight(record, task, asyncio.get_running_loop().create_future())

@@ -39,8 +39,8 @@ async def exchange(client: Client, spec: RequestSpec, record: Record, on_chunk: 
                 if not record.outcome.is_error:
                     break
                 _set_aside(record)
+                answer = _Answer(spec, record, on_chunk, sent=answer.sent)
                 await asyncio.sleep(full(RETRY_DELAY))
-                answer = _Answer(spec, record, on_chunk)
                 await _attempt(client, spec, record, answer)
     except TimeoutError:
         _interrupt(spec, record, answer, Outcome.TIMEOUT)
@@ -100,10 +100,11 @@ def _headers(spec: RequestSpec) -> bytes:
 class _Answer:
     """Takes the answer to one attempt, and fills the record from it."""
 
-    def __init__(self, spec: RequestSpec, record: Record, on_chunk: OnChunk) -> None:
-        self.sent = self.is_over = False
+    def __init__(self, spec: RequestSpec, record: Record, on_chunk: OnChunk, *, sent: bool = False) -> None:
+        self.sent = sent
+        self.is_over = False
         self.over_s = 0.0
-        """When the last piece that was wanted came, if more could follow it."""
+        """When the last piece that was wanted came."""
         self._record = record
         self._on_chunk = on_chunk
         self._streams = spec.streaming
@@ -123,14 +124,17 @@ class _Answer:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             if line.startswith(_DATA):
-                payload = line[len(_DATA) :].strip()
-                if payload == _DONE:
+                payload = line[len(_DATA) :]
+                if payload[:8].strip() == _DONE:
                     self.is_over, self.over_s = True, monotonic()
                     return
                 self._take_event(orjson.loads(payload))
 
+    def end(self) -> None:
+        self.over_s = self.over_s or monotonic()
+
     def finish(self) -> None:
-        """The answer has come to its end."""
+        """Judge the whole answer."""
         record = self._record
         if record.status != 200:
             record.outcome = Outcome.HTTP_ERROR
@@ -157,17 +161,21 @@ def _take_chunk(chunk: dict[str, Any], record: Record) -> bool:
         record.outcome = Outcome.STREAM_ERROR
         record.error = orjson.dumps(chunk).decode()[:500]
         return False
-    record.response_id = record.response_id or str(chunk.get("id") or "")
-    _take_usage(chunk, record)
+    if not record.response_id:
+        record.response_id = str(chunk.get("id") or "")
+    usage = chunk.get("usage")
+    if usage:
+        _take_usage(usage, record)
     carries = False
     for choice in chunk["choices"]:
-        text = choice.get("text") or (choice.get("delta") or {}).get("content") or ""
+        text = choice.get("text") or (choice.get("delta") or {}).get("content")
         if text:
             record.text += text
             carries = True
-            if not chunk.get("usage"):
+            if not usage:
                 record.output_tokens += 1
-        _take_finish(choice, record)
+        if choice.get("finish_reason"):
+            _take_finish(choice, record)
     return carries
 
 
@@ -176,16 +184,15 @@ def _read_body(body: dict[str, Any], record: Record) -> None:
     for choice in body.get("choices") or []:
         record.text += choice.get("text") or (choice.get("message") or {}).get("content") or ""
         _take_finish(choice, record)
-    _take_usage(body, record)
+    if body.get("usage"):
+        _take_usage(body["usage"], record)
     if record.outcome is Outcome.INCOMPLETE:
         record.error = f"no finish reason in {orjson.dumps(body).decode()[:300]}"
 
 
-def _take_usage(data: dict[str, Any], record: Record) -> None:
-    usage = data.get("usage")
-    if usage:
-        record.prompt_tokens = usage.get("prompt_tokens")
-        record.output_tokens = usage.get("completion_tokens") or 0
+def _take_usage(usage: dict[str, Any], record: Record) -> None:
+    record.prompt_tokens = usage.get("prompt_tokens")
+    record.output_tokens = usage.get("completion_tokens") or 0
 
 
 def _take_finish(choice: dict[str, Any], record: Record) -> None:

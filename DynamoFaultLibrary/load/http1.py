@@ -47,6 +47,9 @@ class Sink(Protocol):
     def body(self, data: bytes) -> None:
         """A piece of the body. What it raises ends the request and closes its connection."""
 
+    def end(self) -> None:
+        """The answer is whole."""
+
 
 class Client:
     """Sends requests over connections that it keeps; with `reuse_connections` false each gets its own."""
@@ -252,12 +255,12 @@ class _Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """A piece of a body."""
-        if self._complete or self._failure is not None or self._sink is None:
+        sink = self._sink
+        if sink is None or self._complete or sink.is_over or self._failure is not None:
             return
         self._body_bytes += len(data)
         try:
-            if not self._sink.is_over:
-                self._sink.body(data)
+            sink.body(data)
         except Exception as error:  # the parser would wrap it
             self._failure = error
 
@@ -265,6 +268,8 @@ class _Connection(asyncio.Protocol):
         """An answer is whole, or a 1xx that goes ahead of it."""
         if self._head_done and not self._complete:
             self._complete = True
+            if self._sink is not None:
+                self._sink.end()
             self.is_reusable = self._parser.should_keep_alive() and not self._transport.get_write_buffer_size()
 
     # How a request ends.

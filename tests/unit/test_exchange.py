@@ -625,3 +625,11 @@ def test_a_base_path_goes_before_that_of_the_api(loopback: Any) -> None:
         loopback.stream("/base" + COMPLETIONS, text("a b c", "length"), usage(4, 3), DONE)
         record, _ = send(spec_of(loopback.url + base))
         assert record.is_ok, record.error
+
+
+def test_the_timeout_between_two_attempts_is_one_whatever_the_first_has_brought(loopback: Any) -> None:
+    loopback.stream(COMPLETIONS, text("a ", "stop"), usage(4, 1), DONE)
+    record, _ = send(spec_of(loopback.url, retries=1, timeout_s=0.3))
+    assert (record.outcome, record.error) == (Outcome.TIMEOUT, "0 of 3 tokens after 0.3 s")
+    assert [each.outcome for each in record.failed_attempts] == [Outcome.TRUNCATED]
+    assert record.latency_s >= 0.3

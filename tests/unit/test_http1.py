@@ -103,7 +103,7 @@ class Answer:
     """Keeps what arrives."""
 
     def __init__(self, until: bytes = b"") -> None:
-        self.sent = self.is_over = False
+        self.sent = self.is_over = self.ended = False
         self.until = until
         self.code: int | None = None
         self.pieces: list[bytes] = []
@@ -116,6 +116,9 @@ class Answer:
         self.pieces.append(data)
         self.began.set()
         self.is_over = bool(self.until) and self.until in self.text
+
+    def end(self) -> None:
+        self.ended = True
 
     @property
     def text(self) -> bytes:
