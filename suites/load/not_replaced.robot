@@ -6,7 +6,7 @@ Resource         ../../resources/load.resource
 
 Test Setup       A Graph Is Deployed    mocker-vllm-agg.yaml    migration_limit=3    args=${FOUR AT A TIME}
 Test Teardown    Everything Is As Before
-Test Timeout     2 minutes
+Test Timeout     ${TIME LIMIT}
 
 Test Tags        load    backend:vllm    plane:tcp
 
@@ -19,7 +19,7 @@ Test Tags        load    backend:vllm    plane:tcp
 One Worker Does Not Do The Work Of Two
     Given Busy Workers
     When A Worker Is Killed And Not Replaced
-    Then Get Recovery Time    <    10 s
+    Then Get Recovery Time    <    ${PATIENCE}
     But The Service Level Does Not Come Back
     And The Other Worker Goes On Alone
 
