@@ -201,6 +201,8 @@ class Driver:
                     self._count_unsent(itertools.chain([seconds], due))
                     break
                 flight.task.add_done_callback(lambda _: free.release())
+                for _ in range(2):  # turns of the loop: it is prepared, it is written; only then comes the next one
+                    await asyncio.sleep(0)
         await asyncio.gather(*self._flights, return_exceptions=True)
 
     def _count_unsent(self, due: Iterator[float]) -> None:
