@@ -364,7 +364,7 @@ def test_a_fault_outside_of_the_blast_radius_is_refused(ledger: Ledger, guard: G
     with pytest.raises(FaultError) as raised:
         injector.inject(Flag(tmp_path / "b"))
     assert str(raised.value) == (
-        f"'Raise Flag' is refused: 1 faults are active ({first.entry.id}), and the library allows 1 at once"
+        f"'Raise Flag' is refused: 1 fault is active ({first.entry.id}), and the library's import allows 1 at once"
     )
     assert not (tmp_path / "b").exists()
     assert list(read_ledger(ledger.path).entries) == [first.entry.id]
