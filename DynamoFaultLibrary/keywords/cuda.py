@@ -196,7 +196,7 @@ class CudaKeywords(InjectingComponent):
         """
         active = self._active(service)
         if not active:
-            raise AssertionError("no CUDA fault is active, so none can be visible")
+            raise FaultError("no CUDA fault is active, so none can be visible")
         for fault in active:
             cuda = cast("EnableCudaFaults", fault.fault)
             before = _failures(cuda)

@@ -232,7 +232,7 @@ class FaultKeywords(InjectingComponent):
         if not wait_until(is_over, timeout):
             expires = active.entry.expires_at
             when = f"it comes off by itself at {utc_text(expires)}" if expires else "it does not come off by itself"
-            raise AssertionError(
+            raise FaultError(
                 f"{active} is still in effect after {duration_text(timeout)}; {when}, 'Recover Fault' undoes it now"
             )
         self.info(f"{active} came off: {active.entry.detail}")
@@ -286,7 +286,7 @@ class FaultKeywords(InjectingComponent):
     def no_fault_should_be_active(self) -> None:
         """Fails when a fault is in effect, and names it."""
         if self.context.injector.active:
-            raise AssertionError(f"no fault should be active, but there are {self.active_names()}")
+            raise FaultError(f"no fault should be active, but there are {self.active_names()}")
 
     def _choose(self, service: str, replica: ReplicaChoice, serving: Request | None) -> Replica:
         begin_observation(self.context)
