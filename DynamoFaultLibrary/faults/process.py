@@ -78,7 +78,7 @@ class ProcessFault(Fault):
             )
 
     def _name(self, process: ProcessId) -> str:
-        return f"pid {process.pid} ({_short(self._commands[process])})"
+        return f"pid {process.pid} ({_short(self._commands.get(process, ''))})"
 
 
 @dataclass

@@ -182,3 +182,11 @@ def test_a_replica_that_is_started_again_during_the_proof_is_left_alone() -> Non
     with pytest.raises(EvidenceMissing, match="Worker-0 was started again before all of its processes were gone"):
         killed.prove()
     assert sent == [GONE.pid]
+
+
+def test_a_leader_that_is_dead_but_not_reaped_has_no_command() -> None:
+    """A replica whose leader had died just before: its pid was a raw `KeyError`."""
+    killed = fault(KillReplica, Machine(reached=[OTHER]), processes=[OTHER], timeout=SOON)
+    killed.inject()
+    with pytest.raises(EvidenceMissing, match=rf"SIGKILL did not reach pid {GONE.pid} \(\?\) of Worker-0"):
+        killed.prove()

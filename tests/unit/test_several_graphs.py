@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,14 @@ sys.path.insert(0, str(Path(__file__).parent / "testdata"))
 
 from FakeDynamo import GRAPH, FakeDynamo, FakeFault
 
-from DynamoFaultLibrary.errors import DeploymentError, FaultError, FaultLibraryError, LoadError, Unanswered
+from DynamoFaultLibrary.errors import (
+    DeploymentError,
+    FaultError,
+    FaultLibraryError,
+    LoadError,
+    RecoveryError,
+    Unanswered,
+)
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe, observe_all
@@ -314,3 +322,40 @@ def test_a_fault_comes_off_though_that_cannot_be_written_to_the_timeline(
     assert two.context.injector.recover_all() == []
     assert two.context.injector.active == []
     assert "Fake Fault undone: its time was over" in caplog.text
+
+
+@dataclass
+class Together(FakeFault):
+    """Works again only when no other one is in effect."""
+
+    kind = "Enable Cuda Faults"
+    on: list[Any] = field(default_factory=list)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        return {"action": "none", "which": id(self)}  # faults with one recipe come off by one deed
+
+    def prove(self) -> list[str]:
+        self.on.append(self)
+        return ["on"]
+
+    def undo(self) -> str:
+        self.on[:] = [other for other in self.on if other is not self]
+        return "off"
+
+    def verify(self) -> str:
+        if self.on:
+            raise RecoveryError(f"{len(self.on)} others are on")
+        return "works"
+
+
+@pytest.mark.parametrize("keyword", ["disable_cuda_faults", "remove_cuda_shim", "recover_all_faults"])
+def test_faults_that_one_keyword_takes_off_are_verified_together(keyword: str, two: FakeDynamo) -> None:
+    """The first one was verified while the others were on, so the keyword failed (kin of row 24)."""
+    on: list[Any] = []
+    for _ in range(2):
+        two.context.injector.inject(Together("fake-2", on))
+    two.context.platform.__dict__["shim_cuda"] = lambda services: None
+    two.context.platform.__dict__["awaits_cuda_change"] = lambda replica: False
+    two.run_keyword(keyword, [])
+    assert two.context.injector.active == []
