@@ -186,8 +186,8 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         self.context = Context(parse_options(given))
         self._test_began_s = 0.0
         self._failed_with_symptom = False
-        self._symptoms: set[int] = set()
-        """Results of this test's keywords that failed for what the system under test did."""
+        self._broken: set[int] = set()
+        """Results of this library's keywords that failed in this test, but not for what the system under test did."""
         components = [
             DeploymentKeywords,
             RequestKeywords,
@@ -248,23 +248,24 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     def start_test(self, data: running.TestCase, outcome: result.TestCase) -> None:
         """A new test: it sees only what happens from now on."""
         self._test_began_s = monotonic()
-        self._symptoms.clear()
+        self._broken.clear()
         self.context.begin_test(outcome.full_name)
         observe_all(self.context)
 
     def end_library_keyword(
         self, data: running.Keyword, implementation: running.LibraryKeyword, outcome: result.Keyword
     ) -> None:
-        """Remember failures that a known defect may look like; see `keywords.excuses`."""
-        if outcome.failed and outcome.owner == type(self).__name__ and self._failed_with_symptom:
-            self._symptoms.add(id(outcome))
+        """Remember failures that no known defect looks like; see `keywords.excuses`."""
+        is_ours = implementation.owner.instance is self  # by whatever name it was imported
+        if outcome.failed and is_ours and not self._failed_with_symptom:
+            self._broken.add(id(outcome))
         self._failed_with_symptom = False
 
     def end_test(self, data: running.TestCase, outcome: result.TestCase) -> None:
         """Take the test's faults off, whatever it did; then tell its story in the log."""
         note_unordered_ends(self.context)
         problems = self._recover(lambda fault: fault.scope == outcome.full_name)
-        broken = unexcused(outcome, type(self).__name__, self._symptoms)
+        broken = unexcused(outcome, self._broken)
         if broken:
             problems.insert(0, f"this is not a known defect of the system: {'; '.join(dict.fromkeys(broken))}")
         if problems:

@@ -32,7 +32,8 @@ class BlastRadius:
                         f"{list(allowed)}"
                     )
         if self.max_faults is not None and len(active) >= self.max_faults:
+            many = "1 fault is" if len(active) == 1 else f"{len(active)} faults are"
             raise FaultError(
-                f"'{kind}' is refused: {len(active)} faults are active ({', '.join(active)}), and the library allows "
+                f"'{kind}' is refused: {many} active ({', '.join(active)}), and the library's import allows "
                 f"{self.max_faults} at once"
             )

@@ -189,6 +189,11 @@ class Injector:
         except StateError as error:
             raise FaultError(f"{active} has come off just now: {active.entry.detail}") from error
         self.guard.guard(active.entry)
+        self.refresh()  # its old expiry may have come before the guard knew of the new one
+        if active.recovered_s is not None:
+            with suppress(DeploymentError):
+                self.guard.release(active.entry)
+            raise FaultError(f"{active} has come off just now: {active.entry.detail}")
 
     def recover(self, active: ActiveFault) -> None:
         """Undo a fault and verify the undo; a fault that is recovered already is left alone.

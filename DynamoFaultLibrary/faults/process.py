@@ -12,7 +12,7 @@ from DynamoFaultLibrary.clock import monotonic, seconds_text, wait_until
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
 from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.ledger.undo import undo
-from DynamoFaultLibrary.platforms.base import ControlPlane, Deployment, Replacing, Replica, Signalling
+from DynamoFaultLibrary.platforms.base import ControlPlane, Deployment, Replacing, Replica, ReplicaExit, Signalling
 from DynamoFaultLibrary.processes import STOPPED, ProcessId, read_command
 
 STALL_TIMEOUT = timedelta(seconds=2)
@@ -78,7 +78,7 @@ class ProcessFault(Fault):
             )
 
     def _name(self, process: ProcessId) -> str:
-        return f"pid {process.pid} ({_short(self._commands[process])})"
+        return f"pid {process.pid} ({_short(self._commands.get(process, ''))})"
 
 
 @dataclass
@@ -88,6 +88,7 @@ class EndProcesses(ProcessFault):
     kind: ClassVar[str] = "Terminate Process"
     timeout: timedelta = timedelta(seconds=5)
     respawn: bool = False
+    _ended: ReplicaExit | None = field(init=False, default=None)
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -126,6 +127,7 @@ class EndProcesses(ProcessFault):
             raise EvidenceMissing(f"{self.replica.name} ended otherwise than by SIGKILL: {ended.how}")
         if ended.at < self._sent_s:
             raise EvidenceMissing(f"{self.replica.name} had ended before {self.signal_name} was sent: {ended.how}")
+        self._ended = ended
         self.effective_s = min(self.effective_s, ended.at)
         after = seconds_text(ended.at - self._sent_s)
         return f"{self._name(self.replica.process)}: {ended.how}, {after} after {self.signal_name}"
@@ -174,6 +176,8 @@ class KillReplica(EndProcesses):
     def _is_gone(self) -> bool:
         left = self.platform.processes(self.replica)
         if left and self.signal == signal.SIGKILL:  # whoever was forked while the group was being killed
+            if self.platform.wait_exit(self.replica, timedelta(0)) != self._ended:  # its successor has the same mark
+                raise EvidenceMissing(f"{self.replica.name} was started again before all of its processes were gone")
             self.platform.send(self.replica, left, self.signal)
         return not left
 

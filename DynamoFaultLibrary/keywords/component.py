@@ -16,6 +16,7 @@ from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.faults.injector import ActiveFault
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.context import Context
+from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.reports.timeline import EventKind
 
 
@@ -184,10 +185,16 @@ class NameList(list[str]):
         return NameList(name.strip() for name in names)
 
 
+def _keep(value: object) -> object:
+    """Leave a value as it is for `calling.judge`: Robot Framework takes an empty text for None, which is no request."""
+    return value
+
+
 CONVERTERS: dict[type, Callable[[Any], Any] | Callable[[Any, Any], Any]] = {
     Duration: Duration.convert,
     Count: Count.convert,
     Number: Number.convert,
     Share: Share.convert,
     NameList: NameList.convert,
+    Request: _keep,
 }

@@ -178,6 +178,7 @@ class Context:
             DeploymentError: the wanted one is taken, or is no name.
         """
         if wanted is None:
+            check_name("the graph's metadata.name", name)
             numbered = (f"{name}-{number}" for number in itertools.count(2))
             return next(alias for alias in itertools.chain([name], numbered) if alias not in self.graphs)
         check_name("alias", wanted)
@@ -228,8 +229,10 @@ class Context:
             raise LoadError(f"no load '{name}' was started; {known}")
         return self.loads[name]
 
-    def fault(self, fault_id: str | None = None) -> ActiveFault:
-        """The fault of that id, else the last one that was proven in this test or by its suite, on the graph meant.
+    def fault(self, fault_id: str | None = None, deployment: str = "") -> ActiveFault:
+        """The fault of that id, else the last one that was proven in this test or by its suite.
+
+        That is the last one on `deployment`, which may be deleted meanwhile, or else on the graph that is meant.
 
         Raises:
             FaultError: there is none.
@@ -247,16 +250,18 @@ class Context:
                 known = [fault.entry.id for fault in proven] or "none"
                 raise FaultError(f"no fault '{fault_id}' in this test or its suite; there are {known}")
             return found[-1]
-        if self._chosen is not None:
-            proven = [fault for fault in proven if fault.entry.target.get("deployment") == self._chosen.name]
+        hit = deployment or (self._chosen.name if self._chosen else "")
+        if hit:
+            proven = [fault for fault in proven if fault.entry.target.get("deployment") == hit]
         if not proven:
-            where = f" into graph '{self.alias_of(self._chosen)}'" if self._chosen and len(self.graphs) > 1 else ""
+            names = [alias for alias, each in self.graphs.items() if each.name == hit]
+            where = f" into graph '{names[0]}'" if names and len(self.graphs) > 1 else ""
             raise FaultError(f"no fault has been injected{where} in this test or by its suite")
         return proven[-1]
 
-    def fault_window(self, fault_id: str | None = None) -> FaultWindow:
-        """When that fault was in effect."""
-        return window_of(self.fault(fault_id))
+    def fault_window(self, load: str, fault_id: str | None = None) -> FaultWindow:
+        """When that fault was in effect; by default the last one that hit the graph of a load."""
+        return window_of(self.fault(fault_id, self.load(load).deployment))
 
     def begin_phase(self, name: str) -> None:
         """Mark the beginning of a phase of the running test.
@@ -285,7 +290,7 @@ class Context:
 
     def _part(self, load: str, table: Table, part: str | None, fault_id: str | None) -> Segment:
         if part in list(Window):
-            return cut_at_fault(table, self.fault_window(fault_id))[Window(part)]
+            return cut_at_fault(table, self.fault_window(load, fault_id))[Window(part)]
         if fault_id is not None:
             self.fault(fault_id)
             raise LoadError(f"fault={fault_id} says nothing without part=before, part=during or part=after")
@@ -348,7 +353,7 @@ class Context:
 
     def add_deployment(self, deployment: Deployment, alias: str | None = None) -> None:
         """Make a deployment the last one."""
-        self.graphs[self.new_alias(alias, deployment.graph.name)] = deployment
+        self.graphs[alias or self.new_alias(None, deployment.graph.name)] = deployment
         for service in [*deployment.graph.services, *deployment.infrastructure]:
             self.log_starts.update(dict.fromkeys(self.platform.logs(deployment, service), 0))
 

@@ -67,9 +67,8 @@ class CudaKeywords(InjectingComponent):
         Example:
         | `Remove Cuda Shim` |
         """
-        for active in self.context.injector.active:
-            if active.entry.kind == EnableCudaFaults.kind:
-                self.context.injector.recover(active)
+        active = self.context.injector.active
+        self.recover_together([each for each in active if each.entry.kind == EnableCudaFaults.kind])
         platform = self._platform()
         platform.shim_cuda([])
         self._apply(restart, RESTART_TIMEOUT)
@@ -157,8 +156,7 @@ class CudaKeywords(InjectingComponent):
         if not active:
             where = f" of service '{service}'" if service else ""
             raise FaultError(f"no CUDA fault{where} is active; active are {self.active_names()}")
-        for fault in active:
-            self.context.injector.recover(fault)
+        self.recover_together(active)
 
     @keyword(tags=["Fault"])
     @on_graph
@@ -196,7 +194,7 @@ class CudaKeywords(InjectingComponent):
         """
         active = self._active(service)
         if not active:
-            raise AssertionError("no CUDA fault is active, so none can be visible")
+            raise FaultError("no CUDA fault is active, so none can be visible")
         for fault in active:
             cuda = cast("EnableCudaFaults", fault.fault)
             before = _failures(cuda)

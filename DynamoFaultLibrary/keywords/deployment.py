@@ -203,7 +203,7 @@ class DeploymentKeywords(Component):
     def _save_metrics(self, deployment: Deployment) -> None:
         """Keep what the replicas' metrics said last, beside their logs."""
         for service in deployment.graph.services:
-            with suppress(DeploymentError):  # a replica that is stalled or unwell has nothing to say
+            with suppress(DeploymentError, OSError):  # one that is unwell has nothing to say; a disk may be full
                 for replica, text in self.context.platform.metrics(deployment, service).items():
                     (deployment.results / service / f"{replica}.metrics").write_text(text, encoding="utf-8")
 

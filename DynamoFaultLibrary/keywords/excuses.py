@@ -18,33 +18,29 @@ _BROKEN = re.compile(
     r"No keyword with name |Variable '.*' not found|Keyword '.*' (expected|got|missing)|ValueError: Argument "
 )
 _WAITING = frozenset({"Check", "Getter", "Wait", "Load", "Request"})
-"""Tags of keywords that wait for the system under test: a test's timeout there is its failure."""
+"""Tags of keywords that wait for the system under test: a test's timeout there is its failure.
+
+One with the tag ``Fault`` waits for its evidence: a fault that is not proven is no defect of the system."""
 
 
 def is_symptom(error: BaseException, tags: Collection[str]) -> bool:
     """Whether a keyword of this library with these tags failed for what the system under test did."""
     if isinstance(error, TimeoutExceeded):
-        return not _WAITING.isdisjoint(tags)
+        return "Fault" not in tags and not _WAITING.isdisjoint(tags)
     return isinstance(error, AssertionError | Symptom)
 
 
-def unexcused(outcome: result.TestCase, library: str, symptoms: Collection[int]) -> list[str]:
+def unexcused(outcome: result.TestCase, broken: Collection[int]) -> list[str]:
     """What a test failed with that was skipped for its tag, though no defect of the system looks like that.
 
-    `symptoms` are the identities of those failed keywords of `library` that showed one.
+    `broken` are the identities of those failed keywords of this library that showed no symptom.
     """
     if not outcome.skipped or not outcome.message.startswith(_SKIPPED):
         return []
     failures = list(_failures([outcome.setup, *outcome.body, outcome.teardown]))
     if not failures:  # no keyword of this test failed: the setup of its suite did
         return [outcome.message.partition("Original failure:\n")[2]]
-    return [each.message for each in failures if not _is_excused(each, library, symptoms)]
-
-
-def _is_excused(failure: result.Keyword, library: str, symptoms: Collection[int]) -> bool:
-    if getattr(failure, "owner", None) == library:
-        return id(failure) in symptoms
-    return not _BROKEN.match(failure.message)
+    return [each.message for each in failures if id(each) in broken or _BROKEN.match(each.message)]
 
 
 def _failures(items: Collection[object]) -> Iterator[result.Keyword]:

@@ -7,7 +7,7 @@ from robot.api.deco import keyword
 from robot.utils import DotDict  # type: ignore[import-untyped]  # Robot types only its API
 
 from DynamoFaultLibrary.clock import monotonic, utc_now, utc_text, wait_until
-from DynamoFaultLibrary.errors import FaultError, RecoveryError
+from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults.injector import ActiveFault
 from DynamoFaultLibrary.faults.limits import check_time, duration_text
 from DynamoFaultLibrary.faults.process import (
@@ -179,8 +179,7 @@ class FaultKeywords(InjectingComponent):
         ]
         if not stalled:
             raise FaultError(f"no process of service '{service}' is stalled; active are {self.active_names()}")
-        for active in stalled:
-            self.context.injector.recover(active)
+        self.recover_together(stalled)
 
     @keyword(tags=["Recovery"])
     def renew_fault(self, fault: str, ttl: timedelta) -> None:
@@ -207,9 +206,7 @@ class FaultKeywords(InjectingComponent):
 
         Faults are verified together: a replica that was killed is not ready as long as another one is stalled.
         """
-        problems = self.context.injector.recover_all()
-        if problems:
-            raise RecoveryError("; ".join(problems))
+        self.recover_together(self.context.injector.active)
 
     @keyword(tags=["Wait"])
     def wait_until_fault_is_over(self, fault: str | None = None, timeout: timedelta = timedelta(minutes=1)) -> None:
@@ -232,7 +229,7 @@ class FaultKeywords(InjectingComponent):
         if not wait_until(is_over, timeout):
             expires = active.entry.expires_at
             when = f"it comes off by itself at {utc_text(expires)}" if expires else "it does not come off by itself"
-            raise AssertionError(
+            raise FaultError(
                 f"{active} is still in effect after {duration_text(timeout)}; {when}, 'Recover Fault' undoes it now"
             )
         self.info(f"{active} came off: {active.entry.detail}")
@@ -286,7 +283,7 @@ class FaultKeywords(InjectingComponent):
     def no_fault_should_be_active(self) -> None:
         """Fails when a fault is in effect, and names it."""
         if self.context.injector.active:
-            raise AssertionError(f"no fault should be active, but there are {self.active_names()}")
+            raise FaultError(f"no fault should be active, but there are {self.active_names()}")
 
     def _choose(self, service: str, replica: ReplicaChoice, serving: Request | None) -> Replica:
         begin_observation(self.context)

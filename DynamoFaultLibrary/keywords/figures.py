@@ -59,7 +59,7 @@ class FigureKeywords(Component):
         """
         if hold <= timedelta(0):
             raise LoadError(f"hold must be above 0 s, not {hold.total_seconds():g} s")
-        known, hit = self.context.load(load), self.context.fault_window(fault)
+        known, hit = self.context.load(load), self.context.fault_window(load, fault)
         if known.folder.engine == Engine.AIPERF:
             raise LoadError(f"load '{load}' is sent by aiperf, which tells nothing while it runs")
         records = Follower(known.sender.records)
@@ -126,7 +126,7 @@ class FigureKeywords(Component):
     def view(self, figure: Figure, load: str, part: str | None, fault: str | None, replica: str | int | None) -> View:
         """What a figure is to look at."""
         known = self.context.load(load)
-        hit = self.context.fault_window(fault) if figure.of_fault else None
+        hit = self.context.fault_window(load, fault) if figure.of_fault else None
         return View(
             place_of(load, part, replica),
             self.context.load_table(load, replica),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from DynamoFaultLibrary.clock import monotonic
-from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
+from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, RecoveryError
 from DynamoFaultLibrary.faults.injector import ActiveFault, Fault
 from DynamoFaultLibrary.faults.limits import check_time
 from DynamoFaultLibrary.faults.target import Chooser
@@ -53,6 +53,16 @@ class InjectingComponent(Component):
                 return active
         known = [active.entry.id for active in self.context.faults]
         raise FaultError(f"no fault '{fault}' in this run; known are {known}")
+
+    def recover_together(self, faults: Sequence[ActiveFault]) -> None:
+        """Undo several faults, then verify them: what one has hit may need another one off to work.
+
+        Raises:
+            RecoveryError: some are still in effect, or what they hit does not work again.
+        """
+        problems = self.context.injector.recover_all(lambda active: any(active is fault for fault in faults))
+        if problems:
+            raise RecoveryError("; ".join(problems))
 
     def serving(self, service: str, request: Request) -> Replica:
         """The replica of `service` that serves `request`, which must not have ended."""

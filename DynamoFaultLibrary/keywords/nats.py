@@ -74,8 +74,7 @@ class NatsKeywords(InjectingComponent):
         ours = [active for active in self.active_here() if isinstance(active.fault, KillNats | StallNats)]
         if not ours:
             raise FaultError(f"{name} was not killed, stopped or stalled")
-        for active in ours:
-            self.context.injector.recover(active)
+        self.recover_together(ours)
 
     def _end(
         self, kind: type[KillNats], number: int, timeout: timedelta, ttl: timedelta | None, *, respawn: bool = False

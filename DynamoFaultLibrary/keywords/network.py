@@ -114,8 +114,7 @@ class NetworkKeywords(InjectingComponent):
         partitions = [active for active in self.active_here() if active.entry.kind == NetworkPartition.kind]
         if not partitions:
             raise FaultError(f"no network partition is in effect; active are {self.active_names()}")
-        for active in partitions:
-            self.context.injector.recover(active)
+        self.recover_together(partitions)
 
     @staticmethod
     def _services(named: str | None, default: list[str] | None) -> list[str]:

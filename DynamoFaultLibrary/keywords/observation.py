@@ -20,7 +20,8 @@ def observe(context: Context, deployment: Deployment, since: str) -> Mark:
     services = [*deployment.graph.services, *deployment.infrastructure]
     mark = Mark(since, {service: context.platform.replicas(deployment, service) for service in services})
     context.marks[deployment.name] = mark
-    if not any(fault.entry.state.is_open for fault in context.faults):
+    faults = [fault for fault in context.faults if fault.entry.target.get("deployment") == deployment.name]
+    if not any(fault.entry.state.is_open for fault in faults):
         _read_counters(context, deployment, mark)
     return mark
 

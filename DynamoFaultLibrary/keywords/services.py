@@ -119,18 +119,22 @@ class ServiceKeywords(Component):
             if replica is None or one.index == replica:
                 self._wait_exit(platform, one, deadline, timeout)
 
-    def _wait_exit(self, platform: Signalling, one: Replica, deadline: float, timeout: timedelta) -> None:
-        ended = platform.wait_exit(one, timedelta(seconds=max(0.0, deadline - monotonic())))
+    def _wait_exit(self, signalling: Signalling, one: Replica, deadline: float, timeout: timedelta) -> None:
+        ended = signalling.wait_exit(one, timedelta(seconds=max(0.0, deadline - monotonic())))
         if ended is None:
             limit = seconds_text(timeout.total_seconds())
             raise AssertionError(f"{one.name} still runs after {limit} (log: {one.log})")
         deployment = self.context.deployment
         ordered = is_ordered(self.context, deployment, EndedReplica(one, ended))
-        again = [other for other in self.context.platform.replicas(deployment, one.service) if other.index == one.index]
-        if ended.signal is not None or ordered or again:
+        platform = self.context.platform
+        again = [other for other in platform.replicas(deployment, one.service) if other.index == one.index]
+        was_replaced = one.process not in [end.replica.process for end in platform.ended(deployment)]
+        if ended.signal is not None or ordered or was_replaced:
             how = f"it was {ended.how}" if ended.signal is not None else f"it ended with {ended.how}"
             how += ", by a fault of this test" if ordered else ""
-            how = f"it was started again as pid {again[0].process.pid}" if again else how
+            if was_replaced:
+                since = f" as pid {again[0].process.pid}" if again else ", and has ended since"
+                how = f"it was started again{since}"
             raise AssertionError(f"{one.name} did not exit by itself: {how} (log: {one.log})")
         self.context.unordered_ends[one.process] = UnorderedEnd(ended.at, f"{one.name} ended with {ended.how}")
         self.note(EventKind.FAULT, f"{one.name} has exited by itself: {ended.how}", ended.at)

@@ -60,14 +60,13 @@ def _find(context: "Context", load: Load) -> Served:
 
 
 def _deployment_of(context: "Context", load: Load) -> Deployment:
-    """The graph that a load was sent to: its results lie in those of the graph, which may lie in those of another."""
-    found = [each for each in context.deployments if load.folder.path.is_relative_to(each.results)]
-    if not found:
-        raise LoadError(
-            f"which replica served the requests of load '{load.plan.name}' is not known: its graph is not deployed any "
-            "more; end the load before 'Delete Graph'"
-        )
-    return max(found, key=lambda each: len(each.results.parts))
+    for each in context.deployments:
+        if each.name == load.deployment:
+            return each
+    raise LoadError(
+        f"which replica served the requests of load '{load.plan.name}' is not known: its graph is not deployed any "
+        "more; end the load before 'Delete Graph'"
+    )
 
 
 def _text(log: Path, start: int) -> bytes:

@@ -20,7 +20,6 @@ from DynamoFaultLibrary.load.client import Load
 from DynamoFaultLibrary.load.folder import safe_name
 from DynamoFaultLibrary.load.records import Record, iterate_records, read_records
 from DynamoFaultLibrary.load.recovery import aftermath
-from DynamoFaultLibrary.load.windows import FaultWindow
 from DynamoFaultLibrary.reports.load_picture import draw_load
 from DynamoFaultLibrary.reports.picture import MOST_BARS, draw, time_axis
 from DynamoFaultLibrary.reports.results import FAULTS_FILE
@@ -39,7 +38,7 @@ def tell_test(context: Context, test: str, began_s: float) -> str:
     axis = time_axis(events, records, _spans(context))
     parts = [
         draw(events, records, windows, axis),
-        *(part for load in context.loads.values() for part in _load(context, load, windows, axis)),
+        *(part for load in context.loads.values() for part in _load(context, load, faults, axis)),
         *map(_fault, faults),
         _links(context, test),
     ]
@@ -110,14 +109,15 @@ def _few_records(context: Context) -> list[Record]:
     return found
 
 
-def _load(context: Context, load: Load, faults: Sequence[FaultWindow], axis: TimeAxis | None) -> list[str]:
-    """Picture of a load over time, what became of it after each fault, and its figures by part and by replica."""
+def _load(context: Context, load: Load, faults: Sequence[ActiveFault], axis: TimeAxis | None) -> list[str]:
+    """Picture of a load over time, what became of it after each fault on its graph, figures by part and by replica."""
     try:
         table = load.table()
     except LoadError:
         return []
     began, ended = float(table.started.min()), float(table.ended[-1])
-    met = [fault for fault in faults if fault.injected_s <= ended and (fault.ended_s is None or fault.ended_s >= began)]
+    hits = [window_of(fault) for fault in faults if fault.entry.target.get("deployment") == load.deployment]
+    met = [hit for hit in hits if hit.injected_s <= ended and (hit.ended_s is None or hit.ended_s >= began)]
     title = f"load '{load.plan.name}': {load.plan.describe()}"
     served = remember_servers(context, load)
     now_s = monotonic() if load.is_running else None

@@ -76,7 +76,8 @@ def _continue(recipe: Recipe) -> str:
     if not wait_until(lambda: not any(process.state == STOPPED for process in present), TIMEOUT):
         stopped = [process.pid for process in present if process.state == STOPPED]
         raise RecoveryError(f"processes {stopped} are still stopped {TIMEOUT} s after SIGCONT")
-    return f"{len(present)} of {len(processes)} processes continued, the others are gone"
+    gone = len(processes) - len(present)
+    return f"{_processes(len(present))} continued" + (f", {gone} gone" if gone else "")
 
 
 def _end(recipe: Recipe) -> str:
@@ -111,7 +112,7 @@ def _end(recipe: Recipe) -> str:
     if ProcessId.of(leader.pid) is None and (unknown := group_members(leader.pid)):
         pids = [member.pid for member in unknown]
         raise RecoveryError(f"processes {pids} are in the dead leader's group {leader.pid}, but do not carry its mark")
-    return f"{len(before)} processes ended"
+    return f"{_processes(len(before))} ended"
 
 
 def _heal(recipe: Recipe) -> str:
@@ -170,7 +171,11 @@ def _switch_cuda_off(recipe: Recipe) -> str:
     if not wait_until(lambda: not toggle.not_yet_off(generation), TIMEOUT):
         left = [process.pid for process in toggle.not_yet_off(generation)]
         raise RecoveryError(f"processes {left} have not read '{toggle.path}' {TIMEOUT:g} s after it was switched off")
-    return f"off, and seen by {len([c for c in toggle.counters() if c.process.is_running])} processes"
+    return f"off, and seen by {_processes(len([c for c in toggle.counters() if c.process.is_running]))}"
+
+
+def _processes(count: int) -> str:
+    return "1 process" if count == 1 else f"{count} processes"
 
 
 def _nothing(recipe: Recipe) -> str:

@@ -189,7 +189,7 @@ class Request:
         """
         if self.record is not None:
             if self.record.output_tokens < tokens:
-                raise LoadError(f"{self} has ended before it had {tokens} tokens: {self.record.summary()}")
+                raise Unanswered(f"{self} has ended before it had {tokens} tokens: {self.record.summary()}")
             return
         self.sender.command("watch", id=self.id, tokens=tokens)
         event = self.sender.wait_for(

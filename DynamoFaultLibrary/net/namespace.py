@@ -60,7 +60,7 @@ def enter(descriptor: int) -> None:
 def enter_own_namespaces() -> None:
     """Move this process, which must have one thread, into a user and a network namespace of its own, loopback up.
 
-    In there it may do to networks what root may; outside it is whom it was. See user_namespaces(7).
+    In there it may do to networks what root may; outside, it keeps its own user. See user_namespaces(7).
 
     Raises:
         OSError: this machine does not let its users.

@@ -2,6 +2,9 @@
 
 import json
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
 from typing import Any
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -11,9 +14,9 @@ def get_text(url: str, timeout: float) -> str:
     """Body of a GET; `timeout` is in seconds.
 
     Raises:
-        OSError: no connection, no answer in time, or a status other than 2xx.
+        OSError: no connection, no answer in time, an answer that breaks off, or a status other than 2xx.
     """
-    with _OPENER.open(url, timeout=timeout) as answer:
+    with _answers(), _OPENER.open(url, timeout=timeout) as answer:
         text: str = answer.read().decode()
         return text
 
@@ -36,5 +39,14 @@ def post_json(url: str, body: Any, timeout: float) -> Any:
         ValueError: the answer is not JSON.
     """
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
-    with _OPENER.open(request, timeout=timeout) as answer:
+    with _answers(), _OPENER.open(request, timeout=timeout) as answer:
         return json.loads(answer.read())
+
+
+@contextmanager
+def _answers() -> Iterator[None]:
+    """What is no HTTP, or ends in its midst, is as good as no answer: whoever sends it may have been killed."""
+    try:
+        yield
+    except HTTPException as error:
+        raise ConnectionError(f"not a whole answer: {error!r}") from error

@@ -1,6 +1,7 @@
 """All events of a run in time order, as JSON lines on disk and in memory for the picture."""
 
 import json
+import logging
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from DynamoFaultLibrary.clock import monotonic, utc_now, utc_text
+
+logger = logging.getLogger(__name__)
 
 
 class EventKind(StrEnum):
@@ -55,8 +58,11 @@ class Timeline:
         event = Event(at, moment, kind, text, self.test, data)
         self.events.append(event)
         if self._path is not None:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(event)) + "\n")
+            try:
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(event)) + "\n")
+            except OSError as error:  # faults come off and graphs go though nobody can note it
+                logger.warning("'%s' is not in '%s': %s", text, self._path, error.strerror)
         return event
 
     def of_test(self, test: str) -> list[Event]:

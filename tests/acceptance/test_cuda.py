@@ -58,7 +58,7 @@ def test_each_fault_has_evidence_of_its_replica_and_of_its_neighbour(run: Run) -
 def test_a_fault_that_came_off_was_seen_off_by_its_process(run: Run) -> None:
     (ledger,) = run.sandbox.ledgers()
     details = [entry.detail for entry in ledger.entries.values() if entry.kind == "Enable Cuda Faults"]
-    assert any("off, and seen by 1 processes" in detail for detail in details)
+    assert any("off, and seen by 1 process" in detail for detail in details)
     assert any("its time was over: off" in detail for detail in details)
     assert any("was started again as pid" in detail for detail in details)
 
@@ -77,4 +77,4 @@ def test_it_comes_off_when_the_run_is_killed(sandbox: Sandbox, stub_cuda: dict[s
     entry = fault()
     assert entry is not None
     assert entry.state is State.RECOVERED
-    assert entry.detail.startswith("the run ended: off, and seen by 1 processes")
+    assert entry.detail.startswith("the run ended: off, and seen by 1 process")

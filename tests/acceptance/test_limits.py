@@ -7,7 +7,7 @@ from DynamoFaultLibrary.ledger import State
 
 REFUSED = {
     "A Service Beyond The Blast Radius Is Refused": "the library's import allows the services ['PositionWorker']",
-    "A Second Fault Is Refused": "1 faults are active (stall-process-",
+    "A Second Fault Is Refused": "1 fault is active (stall-process-",
     "A Request That Has Ended Meets No Fault": "has ended already, so no replica of 'PositionWorker' serves it",
     "A Request That Ends Early Has Not The Tokens": "has ended before it had 5 tokens",
     "A Load That Still Runs Has No Verdict": "load 'default' still runs; call 'Wait For Load Completion'",

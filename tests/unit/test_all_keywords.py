@@ -137,7 +137,7 @@ WRONG_FOR_KIND: dict[Any, tuple[str, ...]] = {
     NameList: (),
     Number: ("soon",),
     Share: ("soon", "90", "120%"),
-    Request: ("request-99", "${{[1]}}"),
+    Request: ("request-99", "${{[1]}}", "${EMPTY}", "none"),
     bool: ("perhaps",),
     str: (),
 }

@@ -66,7 +66,7 @@ class World:
 
     def fault(self, injected: float, ended: float | None = None) -> None:
         window = FaultWindow("kill on W-0", injected, injected, ended)
-        self.context.fault_window = lambda fault_id=None: window  # type: ignore[method-assign]
+        self.context.fault_window = lambda load, fault_id=None: window  # type: ignore[method-assign]
 
     def get(self, name: str, *arguments: Any, **named: Any) -> Any:
         return getattr(self.figures, method(name))(*arguments, **named)

@@ -354,6 +354,24 @@ def test_a_fault_that_came_off_cannot_be_renewed(injector: Injector, tmp_path: P
     assert str(raised.value) == f"Raise Flag {active.entry.id} on flag has come off already: its time was over"
 
 
+def test_a_fault_that_comes_off_while_it_is_renewed_is_not_renewed(
+    ledger: Ledger, guard: Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its old expiry came between the ledger's line and the guard's new deadline: `Renew Fault` passed."""
+    injector = Injector(ledger, guard)
+    active = injector.inject(Flag(tmp_path / "flag"))
+    known = guard.guard
+
+    def slowly(entry: Entry) -> None:
+        came_off(injector, active)
+        known(entry)
+
+    monkeypatch.setattr(guard, "guard", slowly)
+    with pytest.raises(FaultError, match="has come off just now: its time was over"):
+        injector.renew(active, timedelta(hours=1))
+    assert guard.guarded == []
+
+
 def test_all_faults_are_recovered_though_the_ledger_cannot_be_read(injector: Injector, tmp_path: Path) -> None:
     injector.inject(Flag(tmp_path / "a"))
     injector.inject(Flag(tmp_path / "b"))
@@ -369,7 +387,7 @@ def test_a_fault_outside_of_the_blast_radius_is_refused(ledger: Ledger, guard: G
     with pytest.raises(FaultError) as raised:
         injector.inject(Flag(tmp_path / "b"))
     assert str(raised.value) == (
-        f"'Raise Flag' is refused: 1 faults are active ({first.entry.id}), and the library allows 1 at once"
+        f"'Raise Flag' is refused: 1 fault is active ({first.entry.id}), and the library's import allows 1 at once"
     )
     assert not (tmp_path / "b").exists()
     assert list(read_ledger(ledger.path).entries) == [first.entry.id]

@@ -159,3 +159,34 @@ def test_whoever_is_left_of_a_group_is_killed_too() -> None:
     killed.inject()
     assert killed.prove()[-1].startswith("no process of Worker-0 is left")
     assert sent == [GONE.pid, OTHER.pid]
+
+
+def test_a_replica_that_is_started_again_during_the_proof_is_left_alone() -> None:
+    """A fault that expired while it was proven: its replica's next life has the same mark, and was killed for good."""
+    sent: list[int] = []
+
+    class Respawned(Machine):
+        def send(self, replica: Replica, processes: Sequence[ProcessId], number: int) -> list[ProcessId]:
+            sent.extend(process.pid for process in processes)
+            return list(processes)
+
+        def processes(self, replica: Replica) -> list[ProcessId]:
+            self.ended = ReplicaExit("replaced by the supervisor", monotonic(), None)
+            return [OTHER]
+
+    ended = ReplicaExit("killed by SIGKILL", monotonic() + 1, signal.SIGKILL)
+    machine = Respawned(reached=[GONE])
+    killed = fault(KillReplica, machine, timeout=SOON)
+    killed.inject()
+    machine.ended = ended
+    with pytest.raises(EvidenceMissing, match="Worker-0 was started again before all of its processes were gone"):
+        killed.prove()
+    assert sent == [GONE.pid]
+
+
+def test_a_leader_that_is_dead_but_not_reaped_has_no_command() -> None:
+    """A replica whose leader had died just before: its pid was a raw `KeyError`."""
+    killed = fault(KillReplica, Machine(reached=[OTHER]), processes=[OTHER], timeout=SOON)
+    killed.inject()
+    with pytest.raises(EvidenceMissing, match=rf"SIGKILL did not reach pid {GONE.pid} \(\?\) of Worker-0"):
+        killed.prove()

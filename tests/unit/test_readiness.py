@@ -1,11 +1,13 @@
 import re
 import socket
+import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from DynamoFaultLibrary.errors import DeploymentError
+from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.readiness import Expectation, wait_until_ready
 
 SOON = timedelta(seconds=0.1)
@@ -158,3 +160,19 @@ def test_a_proxy_of_the_environment_is_not_used(loopback: Any, monkeypatch: pyte
     monkeypatch.setenv("no_proxy", "")
     urls = serve(loopback, 1)
     assert wait_until_ready(loopback.url, Expectation(urls, 1, PATIENT), nothing) == "tiny-model"
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\npart", b"nonsense\r\n\r\n"])
+def test_an_answer_that_breaks_off_is_none(answer: bytes) -> None:
+    """A frontend that is killed while it answers: the error of Python's HTTP client went through all keywords."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve_once() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        threading.Thread(target=serve_once, daemon=True).start()
+        with pytest.raises(OSError, match="not a whole answer"):
+            get_text(f"http://127.0.0.1:{server.getsockname()[1]}/", 5)

@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,21 @@ sys.path.insert(0, str(Path(__file__).parent / "testdata"))
 
 from FakeDynamo import GRAPH, FakeDynamo, FakeFault
 
-from DynamoFaultLibrary.errors import DeploymentError, FaultError, FaultLibraryError, LoadError
+from DynamoFaultLibrary.errors import (
+    DeploymentError,
+    FaultError,
+    FaultLibraryError,
+    LoadError,
+    RecoveryError,
+    Unanswered,
+)
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.shipped import find_graph
-from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
-from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Partition
+from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe, observe_all
+from DynamoFaultLibrary.keywords.serving import served_by
+from DynamoFaultLibrary.keywords.story import tell_test
+from DynamoFaultLibrary.ledger import Ledger, State
+from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Partition, ReplicaExit
 
 SIDES = {"partition_type": "CUSTOM"}
 
@@ -116,7 +128,7 @@ def test_a_fault_without_a_part_that_uses_it_is_refused(two: FakeDynamo) -> None
     with pytest.raises(FaultError, match="no fault 'nonsense-id' in this test or its suite; there are none"):
         two.run_keyword("get_success_rate", [], {"fault": "nonsense-id"})
     known = two.context.injector.inject(FakeFault("fake-2")).entry.id
-    with pytest.raises(LoadError, match="fault needs a part of it, 'before', 'during', 'after'"):
+    with pytest.raises(LoadError, match="says nothing without part=before, part=during or part=after"):
         two.run_keyword("get_success_rate", [], {"fault": known})
 
 
@@ -193,3 +205,157 @@ def test_a_request_that_failed_fails_its_keyword_unless_it_may(two: FakeDynamo) 
     assert two.run_keyword("send_chat_completion", [], {"allow_failure": True}).outcome == "connection"
     two.context.deployment.url = url
     assert two.run_keyword("send_completion", []).is_ok
+
+
+def test_all_graphs_are_deleted_though_one_cannot_be(two: FakeDynamo) -> None:
+    deleted = []
+
+    def delete(deployment: Deployment) -> None:
+        if deployment.name == "fake-2":
+            raise DeploymentError("it does not go")
+        deleted.append(deployment.name)
+
+    two.context.platform.__dict__["delete"] = delete
+    with pytest.raises(DeploymentError, match=r"^graph 'green' is left: it does not go$"):
+        two.run_keyword("delete_all_graphs", [])
+    assert deleted == ["fake-1"]
+    assert list(two.context.graphs) == ["green"]
+
+
+def test_a_graph_is_deleted_though_its_last_metrics_cannot_be_written(two: FakeDynamo) -> None:
+    """A full disk, or results that were moved away: it stayed up, with a raw error of Python."""
+    deleted: list[Deployment] = []
+    two.context.platform.__dict__["delete"] = deleted.append
+    assert not (two.place / "fake-2").exists()
+    two.run_keyword("delete_graph", [])
+    assert [each.name for each in deleted] == ["fake-2"]
+    assert list(two.context.graphs) == ["blue"]
+
+
+def test_a_load_sees_the_faults_on_its_graph_also_when_that_is_deleted(two: FakeDynamo) -> None:
+    """Its parts were cut at a fault on the other graph."""
+    two.run_keyword("start_load", ["l"], {"request_count": 8, "output_tokens": 2, "graph": "blue"})
+    two.run_keyword("wait_for_load_completion", ["l"])
+    mine = two.context.injector.inject(FakeFault("fake-1"))
+    two.context.injector.inject(FakeFault("fake-2"))
+    two.context.remove_deployment(two.context.graphs["blue"])
+    assert two.context.fault_window("l").injected_s == mine.injected_s
+
+
+def test_the_story_of_a_load_has_the_parts_of_the_faults_on_its_graph(two: FakeDynamo) -> None:
+    """It was cut at faults on other graphs, unlike in getters."""
+    two.context.begin_test("S.T")
+    two.run_keyword("start_load", ["l"], {"concurrency": 1, "output_tokens": 2, "graph": "blue"})
+    two.run_keyword("wait_for_load_requests", [5, "l"])
+    two.context.injector.inject(FakeFault("fake-2"), scope="S.T")
+    two.run_keyword("wait_for_load_requests", [5, "l"])
+    two.run_keyword("stop_load", ["l"])
+    assert "during" not in tell_test(two.context, "S.T", 0.0)
+    two.context.injector.inject(FakeFault("fake-1"), scope="S.T").injected_s = two.context.loads["l"].table().started[5]
+    assert "during" in tell_test(two.context, "S.T", 0.0)
+
+
+def test_a_fault_on_one_graph_does_not_hide_the_beginning_of_another(two: FakeDynamo) -> None:
+    """`Get Migrations` failed on a graph that no fault had hit, since its frontend was not asked."""
+    two.context.injector.inject(FakeFault("fake-1"))
+    observe_all(two.context)
+    assert two.context.marks["fake-1"].metrics is None
+    assert two.context.marks["fake-2"].metrics is not None
+
+
+def test_who_served_a_load_is_not_looked_up_in_another_graph(two: FakeDynamo) -> None:
+    """The results of a second graph lie in those of the first, whose logs were read when the second was deleted."""
+    blue, green = two.context.deployments
+    two.run_keyword("start_load", ["l"], {"request_count": 4, "output_tokens": 2, "graph": "green"})
+    two.run_keyword("wait_for_load_completion", ["l"])
+    load = two.context.loads["l"]
+    load.folder.served = None
+    blue.results = green.results.parent
+    two.context.remove_deployment(green)
+    with pytest.raises(LoadError, match="is not known: its graph is not deployed any more"):
+        served_by(two.context, load)
+
+
+@pytest.mark.parametrize("name", ["../escape", "a/b", "n" * 121])
+def test_a_graph_without_alias_has_a_name_that_a_folder_can_have(name: str, dynamo: FakeDynamo) -> None:
+    """It was refused when the graph was up already, and nobody could delete it then (kin of row 31)."""
+    with pytest.raises(FaultLibraryError, match=r"metadata\.name '.*' is not a name: expected"):
+        dynamo.context.new_alias(None, name)
+
+
+def test_a_replica_that_was_replaced_before_it_ended_did_not_exit_by_itself(two: FakeDynamo) -> None:
+    """A worker that a fault killed and started again passed as soon as its successor had ended."""
+    two.context.platform.__dict__["wait_exit"] = lambda *_: ReplicaExit("replaced by the supervisor", 1.0, None)
+    two.context.platform.__dict__["replicas"] = lambda *_: []
+    with pytest.raises(
+        AssertionError, match="VllmWorker-0 did not exit by itself: it was started again, and has ended"
+    ):
+        two.run_keyword("service_should_exit_by_itself", ["VllmWorker", 0])
+
+
+@pytest.mark.parametrize("name", ["wait_until_fault_is_over", "no_fault_should_be_active"])
+def test_a_fault_that_stays_is_no_defect_of_the_system(name: str, two: FakeDynamo) -> None:
+    """Both were failed assertions, which the tag robot:skip-on-failure excuses."""
+    two.context.injector.inject(FakeFault("fake-1"))
+    arguments = {"timeout": timedelta(milliseconds=20)} if name.startswith("wait") else {}
+    with pytest.raises(FaultError, match="Fake Fault"):
+        two.run_keyword(name, [], arguments)
+
+
+def test_tokens_that_never_come_are_a_symptom_whenever_that_is_known(two: FakeDynamo) -> None:
+    """Of a request whose end was known it was not excused, of any other it was."""
+    request = two.run_keyword("start_request", [], {"max_tokens": 2})
+    with pytest.raises(Unanswered, match="has ended before it had 9 tokens"):
+        two.run_keyword("wait_for_tokens", [request, 9])
+    two.run_keyword("wait_for_request", [request])
+    with pytest.raises(Unanswered, match="has ended before it had 9 tokens"):
+        two.run_keyword("wait_for_tokens", [request, 9])
+
+
+def test_a_fault_comes_off_though_that_cannot_be_written_to_the_timeline(
+    two: FakeDynamo, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk: with the event of one fault that came off, the undoing of all others ended."""
+    faults = [two.context.injector.inject(FakeFault(name)) for name in ("fake-1", "fake-2")]
+    Ledger(two.context.ledger.run, two.context.ledger.owner).mark(faults[0].entry, State.RECOVERED, "its time was over")
+    two.context.timeline._path = two.place  # a directory takes no lines
+    assert two.context.injector.recover_all() == []
+    assert two.context.injector.active == []
+    assert "Fake Fault undone: its time was over" in caplog.text
+
+
+@dataclass
+class Together(FakeFault):
+    """Works again only when no other one is in effect."""
+
+    kind = "Enable Cuda Faults"
+    on: list[Any] = field(default_factory=list)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        return {"action": "none", "which": id(self)}  # faults with one recipe come off by one deed
+
+    def prove(self) -> list[str]:
+        self.on.append(self)
+        return ["on"]
+
+    def undo(self) -> str:
+        self.on[:] = [other for other in self.on if other is not self]
+        return "off"
+
+    def verify(self) -> str:
+        if self.on:
+            raise RecoveryError(f"{len(self.on)} others are on")
+        return "works"
+
+
+@pytest.mark.parametrize("keyword", ["disable_cuda_faults", "remove_cuda_shim", "recover_all_faults"])
+def test_faults_that_one_keyword_takes_off_are_verified_together(keyword: str, two: FakeDynamo) -> None:
+    """The first one was verified while the others were on, so the keyword failed (kin of row 24)."""
+    on: list[Any] = []
+    for _ in range(2):
+        two.context.injector.inject(Together("fake-2", on))
+    two.context.platform.__dict__["shim_cuda"] = lambda services: None
+    two.context.platform.__dict__["awaits_cuda_change"] = lambda replica: False
+    two.run_keyword(keyword, [])
+    assert two.context.injector.active == []

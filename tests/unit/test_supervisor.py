@@ -157,3 +157,25 @@ def test_the_end_of_a_run_undoes_what_only_the_ledger_knows(supervisor: Supervis
     entry = supervisor.ledger.intend("Stall Process", {}, {"action": "continue", "processes": []})
     supervisor._finish()
     assert state_of(supervisor, entry)[0] == State.RECOVERED
+
+
+def test_a_sentinel_that_cannot_be_started_again_does_not_end_the_supervisor(
+    supervisor: Supervisor, eventually: Callable[[Callable[[], bool]], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where processes run out, all graphs went with it (kin of row 23)."""
+    pid = os.posix_spawn("/bin/true", ["true"], {})
+
+    class Refused:
+        def __init__(self) -> None:
+            self.pid = pid
+
+        def start(self) -> None:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    supervisor.sentinel = cast("Sentinel", Refused())
+
+    def is_told() -> bool:
+        supervisor._reap()
+        return "no sentinel can be started" in caplog.text
+
+    eventually(is_told)

@@ -27,7 +27,7 @@ def ending(leader: ProcessId, mark: str = MARK) -> dict[str, Any]:
 def test_a_stopped_process_runs_again(sleeper: Any, eventually: Eventually) -> None:
     sleeper.identity.send(signal.SIGSTOP)
     eventually(lambda: sleeper.identity.state == STOPPED)
-    assert undo(continuing(sleeper.identity)) == "1 of 1 processes continued, the others are gone"
+    assert undo(continuing(sleeper.identity)) == "1 process continued"
     assert sleeper.identity.state in ("R", "S")
 
 
@@ -42,7 +42,7 @@ def test_a_process_with_another_start_time_is_not_continued(sleeper: Any, eventu
     sleeper.identity.send(signal.SIGSTOP)
     eventually(lambda: sleeper.identity.state == STOPPED)
     stranger = ProcessId(sleeper.pid, sleeper.identity.started + 1)
-    assert undo(continuing(stranger)) == "0 of 1 processes continued, the others are gone"
+    assert undo(continuing(stranger)) == "0 processes continued, 1 gone"
     assert sleeper.identity.state == STOPPED
 
 
@@ -51,7 +51,7 @@ def test_processes_that_are_gone_are_passed_over(start: Callable[..., Any], even
     gone.process.wait(5)
     stopped.identity.send(signal.SIGSTOP)
     eventually(lambda: stopped.identity.state == STOPPED)
-    assert undo(continuing(gone.identity, stopped.identity)) == "1 of 2 processes continued, the others are gone"
+    assert undo(continuing(gone.identity, stopped.identity)) == "1 process continued, 1 gone"
     assert stopped.identity.state in ("R", "S")
 
 
@@ -77,7 +77,7 @@ def test_ending_reaches_stopped_processes(sleeper: Any, eventually: Eventually) 
 
 def test_ending_twice_does_no_harm(start: Callable[..., Any]) -> None:
     leader = start("/bin/sleep", "60", env=OURS)
-    assert undo(ending(leader.identity)) == "1 processes ended"
+    assert undo(ending(leader.identity)) == "1 process ended"
     assert undo(ending(leader.identity)) == "0 processes ended"
     leader.process.wait(5)
     assert undo(ending(leader.identity)) == "0 processes ended"
@@ -90,7 +90,7 @@ def test_members_are_ended_after_their_leader_has_died(start: Callable[..., Any]
     leader.release()
     assert ProcessId.of(leader.pid) is None
     assert left.is_running
-    assert undo(ending(leader.identity)) == "1 processes ended"
+    assert undo(ending(leader.identity)) == "1 process ended"
     assert not left.is_running
 
 
@@ -139,7 +139,7 @@ def test_members_are_ended_with_a_leader_that_is_a_zombie(start: Callable[..., A
     assert member is not None
     leader.process.stdin.close()
     eventually(lambda: leader.identity.state == "Z")
-    assert undo(ending(leader.identity)) == "1 processes ended"
+    assert undo(ending(leader.identity)) == "1 process ended"
     assert not member.is_running
 
 

@@ -175,7 +175,10 @@ class Supervisor:
                     self._end_waiting(identity)
             elif pid == self.sentinel.pid:
                 logger.warning("the sentinel was ended from outside; starting another")
-                self.sentinel.start()
+                try:
+                    self.sentinel.start()
+                except OSError as error:  # no process or descriptor is left for it; go on without
+                    logger.error("no sentinel can be started: %s", error)
 
     # Calls of the client
 
