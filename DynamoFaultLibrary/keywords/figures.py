@@ -68,7 +68,12 @@ class FigureKeywords(Component):
             now = monotonic()
             has_ended = not known.is_running or known.sender.find(lambda e: e["event"] == "finished") is not None
             found = full_recovery(
-                records.table(), hit, hold.total_seconds(), known.plan.ramp_s, None if has_ended else now
+                records.table(),
+                hit,
+                hold.total_seconds(),
+                known.plan.ramp_s,
+                None if has_ended else now,
+                known.plan.think_time_s,
             )
             if found.seconds is not None:
                 self.note(
@@ -133,6 +138,7 @@ class FigureKeywords(Component):
             self.context.segment(load, part, None if figure.of_fault else fault, replica),
             hit,
             known.plan.ramp_s,
+            known.plan.think_time_s,
             monotonic() if known.is_running else None,
             str(known.folder.path),
         )

@@ -121,7 +121,7 @@ def _load(context: Context, load: Load, faults: Sequence[FaultWindow], axis: Tim
     title = f"load '{load.plan.name}': {load.plan.describe()}"
     served = remember_servers(context, load)
     now_s = monotonic() if load.is_running else None
-    afters = [aftermath(table, fault, load.plan.ramp_s, now_s) for fault in met]
+    afters = [aftermath(table, fault, load.plan.ramp_s, now_s, load.plan.think_time_s) for fault in met]
     parts = cut(table, met[-1] if met else None, context.phases, served)
     grid = figures_table({name: part.figures for name, part in parts.items()})
     facts = faults_table(afters).to_html() if afters else ""

@@ -88,6 +88,11 @@ class LoadFolder:
         return self.plan.ramp_s if self.plan else 0.0
 
     @property
+    def think_s(self) -> float:
+        """Seconds that its clients paused between two requests."""
+        return self.plan.think_time_s if self.plan else 0.0
+
+    @property
     def now_s(self) -> float | None:
         """When its records end, if requests were in flight then; None when the load came to its end."""
         return float(self.table.ended[-1]) if self.state is LoadState.RUNNING and len(self.table) else None

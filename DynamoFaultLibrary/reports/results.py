@@ -52,7 +52,8 @@ class LoadReport:
     @cached_property
     def aftermaths(self) -> list[Aftermath]:
         """What is to be said of the load after each fault."""
-        return [aftermath(self.folder.table, fault, self.folder.ramp_s, self.folder.now_s) for fault in self.faults]
+        known = self.folder
+        return [aftermath(known.table, fault, known.ramp_s, known.now_s, known.think_s) for fault in self.faults]
 
     @property
     def aftermath(self) -> Aftermath | None:
