@@ -39,8 +39,8 @@ async def exchange(client: Client, spec: RequestSpec, record: Record, on_chunk: 
                 if not record.outcome.is_error:
                     break
                 _set_aside(record)
-                await asyncio.sleep(full(RETRY_DELAY))
                 answer = _Answer(spec, record, on_chunk)
+                await asyncio.sleep(full(RETRY_DELAY))
                 await _attempt(client, spec, record, answer)
     except TimeoutError:
         _interrupt(spec, record, answer, Outcome.TIMEOUT)
@@ -58,7 +58,8 @@ def _interrupt(spec: RequestSpec, record: Record, answer: "_Answer", why: Outcom
         return
     record.outcome = why
     if why is Outcome.TIMEOUT:
-        what = f"{record.output_tokens} of {spec.max_tokens} tokens" if answer.sent else f"no connection to {spec.url}"
+        reached = answer.sent or record.failed_attempts
+        what = f"{record.output_tokens} of {spec.max_tokens} tokens" if reached else f"no connection to {spec.url}"
         record.error = f"{what} after {spec.timeout_s:g} s"
 
 

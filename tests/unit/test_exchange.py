@@ -586,6 +586,18 @@ def test_the_timeout_does_not_hit_a_request_of_which_all_has_come(
     assert record.latency_s < 0.3
 
 
+def test_a_timeout_between_two_attempts_is_not_the_end_of_the_first(
+    loopback: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It became an answer without a finish reason, which ended before its own failed attempt."""
+    monkeypatch.setattr(exchange_module, "RETRY_DELAY", 3600.0)
+    loopback.stream(COMPLETIONS, text("a b", "length"), usage(4, 2), DONE)
+    record, _ = send(spec_of(loopback.url, timeout_s=0.5, retries=1))
+    assert [attempt.outcome for attempt in record.failed_attempts] == [Outcome.TRUNCATED]
+    assert (record.outcome, record.error) == (Outcome.TIMEOUT, "0 of 3 tokens after 0.5 s")
+    assert record.ended_monotonic_s > record.failed_attempts[0].ended_monotonic_s
+
+
 def test_a_timeout_before_there_is_a_connection_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
