@@ -66,13 +66,13 @@ class FigureKeywords(Component):
         deadline = monotonic() + timeout.total_seconds()
         while True:
             now = monotonic()
-            has_ended = not known.is_running or known.sender.find(lambda e: e["event"] == "finished") is not None
+            present = known.now_s
             found = full_recovery(
                 records.table(),
                 hit,
                 hold.total_seconds(),
                 known.plan.ramp_s,
-                None if has_ended else now,
+                present,
                 known.plan.think_time_s,
             )
             if found.seconds is not None:
@@ -83,7 +83,7 @@ class FigureKeywords(Component):
             place = f"load '{load}' has not recovered from {hit.label}"
             if found.level is None:
                 raise LoadError(f"{place} as far as can be told: {found.reason}; see {known.folder.path}")
-            if has_ended:
+            if present is None:
                 raise AssertionError(f"{place} before its end: {found.reason}; see {known.folder.path}")
             if now >= deadline:
                 raise AssertionError(
@@ -132,6 +132,7 @@ class FigureKeywords(Component):
         """What a figure is to look at."""
         known = self.context.load(load)
         hit = self.context.fault_window(fault) if figure.of_fault else None
+        now_s = known.now_s  # first: of a load that has ended by then, all records are read
         return View(
             place_of(load, part, replica),
             self.context.load_table(load, replica),
@@ -139,7 +140,7 @@ class FigureKeywords(Component):
             hit,
             known.plan.ramp_s,
             known.plan.think_time_s,
-            monotonic() if known.is_running else None,
+            now_s,
             str(known.folder.path),
         )
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import orjson
 
-from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.faults.injector import ActiveFault
 from DynamoFaultLibrary.keywords import robot_context
@@ -120,8 +119,7 @@ def _load(context: Context, load: Load, faults: Sequence[FaultWindow], axis: Tim
     met = [fault for fault in faults if fault.injected_s <= ended and (fault.ended_s is None or fault.ended_s >= began)]
     title = f"load '{load.plan.name}': {load.plan.describe()}"
     served = remember_servers(context, load)
-    now_s = monotonic() if load.is_running else None
-    afters = [aftermath(table, fault, load.plan.ramp_s, now_s, load.plan.think_time_s) for fault in met]
+    afters = [aftermath(table, fault, load.plan.ramp_s, load.now_s, load.plan.think_time_s) for fault in met]
     parts = cut(table, met[-1] if met else None, context.phases, served)
     grid = figures_table({name: part.figures for name, part in parts.items()})
     facts = faults_table(afters).to_html() if afters else ""

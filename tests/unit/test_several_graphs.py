@@ -1,7 +1,9 @@
 """Several graphs at once: which one a keyword means, and what is kept apart."""
 
+import itertools
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from DynamoFaultLibrary.errors import DeploymentError, FaultError, FaultLibraryE
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
+from DynamoFaultLibrary.load.records import read_records
+from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Partition
 
 SIDES = {"partition_type": "CUSTOM"}
@@ -116,7 +120,7 @@ def test_a_fault_without_a_part_that_uses_it_is_refused(two: FakeDynamo) -> None
     with pytest.raises(FaultError, match="no fault 'nonsense-id' in this test or its suite; there are none"):
         two.run_keyword("get_success_rate", [], {"fault": "nonsense-id"})
     known = two.context.injector.inject(FakeFault("fake-2")).entry.id
-    with pytest.raises(LoadError, match="fault needs a part of it, 'before', 'during', 'after'"):
+    with pytest.raises(LoadError, match=r"fault=.* says nothing without part=before, part=during or part=after"):
         two.run_keyword("get_success_rate", [], {"fault": known})
 
 
@@ -193,3 +197,75 @@ def test_a_request_that_failed_fails_its_keyword_unless_it_may(two: FakeDynamo) 
     assert two.run_keyword("send_chat_completion", [], {"allow_failure": True}).outcome == "connection"
     two.context.deployment.url = url
     assert two.run_keyword("send_completion", []).is_ok
+
+
+def test_no_good_request_cannot_be_awaited(two: FakeDynamo) -> None:
+    """It was waited for until the time was up."""
+    two.run_keyword("start_load", [], {"concurrency": 1})
+    with pytest.raises(LoadError, match="count must be above 0, not 0"):
+        two.run_keyword("wait_for_load_requests", [0])
+
+
+def test_a_load_that_nobody_has_waited_for_has_ended_all_the_same(two: FakeDynamo) -> None:
+    """Time went on after its end, and was an outage: "not reached: 0 % of the throughput at the end"."""
+    two.run_keyword("start_load", [], {"request_count": 4, "output_tokens": 2})
+    load = two.context.loads["default"]
+    load.sender.wait_for(lambda event: event["event"] == "finished", timedelta(seconds=30), "the end")
+    assert load.is_running  # as far as its folder tells
+    assert load.now_s is None
+
+
+def answer_as(dynamo: FakeDynamo, deployment: Deployment, replica: int, load: str) -> None:
+    """Write all answers of a load into the log of one worker."""
+    records = read_records(dynamo.context.loads[load].sender.records)
+    lines = [f"2026-01-01 request received request_id={record.response_id[5:]}\n" for record in records]
+    log = deployment.results / f"VllmWorker-{replica}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("".join(lines), encoding="utf-8")
+
+
+@pytest.fixture
+def logged(two: FakeDynamo, monkeypatch: pytest.MonkeyPatch) -> FakeDynamo:
+    """Each answer has an id of its own, and each graph its own logs."""
+    numbers = itertools.count(1)
+    answer = two.server.RequestHandlerClass.send
+
+    def send(self: Any, data: bytes, kind: str) -> None:
+        name = f"cmpl-12345678-1234-1234-1234-{next(numbers):012x}"
+        answer(self, data.replace(b'"id": "a"', f'"id": "{name}"'.encode()), kind)
+
+    monkeypatch.setattr(two.server.RequestHandlerClass, "send", send)
+
+    def logs(deployment: Deployment, service: str) -> list[Path]:
+        return sorted(deployment.results.glob(f"{service}-*.log"))
+
+    two.context.platform.__dict__["logs"] = logs
+    return two
+
+
+def test_who_served_a_load_is_read_off_the_logs_of_its_own_graph(logged: FakeDynamo) -> None:
+    """The folder of its results said which graph was its own, and results may lie in those of another."""
+    blue, green = logged.context.deployments
+    green.results = blue.results / "green"
+    for alias in ("blue", "green"):
+        logged.run_keyword("start_load", [alias], {"request_count": 4, "output_tokens": 2, "graph": alias})
+        load = logged.context.loads[alias]
+        load.sender.wait_for(lambda event: event["event"] == "finished", timedelta(seconds=30), "the end")
+    blue.results, green.results = green.results, blue.results
+    answer_as(logged, blue, 0, "blue")
+    answer_as(logged, green, 1, "green")
+    assert logged.run_keyword("get_request_count", [], {"load": "blue", "replica": "VllmWorker-0"}) == 4
+    assert logged.run_keyword("get_request_count", [], {"load": "green", "replica": "VllmWorker-1"}) == 4
+
+
+def test_who_served_a_load_is_asked_again_when_it_has_ended(logged: FakeDynamo) -> None:
+    """What was found while it ran was taken for all, so that its last answers were in no log."""
+    green = logged.context.deployment
+    logged.run_keyword("start_load", [], {"request_count": 4, "output_tokens": 2})
+    load = logged.context.loads["default"]
+    load.sender.wait_for(lambda event: event["event"] == "finished", timedelta(seconds=30), "the end")
+    first = read_records(load.sender.records)[0].response_id
+    Served.of(["VllmWorker-0"], {first.removeprefix("cmpl-"): ["VllmWorker-0"]}).save(load.folder.path, load.table())
+    answer_as(logged, green, 1, "default")
+    logged.run_keyword("wait_for_load_completion", [])
+    assert logged.run_keyword("get_request_count", [], {"replica": "VllmWorker-1"}) == 4
