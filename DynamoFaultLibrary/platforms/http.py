@@ -2,20 +2,26 @@
 
 import json
 import urllib.request
+from collections.abc import Mapping
+from http.client import HTTPException
 from typing import Any
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def get_text(url: str, timeout: float) -> str:
+def get_text(url: str, timeout: float, headers: Mapping[str, str] | None = None) -> str:
     """Body of a GET; `timeout` is in seconds.
 
     Raises:
-        OSError: no connection, no answer in time, or a status other than 2xx.
+        OSError: no connection, no answer in time, a status other than 2xx, or something that is not HTTP.
     """
-    with _OPENER.open(url, timeout=timeout) as answer:
-        text: str = answer.read().decode()
-        return text
+    request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310
+    try:
+        with _OPENER.open(request, timeout=timeout) as answer:
+            text: str = answer.read().decode()
+            return text
+    except HTTPException as error:
+        raise OSError(f"the answer is not HTTP: {error!r}") from error
 
 
 def get_json(url: str, timeout: float) -> Any:

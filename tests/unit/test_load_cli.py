@@ -2,6 +2,7 @@ import itertools
 import json
 import re
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,41 @@ def serving(loopback: Any) -> Any:
 
 def test_an_address_is_needed() -> None:
     assert refused(load("localhost:8000")) == (
-        "Error: expected an address such as http://127.0.0.1:8000, not 'localhost:8000'"
+        "Error: a load needs an address such as http://127.0.0.1:8000, not 'localhost:8000': it does not begin with "
+        "http:// or https://"
     )
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/?a=b c", "http://[::1", "http://127.0.0.1:99999", "http://"])
+def test_an_address_that_is_none_is_refused_before_anybody_is_asked(url: str) -> None:
+    """It was a raw Python error, or a word about a model list."""
+    assert refused(load(url)).startswith(f"Error: a load needs an address such as http://127.0.0.1:8000, not '{url}': ")
+
+
+def test_a_user_and_a_password_are_shown_to_the_list_of_models_too(serving: Any, tmp_path: Path) -> None:
+    """The host was looked up by the name ``user:secret@127.0.0.1``."""
+    url = serving.url.replace("http://", "http://user:secret@")
+    done = load(url, "--requests", 1, "--unary", "--output-tokens", 2, "--outputdir", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    assert {headers["authorization"] for _, headers, _ in serving.seen} == {"Basic dXNlcjpzZWNyZXQ="}
+    assert {path for path, *_ in serving.seen} == {MODELS, CHAT}
+
+
+def test_a_server_that_speaks_no_http_is_an_error() -> None:
+    """It was a raw Python error."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+                connection.recv(65536)
+
+        thread = threading.Thread(target=greet, daemon=True)
+        thread.start()
+        said = refused(load(f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        thread.join()
+    assert "the answer is not HTTP: BadStatusLine('SSH-2.0-OpenSSH" in said
 
 
 def test_nobody_at_the_address_is_an_error_with_its_cause() -> None:
