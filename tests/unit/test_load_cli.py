@@ -11,8 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from DynamoFaultLibrary.load.folder import LoadState
-from DynamoFaultLibrary.load.records import Outcome
+from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record
+from DynamoFaultLibrary.load.table import Table
+from DynamoFaultLibrary.load.windows import whole
 from DynamoFaultLibrary.load_cli import load_command, report_command
+from DynamoFaultLibrary.load_limits import Limits
 
 MODELS, CHAT = "/v1/models", "/v1/chat/completions"
 Write = Callable[..., Path]
@@ -310,3 +313,10 @@ def test_a_broken_record_is_an_error_with_its_place(write_load: Write) -> None:
 def test_a_page_that_cannot_be_written_is_an_error(write_load: Write, tmp_path: Path) -> None:
     result = report(write_load("one", *GOOD), "--html", tmp_path / "none" / "page.html")
     assert refused(result).startswith(f"Error: cannot write '{tmp_path}/none/page.html': No such file or directory")
+
+
+def test_a_load_that_was_cancelled_as_a_whole_keeps_no_limit() -> None:
+    """No request had failed, so the command exited with 0."""
+    record = Record("r", "load", 0, Endpoint.CHAT, True, 8, outcome=Outcome.CANCELLED)
+    (sentence,) = Limits(max_errors=0).broken(whole(Table.of([record])).figures)
+    assert sentence == "no request has ended that counts, expected at most 0 to fail"
