@@ -38,11 +38,16 @@ def tell_test(context: Context, test: str, began_s: float) -> str:
     axis = time_axis(events, records, _spans(context))
     parts = [
         draw(events, records, windows, axis),
-        *(part for load in context.loads.values() for part in _load(context, load, windows, axis)),
+        *(part for load in context.loads.values() for part in _load(context, load, _hitting(load, faults), axis)),
         *map(_fault, faults),
         _links(context, test),
     ]
     return "<div>" + "".join(f"<div>{part}</div>" for part in parts if part) + "</div>"
+
+
+def _hitting(load: Load, faults: Sequence[ActiveFault]) -> list[FaultWindow]:
+    """Those that hit the graph of a load: on another one nothing happened to it."""
+    return [window_of(fault) for fault in faults if load.folder.may_be_hit_by(fault.entry.target)]
 
 
 def _spans(context: Context) -> list[tuple[float, float]]:

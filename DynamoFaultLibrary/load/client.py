@@ -220,14 +220,13 @@ class Load:
         self, plan: LoadPlan, directory: Path, engine: Engine = Engine.NATIVE, test: str = "", deployment: str = ""
     ) -> None:
         self.plan = plan
-        self.deployment = deployment
-        """Name of the deployment that it is sent to."""
         if engine is Engine.AIPERF:
             find_aiperf()
             arguments_of(plan, "", directory)
         self.sender = SenderProcess(directory, _MODULES[engine])
         offset = utc_now().timestamp() - monotonic()
-        self.folder = LoadFolder(directory, plan.name, plan, LoadState.RUNNING, engine.value, {}, test, offset)
+        state = LoadState.RUNNING
+        self.folder = LoadFolder(directory, plan.name, plan, state, engine.value, {}, test, offset, deployment)
         self.folder.save()
         self.served: Served | None = None
         """Which replicas served its requests, once it has ended and they were found."""
@@ -238,6 +237,11 @@ class Load:
     def scope(self) -> str:
         """Full name of the test that it belongs to; empty: to its suite."""
         return self.folder.test
+
+    @property
+    def deployment(self) -> str:
+        """Name of the deployment that it is sent to."""
+        return self.folder.deployment
 
     @property
     def is_running(self) -> bool:

@@ -4,6 +4,7 @@ import itertools
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ sys.path.insert(0, str(Path(__file__).parent / "testdata"))
 
 from FakeDynamo import GRAPH, FakeDynamo, FakeFault
 
+from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import DeploymentError, FaultError, FaultLibraryError, LoadError
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
+from DynamoFaultLibrary.keywords.story import tell_test
 from DynamoFaultLibrary.load.records import read_records
 from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Partition
@@ -213,6 +216,23 @@ def test_a_load_that_nobody_has_waited_for_has_ended_all_the_same(two: FakeDynam
     load.sender.wait_for(lambda event: event["event"] == "finished", timedelta(seconds=30), "the end")
     assert load.is_running  # as far as its folder tells
     assert load.now_s is None
+
+
+def test_the_story_of_a_load_has_the_faults_of_its_graph_only(two: FakeDynamo) -> None:
+    """Seen beside each other: the picture of a load was cut at a fault of another graph."""
+    two.context.begin_test("S.T")
+    for alias in ("blue", "green"):
+        two.run_keyword("start_load", [alias], {"concurrency": 1, "output_tokens": 2, "graph": alias})
+    began = monotonic()
+    two.context.injector.inject(FakeFault("fake-1"))
+    for alias in ("blue", "green"):
+        two.run_keyword("wait_for_load_requests", [5], {"load": alias})
+        two.run_keyword("stop_load", [alias])
+    story = unescape(tell_test(two.context, "S.T", began))
+    before, green = story.split("load 'green': ")
+    blue = before.partition("load 'blue': ")[2]
+    assert ">during</th>" in blue
+    assert ">during</th>" not in green
 
 
 def answer_as(dynamo: FakeDynamo, deployment: Deployment, replica: int, load: str) -> None:
