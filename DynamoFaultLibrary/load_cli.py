@@ -12,6 +12,7 @@ import click
 
 from DynamoFaultLibrary.clock import utc_now
 from DynamoFaultLibrary.errors import FaultLibraryError, LoadError
+from DynamoFaultLibrary.load.address import Address
 from DynamoFaultLibrary.load.plan import OPTIONS, LoadPlan, Option, is_choice
 from DynamoFaultLibrary.load_limits import SECONDS, Limits, limit_options
 from DynamoFaultLibrary.platforms.http import get_text
@@ -131,12 +132,15 @@ def _served_model(url: str, wanted: str | None) -> str:
     Raises:
         LoadError: nobody answers there, or the model is not served.
     """
-    if not url.startswith(("http://", "https://")):
-        raise LoadError(f"expected an address such as http://127.0.0.1:8000, not '{url}'")
     try:
-        served = [str(model["id"]) for model in json.loads(get_text(f"{url.rstrip('/')}/v1/models", 5.0))["data"]]
+        address = Address.parse(url)
+    except LoadError as error:
+        raise LoadError(f"a load {error}") from error
+    headers = {"Authorization": address.authorization} if address.authorization else {}
+    try:
+        served = [str(model["id"]) for model in json.loads(get_text(f"{address.url}/v1/models", 5.0, headers))["data"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LoadError(f"no list of models from {url}/v1/models: {error}") from error
+        raise LoadError(f"no list of models from {address.url}/v1/models: {error}") from error
     if wanted in served:
         return str(wanted)
     if wanted is not None or len(served) != 1:

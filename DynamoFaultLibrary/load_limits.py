@@ -78,6 +78,8 @@ class Limits:
 
     def broken(self, figures: Figures) -> Iterator[str]:
         """A sentence for each limit that `figures` do not keep. Without data none is kept."""
+        if self.max_errors is not None and figures.success_rate is None:
+            yield f"no request has ended that counts, expected at most {self.max_errors} to fail"
         if self.max_errors is not None and figures.failed > self.max_errors:
             kinds = ", ".join(f"{count} {kind}" for kind, count in figures.errors.items())
             seen = f"{figures.failed} of {figures.requests} requests failed ({kinds})"

@@ -66,9 +66,14 @@ class FigureKeywords(Component):
         deadline = monotonic() + timeout.total_seconds()
         while True:
             now = monotonic()
-            has_ended = not known.is_running or known.sender.find(lambda e: e["event"] == "finished") is not None
+            present = known.now_s
             found = full_recovery(
-                records.table(), hit, hold.total_seconds(), known.plan.ramp_s, None if has_ended else now
+                records.table(),
+                hit,
+                hold.total_seconds(),
+                known.plan.ramp_s,
+                present,
+                known.plan.think_time_s,
             )
             if found.seconds is not None:
                 self.note(
@@ -78,7 +83,7 @@ class FigureKeywords(Component):
             place = f"load '{load}' has not recovered from {hit.label}"
             if found.level is None:
                 raise LoadError(f"{place} as far as can be told: {found.reason}; see {known.folder.path}")
-            if has_ended:
+            if present is None:
                 raise AssertionError(f"{place} before its end: {found.reason}; see {known.folder.path}")
             if now >= deadline:
                 raise AssertionError(
@@ -127,13 +132,15 @@ class FigureKeywords(Component):
         """What a figure is to look at."""
         known = self.context.load(load)
         hit = self.context.fault_window(load, fault) if figure.of_fault else None
+        now_s = known.now_s  # first: of a load that has ended by then, all records are read
         return View(
             place_of(load, part, replica),
             self.context.load_table(load, replica),
             self.context.segment(load, part, None if figure.of_fault else fault, replica),
             hit,
             known.plan.ramp_s,
-            monotonic() if known.is_running else None,
+            known.plan.think_time_s,
+            now_s,
             str(known.folder.path),
         )
 

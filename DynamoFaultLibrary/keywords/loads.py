@@ -16,7 +16,7 @@ from DynamoFaultLibrary.keywords.component import Component
 from DynamoFaultLibrary.keywords.context import check_name
 from DynamoFaultLibrary.keywords.load_options import complete, with_load_options
 from DynamoFaultLibrary.keywords.observation import begin_observation
-from DynamoFaultLibrary.keywords.requests import answers_are_known
+from DynamoFaultLibrary.keywords.requests import answers_are_known, check_above_zero
 from DynamoFaultLibrary.keywords.serving import remember_servers
 from DynamoFaultLibrary.keywords.story import save_faults
 from DynamoFaultLibrary.ledger.store import state_directory
@@ -134,6 +134,7 @@ class LoadKeywords(Component):
         Example:
         | `Wait For Load Requests` | 50 |
         """
+        check_above_zero(count=count)
         self.context.load(load).wait_for_good(count, timeout)
 
     @keyword(tags=["Load", "Wait"])

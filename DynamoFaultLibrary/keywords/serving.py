@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from DynamoFaultLibrary.errors import FaultLibraryError, LoadError
 from DynamoFaultLibrary.load.client import Load
 from DynamoFaultLibrary.load.served import Served
+from DynamoFaultLibrary.load.table import Table
 from DynamoFaultLibrary.platforms.base import Deployment
 
 if TYPE_CHECKING:
@@ -26,22 +27,23 @@ def served_by(context: "Context", load: Load) -> Served:
     Raises:
         LoadError: its graph is gone, or an answer is in no replica's log.
     """
-    served = _find(context, load)
-    served.check_complete(load.table(), f"load '{load.plan.name}'")
+    table = load.table()  # before the logs are read, which know all answers that are in it then
+    served = _find(context, load, table)
+    served.check_complete(table, f"load '{load.plan.name}'")
     return served
 
 
 def remember_servers(context: "Context", load: Load) -> Served | None:
     """The same for reports, which show what is known; None when nothing is."""
     with suppress(FaultLibraryError):
-        served = _find(context, load)
+        served = _find(context, load, load.table())
         return served if len(served.numbers) else None
     return None
 
 
-def _find(context: "Context", load: Load) -> Served:
-    if not load.is_running and load.folder.served is not None:
-        return load.folder.served
+def _find(context: "Context", load: Load, table: Table) -> Served:
+    if load.served is not None:
+        return load.served
     deployment = _deployment_of(context, load)
     # What was logged before the test that started the load is not about it.
     starts = context.log_starts if load.scope and load.scope == context.test else {}
@@ -53,20 +55,21 @@ def _find(context: "Context", load: Load) -> Served:
         for stamp, uuid in _RECEIVED.findall(_text(log, starts.get(log, 0))):
             ways.setdefault(uuid.decode(), []).append((stamp, replica))
     served = Served.of(logs, {uuid: [name for _, name in sorted(way)] for uuid, way in ways.items()})
-    served.save(load.folder.path, load.table())
+    served.save(load.folder.path, table)
     if not load.is_running:
-        load.folder.served = served
+        load.served = served
     return served
 
 
 def _deployment_of(context: "Context", load: Load) -> Deployment:
-    for each in context.deployments:
-        if each.name == load.deployment:
-            return each
-    raise LoadError(
-        f"which replica served the requests of load '{load.plan.name}' is not known: its graph is not deployed any "
-        "more; end the load before 'Delete Graph'"
-    )
+    """The graph that a load was sent to."""
+    found = next((each for each in context.deployments if each.name == load.deployment), None)
+    if found is None:
+        raise LoadError(
+            f"which replica served the requests of load '{load.plan.name}' is not known: its graph is not deployed any "
+            "more; end the load before 'Delete Graph'"
+        )
+    return found
 
 
 def _text(log: Path, start: int) -> bytes:

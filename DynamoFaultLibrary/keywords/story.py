@@ -9,7 +9,6 @@ from typing import Any
 
 import orjson
 
-from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.faults.injector import ActiveFault
 from DynamoFaultLibrary.keywords import robot_context
@@ -20,6 +19,7 @@ from DynamoFaultLibrary.load.client import Load
 from DynamoFaultLibrary.load.folder import safe_name
 from DynamoFaultLibrary.load.records import Record, iterate_records, read_records
 from DynamoFaultLibrary.load.recovery import aftermath
+from DynamoFaultLibrary.load.windows import FaultWindow
 from DynamoFaultLibrary.reports.load_picture import draw_load
 from DynamoFaultLibrary.reports.picture import MOST_BARS, draw, time_axis
 from DynamoFaultLibrary.reports.results import FAULTS_FILE
@@ -38,11 +38,16 @@ def tell_test(context: Context, test: str, began_s: float) -> str:
     axis = time_axis(events, records, _spans(context))
     parts = [
         draw(events, records, windows, axis),
-        *(part for load in context.loads.values() for part in _load(context, load, faults, axis)),
+        *(part for load in context.loads.values() for part in _load(context, load, _hitting(load, faults), axis)),
         *map(_fault, faults),
         _links(context, test),
     ]
     return "<div>" + "".join(f"<div>{part}</div>" for part in parts if part) + "</div>"
+
+
+def _hitting(load: Load, faults: Sequence[ActiveFault]) -> list[FaultWindow]:
+    """Those that hit the graph of a load: on another one nothing happened to it."""
+    return [window_of(fault) for fault in faults if load.folder.may_be_hit_by(fault.entry.target)]
 
 
 def _spans(context: Context) -> list[tuple[float, float]]:
@@ -109,19 +114,17 @@ def _few_records(context: Context) -> list[Record]:
     return found
 
 
-def _load(context: Context, load: Load, faults: Sequence[ActiveFault], axis: TimeAxis | None) -> list[str]:
+def _load(context: Context, load: Load, faults: Sequence[FaultWindow], axis: TimeAxis | None) -> list[str]:
     """Picture of a load over time, what became of it after each fault on its graph, figures by part and by replica."""
     try:
         table = load.table()
     except LoadError:
         return []
     began, ended = float(table.started.min()), float(table.ended[-1])
-    hits = [window_of(fault) for fault in faults if fault.entry.target.get("deployment") == load.deployment]
-    met = [hit for hit in hits if hit.injected_s <= ended and (hit.ended_s is None or hit.ended_s >= began)]
+    met = [hit for hit in faults if hit.injected_s <= ended and (hit.ended_s is None or hit.ended_s >= began)]
     title = f"load '{load.plan.name}': {load.plan.describe()}"
     served = remember_servers(context, load)
-    now_s = monotonic() if load.is_running else None
-    afters = [aftermath(table, fault, load.plan.ramp_s, now_s) for fault in met]
+    afters = [aftermath(table, fault, load.plan.ramp_s, load.now_s, load.plan.think_time_s) for fault in met]
     parts = cut(table, met[-1] if met else None, context.phases, served)
     grid = figures_table({name: part.figures for name, part in parts.items()})
     facts = faults_table(afters).to_html() if afters else ""

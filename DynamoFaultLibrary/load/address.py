@@ -23,11 +23,18 @@ class Address:
     path: str
     head: bytes
     """First line and first headers of a POST to it."""
+    authorization: str = ""
+    """Header of that name: the user and the password that the URL has."""
 
     @property
     def origin(self) -> tuple[str, int, bool]:
         """What connections are shared by."""
         return self.host, self.port, self.is_tls
+
+    @property
+    def url(self) -> str:
+        """It again, without user and password and without a slash at the end."""
+        return f"{'https' if self.is_tls else 'http'}://{self}{self.path.rstrip('/')}"
 
     def __str__(self) -> str:
         return f"{_bracketed(self.host)}:{self.port}"
@@ -49,11 +56,13 @@ class Address:
             f"POST {path} HTTP/1.1",
             "host: " + (shown if port == _DEFAULT_PORTS[parts.scheme] else f"{shown}:{port}"),
         ]
+        authorization = ""
         if parts.username is not None:
             user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            headers.append(f"authorization: Basic {b64encode(user.encode()).decode()}")
+            authorization = f"Basic {b64encode(user.encode()).decode()}"
+            headers.append(f"authorization: {authorization}")
         head = "".join(line + "\r\n" for line in headers).encode()
-        return cls(host, port, parts.scheme == "https", path, head)
+        return cls(host, port, parts.scheme == "https", path, head, authorization)
 
 
 def _bracketed(host: str) -> str:

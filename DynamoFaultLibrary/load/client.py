@@ -23,6 +23,7 @@ from DynamoFaultLibrary.load.aiperf import PATIENCE, arguments_of, find_aiperf
 from DynamoFaultLibrary.load.folder import RECORDS_FILE, LoadFolder, LoadState
 from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.records import Record, RequestSpec, iterate_records
+from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.load.table import Table
 from DynamoFaultLibrary.modules import module_environment
 
@@ -219,15 +220,16 @@ class Load:
         self, plan: LoadPlan, directory: Path, engine: Engine = Engine.NATIVE, test: str = "", deployment: str = ""
     ) -> None:
         self.plan = plan
-        self.deployment = deployment
-        """Name of the deployment that it is sent to."""
         if engine is Engine.AIPERF:
             find_aiperf()
             arguments_of(plan, "", directory)
         self.sender = SenderProcess(directory, _MODULES[engine])
         offset = utc_now().timestamp() - monotonic()
-        self.folder = LoadFolder(directory, plan.name, plan, LoadState.RUNNING, engine.value, {}, test, offset)
+        state = LoadState.RUNNING
+        self.folder = LoadFolder(directory, plan.name, plan, state, engine.value, {}, test, offset, deployment)
         self.folder.save()
+        self.served: Served | None = None
+        """Which replicas served its requests, once it has ended and they were found."""
         self._first_good_s = monotonic()
         self._given_up_s = 0.0
 
@@ -237,9 +239,20 @@ class Load:
         return self.folder.test
 
     @property
+    def deployment(self) -> str:
+        """Name of the deployment that it is sent to."""
+        return self.folder.deployment
+
+    @property
     def is_running(self) -> bool:
         """Whether it has not come to an end yet."""
         return self.folder.state is LoadState.RUNNING
+
+    @property
+    def now_s(self) -> float | None:
+        """The present, if more may follow than is recorded; None when its last request has ended."""
+        has_ended = not self.is_running or self.sender.find(lambda event: event["event"] == "finished") is not None
+        return None if has_ended else monotonic()
 
     def start(self, tokenizer: str, timeout: timedelta) -> None:
         """Start it and wait for its first good response.
@@ -264,6 +277,8 @@ class Load:
     def _first_failure(self, finished: dict[str, Any]) -> str:
         if self.folder.engine == Engine.AIPERF:
             return finished["error"] or f"see {self.folder.path}"
+        if "error" in finished:
+            return f"it failed: {finished['error']}"
         first = next(iterate_records(self.sender.records), None)
         return f"its first: {first.summary()}" if first else "it sent no request"
 

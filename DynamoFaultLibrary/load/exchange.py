@@ -22,6 +22,8 @@ _DATA = b"data:"
 _DONE = b"[DONE]"
 _MOST_OF_ERROR = 500
 """Characters of an error's body that are kept."""
+_MOST_OF_LINE = 2**20
+"""Bytes that a line of a stream may have: what has no end is not collected."""
 
 
 async def exchange(client: Client, spec: RequestSpec, record: Record, on_chunk: OnChunk) -> None:
@@ -58,7 +60,8 @@ def _interrupt(spec: RequestSpec, record: Record, answer: "_Answer", why: Outcom
         return
     record.outcome = why
     if why is Outcome.TIMEOUT:
-        what = f"{record.output_tokens} of {spec.max_tokens} tokens" if answer.sent else f"no connection to {spec.url}"
+        reached = answer.sent or record.failed_attempts
+        what = f"{record.output_tokens} of {spec.max_tokens} tokens" if reached else f"no connection to {spec.url}"
         record.error = f"{what} after {spec.timeout_s:g} s"
 
 
@@ -119,7 +122,8 @@ class _Answer:
 
     def body(self, data: bytes) -> None:
         if not self._streams:
-            self._body.append(data)
+            if self._record.status == 200 or sum(map(len, self._body)) < 4 * _MOST_OF_ERROR:  # UTF-8: 4 bytes at most
+                self._body.append(data)
             return
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
@@ -129,6 +133,8 @@ class _Answer:
                     self.is_over, self.over_s = True, monotonic()
                     return
                 self._take_event(orjson.loads(payload))
+        if len(self._rest) > _MOST_OF_LINE:
+            raise ValueError(f"a line of the stream has more than {_MOST_OF_LINE} bytes")
 
     def end(self) -> None:
         self.over_s = self.over_s or monotonic()

@@ -45,6 +45,7 @@ class View:
     segment: Segment
     fault: FaultWindow | None
     ramp_s: float
+    think_s: float
     now_s: float | None
     path: str
     """Where the records are."""
@@ -239,7 +240,7 @@ def _full_recovery_time(look: Look, hold: timedelta) -> float:
     view = look()
     if hold <= timedelta(0):
         raise LoadError(f"hold must be above 0 s, not {hold.total_seconds():g} s")
-    found = full_recovery(view.table, view.hit(), hold.total_seconds(), view.ramp_s, view.now_s)
+    found = full_recovery(view.table, view.hit(), hold.total_seconds(), view.ramp_s, view.now_s, view.think_s)
     if found.seconds is None:
         raise AssertionError(
             f"full recovery of {view.place} from {view.hit().label} is {found.reason}; see {view.path}"

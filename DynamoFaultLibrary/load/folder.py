@@ -2,6 +2,7 @@
 
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -54,6 +55,8 @@ class LoadFolder:
     """Full name of the test that it belongs to; empty: to its suite."""
     clock_offset_s: float = 0.0
     """What to take from the times of aiperf's records to get this machine's monotonic clock."""
+    deployment: str = ""
+    """Name of the deployment that it was sent to; empty: not known."""
 
     @property
     def is_complete(self) -> bool:
@@ -82,10 +85,20 @@ class LoadFolder:
         """
         return Served.read(self.path)
 
+    def may_be_hit_by(self, target: Mapping[str, Any]) -> bool:
+        """Whether a fault with that target was one of its deployment, as far as is known."""
+        where = target.get("deployment")
+        return not where or not self.deployment or where == self.deployment
+
     @property
     def ramp_s(self) -> float:
         """Seconds from its first start in which it grew."""
         return self.plan.ramp_s if self.plan else 0.0
+
+    @property
+    def think_s(self) -> float:
+        """Seconds that its clients paused between two requests."""
+        return self.plan.think_time_s if self.plan else 0.0
 
     @property
     def now_s(self) -> float | None:
@@ -101,6 +114,7 @@ class LoadFolder:
             "state": self.state.value,
             "test": self.test,
             "clock_offset_s": self.clock_offset_s,
+            "deployment": self.deployment,
             "tally": self.tally,
             "plan": asdict(self.plan) if self.plan else None,
         }
@@ -148,6 +162,7 @@ class LoadFolder:
                 data["tally"],
                 data["test"],
                 data["clock_offset_s"],
+                data.get("deployment", ""),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise LoadError(f"'{state}' is not what this library writes: {error!r}") from error

@@ -173,7 +173,6 @@ class LoadPlan:
             f"{self.warmup_requests} for warm-up" if self.warmup_requests else "",
             f"{self.retries} retries" if self.retries else "",
             f"{self.cancellation_rate:.0%} cancelled" if self.cancellation_rate else "",
-            f"{self.think_time_s:g} s between two requests of a client" if self.think_time_s else "",
         ]
         return ", ".join(filter(None, [f"{self.concurrency} clients", end + rate, self.workload.describe(), *options]))
 

@@ -71,13 +71,15 @@ class Aftermath:
     lost: int
 
 
-def aftermath(table: Table, fault: FaultWindow, ramp_s: float = 0.0, now_s: float | None = None) -> Aftermath:
+def aftermath(
+    table: Table, fault: FaultWindow, ramp_s: float = 0.0, now_s: float | None = None, think_s: float = 0.0
+) -> Aftermath:
     """All of it; the arguments are those of `full_recovery`."""
     return Aftermath(
         fault,
         int((table.ended >= fault.effective_s).sum()),
         statistics.recovery_time(table, fault.effective_s),
-        full_recovery(table, fault, HOLD_S, ramp_s, now_s),
+        full_recovery(table, fault, HOLD_S, ramp_s, now_s, think_s),
         statistics.last_error_time(table, fault.effective_s),
         statistics.longest_outage(table, fault.effective_s, float(table.ended[-1])) if len(table) else 0.0,
         statistics.lost_requests(table, fault.injected_s),
@@ -85,12 +87,18 @@ def aftermath(table: Table, fault: FaultWindow, ramp_s: float = 0.0, now_s: floa
 
 
 def full_recovery(
-    table: Table, fault: FaultWindow, hold_s: float = HOLD_S, ramp_s: float = 0.0, now_s: float | None = None
+    table: Table,
+    fault: FaultWindow,
+    hold_s: float = HOLD_S,
+    ramp_s: float = 0.0,
+    now_s: float | None = None,
+    think_s: float = 0.0,
 ) -> FullRecovery:
     """When the service level of before the fault held again, for `hold_s` at least and to the end of the records.
 
     `ramp_s` is the time from the first start in which the load grew: it tells nothing of the service level. `now_s`
-    is the present of a load that runs: what is in flight is not in its table.
+    is the present of a load that runs: what is in flight is not in its table. `think_s` is the pause of its clients
+    between two requests: part of the time that an answer takes, as far as the throughput goes.
     """
     if not len(table):
         return FullRecovery(None, None, "no baseline: no request has ended")
@@ -101,9 +109,9 @@ def full_recovery(
         some = f"{len(seen)} good answer{'' if len(seen) == 1 else 's'}"
         reason = f"no baseline: {some} before the fault{after_ramp}, {LEAST_ANSWERS} are needed"
         return FullRecovery(None, None, reason)
-    baseline = _Baseline(table, seen, begin_s, fault.injected_s)
+    baseline = _Baseline(table, seen, begin_s, fault.injected_s, think_s)
     window_s = max(hold_s, baseline.answers_needed / baseline.level.throughput)
-    end_s = _horizon(table, baseline.level, now_s)
+    end_s = _horizon(table, baseline.level, now_s) - think_s  # of who pauses then it is not known what follows
     room_s = end_s - window_s - fault.effective_s
     if room_s < 0:
         recorded = max(0.0, end_s - fault.effective_s)
@@ -162,19 +170,21 @@ def _sums(values: Floats) -> Floats:
 class _Baseline:
     """The service level, and how much a stretch of time may differ from it by nature."""
 
-    def __init__(self, table: Table, seen: Table, begin_s: float, end_s: float) -> None:
+    def __init__(self, table: Table, seen: Table, begin_s: float, end_s: float, think_s: float) -> None:
+        self.think_s = think_s
         self.usual_s = statistics.percentile(seen.latency, 50)
-        counted = table.is_ok | ((table.due < end_s) & (table.ended >= end_s) & ~table.has(Outcome.CANCELLED))
-        rows = table.where(counted & (table.due < end_s))
+        begun = table.due - think_s < end_s
+        rows = table.where(begun & (table.is_ok | ((table.ended >= end_s) & ~table.has(Outcome.CANCELLED))))
         # What was in flight at the fault would have ended as usual.
         ends = np.where(rows.ended < end_s, rows.ended, rows.due + np.maximum(self.usual_s, end_s - rows.due))
-        done = _Growth(rows.due, ends).between(np.array([begin_s]), np.array([end_s]))
+        done = _Growth(rows.due - think_s, ends).between(np.array([begin_s]), np.array([end_s]))
         throughput = float(done[0]) / (end_s - begin_s)
         self.level = ServiceLevel(len(seen), throughput, statistics.percentile(seen.latency, PERCENT))
         self.ended = int(((table.ended >= begin_s) & (table.ended < end_s)).sum())
         self.good_share = len(seen) / self.ended
         self.is_scheduled = bool((~np.isnan(seen.scheduled)).any())
-        self._spread = _spread_of(np.diff(np.sort(seen.scheduled))) if self.is_scheduled else _spread_of(seen.latency)
+        rhythm = np.diff(np.sort(seen.scheduled)) if self.is_scheduled else seen.latency + think_s
+        self._spread = _spread_of(rhythm)
         self._shift = float(np.abs(seen.latency - self.usual_s).mean())
 
     @property
@@ -216,7 +226,8 @@ class _Windows:
         is_cut_off = table.has(Outcome.CANCELLED) & (table.due < end_s) & (table.ended >= end_s)
         rows = table.where(table.is_ok | is_cut_off)  # cut off when the load was given up: they might have ended well
         usual = rows.due + np.maximum(baseline.usual_s, end_s - rows.due)
-        self.done = _Growth(rows.due, np.where(rows.is_ok, rows.ended, usual)).between(starts, ends)
+        begun = rows.due - baseline.think_s
+        self.done = _Growth(begun, np.where(rows.is_ok, rows.ended, usual)).between(starts, ends)
         expected = baseline.level.throughput * window_s
         self.expected: Floats = np.full(len(starts), expected)
         self.keeps_throughput = (

@@ -2,7 +2,7 @@
 
 import json
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def get_text(url: str, timeout: float) -> str:
+def get_text(url: str, timeout: float, headers: Mapping[str, str] | None = None) -> str:
     """Body of a GET; `timeout` is in seconds.
 
     Raises:
         OSError: no connection, no answer in time, an answer that breaks off, or a status other than 2xx.
     """
-    with _answers(), _OPENER.open(url, timeout=timeout) as answer:
+    request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310
+    with _answers(), _OPENER.open(request, timeout=timeout) as answer:
         text: str = answer.read().decode()
         return text
 

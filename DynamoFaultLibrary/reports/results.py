@@ -52,7 +52,8 @@ class LoadReport:
     @cached_property
     def aftermaths(self) -> list[Aftermath]:
         """What is to be said of the load after each fault."""
-        return [aftermath(self.folder.table, fault, self.folder.ramp_s, self.folder.now_s) for fault in self.faults]
+        known = self.folder
+        return [aftermath(known.table, fault, known.ramp_s, known.now_s, known.think_s) for fault in self.faults]
 
     @property
     def aftermath(self) -> Aftermath | None:
@@ -200,7 +201,7 @@ def _report(path: Path) -> LoadReport:
         for event in events
         if "startup_s" in event["data"] and event["monotonic_s"] <= load.start_s
     ]
-    faults = [fault for fault in _faults(suite / FAULTS_FILE) if load.start_s <= fault.injected_s <= load.end_s]
+    faults = [fault for fault in _faults(suite / FAULTS_FILE, folder) if load.start_s <= fault.injected_s <= load.end_s]
     return LoadReport(folder, faults, phases, startups[-1] if startups else None, suite.name)
 
 
@@ -215,7 +216,8 @@ def _events(path: Path) -> Iterator[dict[str, Any]]:
             raise LoadError(f"'{path}' line {number} is no event: {error!r}") from error
 
 
-def _faults(path: Path) -> list[FaultWindow]:
+def _faults(path: Path, load: LoadFolder) -> list[FaultWindow]:
+    """Those that hit the graph of a load, or of which it is not known."""
     if not path.exists():
         return []
     try:
@@ -227,7 +229,7 @@ def _faults(path: Path) -> list[FaultWindow]:
                 each["ended_monotonic_s"],
             )
             for each in json.loads(path.read_text(encoding="utf-8"))
-            if (effective_s := _effective_s(each))
+            if (effective_s := _effective_s(each)) and load.may_be_hit_by(each.get("target") or {})
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise LoadError(f"'{path}' is not what this library writes: {error!r}") from error

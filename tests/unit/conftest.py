@@ -107,11 +107,12 @@ def write_load(tmp_path: Path) -> Callable[..., Path]:
         *requests: tuple[float, float, Outcome],
         state: LoadState = LoadState.COMPLETED,
         test: str = "",
+        deployment: str = "",
     ) -> Path:
         path = tmp_path / place
         path.mkdir(parents=True)
         plan = LoadPlan(path.name, "http://127.0.0.1:1", "m", 4, request_count=max(1, len(requests)))
-        LoadFolder(path, path.name, plan, state, tally={"good": len(requests)}, test=test).save()
+        LoadFolder(path, path.name, plan, state, tally={"good": len(requests)}, test=test, deployment=deployment).save()
         records = [
             Record(f"r-{number}", path.name, 0, Endpoint.CHAT, True, 8, status=200, output_tokens=8, outcome=outcome)
             for number, (_, _, outcome) in enumerate(requests)

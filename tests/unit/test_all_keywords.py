@@ -103,6 +103,7 @@ WRONG_NUMBER: dict[str, tuple[str, ...]] = {
     "cancellation_rate": ("1.1",),
     "concurrency": ("0",),
     "consecutive": ("0",),
+    "count": ("0",),
     "etcd_members": ("0", "2"),
     "http_port": ("0", "70000"),
     "input_tokens": ("0",),

@@ -4,6 +4,7 @@ import os
 import socket
 import struct
 import threading
+import tracemalloc
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -584,6 +585,53 @@ def test_the_timeout_does_not_hit_a_request_of_which_all_has_come(
     record, _ = send(spec_of(loopback.url, timeout_s=0.3))
     assert record.outcome is (Outcome.OK if finish == "length" else Outcome.TRUNCATED)
     assert record.latency_s < 0.3
+
+
+class _Counted:
+    """A client whose server sends `pieces` of a body after `status`; how much of it was kept at most."""
+
+    def __init__(self, status: int, piece: bytes, pieces: int) -> None:
+        self.status, self.piece, self.pieces = status, piece, pieces
+
+    async def post(self, address: Any, headers: bytes, body: bytes, sink: Any) -> None:
+        sink.sent = True
+        sink.status(self.status)
+        tracemalloc.start()
+        try:
+            for _ in range(self.pieces):
+                sink.body(bytes(bytearray(self.piece)))
+        finally:
+            self.kept = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "error"),
+    [
+        (500, Outcome.HTTP_ERROR, "x" * 500),
+        (200, Outcome.MALFORMED, "ValueError: a line of the stream has more than 1048576 bytes"),
+    ],
+)
+def test_a_body_without_end_is_not_collected(status: int, outcome: Outcome, error: str) -> None:
+    """All of it was kept, and a line that did not end was copied again with each piece."""
+    client = _Counted(status, b"x" * 65536, 400)
+    spec = spec_of("http://127.0.0.1:1")
+    record = Record.of(spec)
+    asyncio.run(exchange(client, spec, record, lambda _: None))  # type: ignore[arg-type]
+    assert (record.outcome, record.error) == (outcome, error)
+    assert client.kept < 4 * 2**20
+
+
+def test_a_timeout_between_two_attempts_is_not_the_end_of_the_first(
+    loopback: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It became an answer without a finish reason, which ended before its own failed attempt."""
+    monkeypatch.setattr(exchange_module, "RETRY_DELAY", 3600.0)
+    loopback.stream(COMPLETIONS, text("a b", "length"), usage(4, 2), DONE)
+    record, _ = send(spec_of(loopback.url, timeout_s=0.5, retries=1))
+    assert [attempt.outcome for attempt in record.failed_attempts] == [Outcome.TRUNCATED]
+    assert (record.outcome, record.error) == (Outcome.TIMEOUT, "0 of 3 tokens after 0.5 s")
+    assert record.ended_monotonic_s > record.failed_attempts[0].ended_monotonic_s
 
 
 def test_a_timeout_before_there_is_a_connection_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

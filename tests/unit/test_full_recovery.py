@@ -34,7 +34,9 @@ def table(starts: Floats, ends: Floats, outcome: Floats | None = None, scheduled
     return Table.from_rows(np.column_stack(columns).tolist())
 
 
-def clients(count: int, total_s: float, latency: Latency, seed: int = 1, ramp_s: float = 0.0) -> Table:
+def clients(
+    count: int, total_s: float, latency: Latency, seed: int = 1, ramp_s: float = 0.0, think_s: float = 0.0
+) -> Table:
     """Clients that send one request after the other, until `total_s`; then what is in flight ends."""
     chance = np.random.default_rng(seed)
     starts, ends = [], []
@@ -44,6 +46,7 @@ def clients(count: int, total_s: float, latency: Latency, seed: int = 1, ramp_s:
             starts.append(moment)
             moment += max(0.001, latency(chance, moment))
             ends.append(moment)
+            moment += think_s
     return table(np.array(starts), np.array(ends))
 
 
@@ -157,6 +160,33 @@ def test_a_ramp_does_not_thin_the_baseline() -> None:
     assert level.throughput == pytest.approx(20, rel=0.03)
     assert judge(load, ramp_s=12).reason.startswith("not reached: ")
     assert judge(load).seconds is not None  # without the ramp the baseline would be too low to see the loss
+
+
+THINKING = [(8, 0.1, 0.002, 4.0), (8, 0.1, 0.002, 2.0), (4, 0.2, 0.01, 1.0), (16, 0.5, 0.1, 4.0)]
+
+
+@pytest.mark.parametrize(("count", "mean", "deviation", "think_s"), THINKING)
+def test_clients_that_pause_in_step_have_the_throughput_of_their_rhythm(
+    count: int, mean: float, deviation: float, think_s: float
+) -> None:
+    """Their answers came in bursts, some more in one stretch than in another: a loss where there was none."""
+    for seed in range(10):
+        found = judge(clients(count, 60, even(mean, deviation), seed, think_s=think_s), think_s=think_s)
+        assert found.level is not None
+        assert found.level.throughput == pytest.approx(count / (mean + think_s), rel=0.03)
+        assert found.seconds == 0
+
+
+@pytest.mark.parametrize("now_s", [None, 50.0])
+def test_clients_that_pause_do_not_hide_a_loss(now_s: float | None) -> None:
+    half = clients(8, 60, slower(1.0, 0.3), think_s=1.0)
+    seen = half if now_s is None else half.where(half.ended < now_s)
+    found = judge(seen, think_s=1.0, now_s=now_s)
+    assert found.reason.endswith("% of the throughput at the end")
+    assert int(found.reason.split()[2]) == pytest.approx(2 / (1 + 1 / 0.3) * 100, abs=4)
+    steady = clients(8, 60, even(1.0), think_s=1.0)
+    seen = steady if now_s is None else steady.where(steady.ended < now_s)
+    assert judge(seen, think_s=1.0, now_s=now_s).seconds == 0
 
 
 def test_answers_in_step_have_the_throughput_of_their_rhythm() -> None:

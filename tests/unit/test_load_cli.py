@@ -2,6 +2,7 @@ import itertools
 import json
 import re
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from DynamoFaultLibrary.load.folder import LoadState
-from DynamoFaultLibrary.load.records import Outcome
+from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record
+from DynamoFaultLibrary.load.table import Table
+from DynamoFaultLibrary.load.windows import whole
 from DynamoFaultLibrary.load_cli import load_command, report_command
+from DynamoFaultLibrary.load_limits import Limits
 
 MODELS, CHAT = "/v1/models", "/v1/chat/completions"
 Write = Callable[..., Path]
@@ -44,8 +48,41 @@ def serving(loopback: Any) -> Any:
 
 def test_an_address_is_needed() -> None:
     assert refused(load("localhost:8000")) == (
-        "Error: expected an address such as http://127.0.0.1:8000, not 'localhost:8000'"
+        "Error: a load needs an address such as http://127.0.0.1:8000, not 'localhost:8000': it does not begin with "
+        "http:// or https://"
     )
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/?a=b c", "http://[::1", "http://127.0.0.1:99999", "http://"])
+def test_an_address_that_is_none_is_refused_before_anybody_is_asked(url: str) -> None:
+    """It was a raw Python error, or a word about a model list."""
+    assert refused(load(url)).startswith(f"Error: a load needs an address such as http://127.0.0.1:8000, not '{url}': ")
+
+
+def test_a_user_and_a_password_are_shown_to_the_list_of_models_too(serving: Any, tmp_path: Path) -> None:
+    """The host was looked up by the name ``user:secret@127.0.0.1``."""
+    url = serving.url.replace("http://", "http://user:secret@")
+    done = load(url, "--requests", 1, "--unary", "--output-tokens", 2, "--outputdir", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    assert {headers["authorization"] for _, headers, _ in serving.seen} == {"Basic dXNlcjpzZWNyZXQ="}
+    assert {path for path, *_ in serving.seen} == {MODELS, CHAT}
+
+
+def test_a_server_that_speaks_no_http_is_an_error() -> None:
+    """It was a raw Python error."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+                connection.recv(65536)
+
+        thread = threading.Thread(target=greet, daemon=True)
+        thread.start()
+        said = refused(load(f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        thread.join()
+    assert "not a whole answer: BadStatusLine('SSH-2.0-OpenSSH" in said
 
 
 def test_nobody_at_the_address_is_an_error_with_its_cause() -> None:
@@ -276,3 +313,10 @@ def test_a_broken_record_is_an_error_with_its_place(write_load: Write) -> None:
 def test_a_page_that_cannot_be_written_is_an_error(write_load: Write, tmp_path: Path) -> None:
     result = report(write_load("one", *GOOD), "--html", tmp_path / "none" / "page.html")
     assert refused(result).startswith(f"Error: cannot write '{tmp_path}/none/page.html': No such file or directory")
+
+
+def test_a_load_that_was_cancelled_as_a_whole_keeps_no_limit() -> None:
+    """No request had failed, so the command exited with 0."""
+    record = Record("r", "load", 0, Endpoint.CHAT, True, 8, outcome=Outcome.CANCELLED)
+    (sentence,) = Limits(max_errors=0).broken(whole(Table.of([record])).figures)
+    assert sentence == "no request has ended that counts, expected at most 0 to fail"

@@ -120,6 +120,9 @@ def test_options_are_described_where_they_are_used() -> None:
         "4 clients, 100 requests at 0.5 requests/s (poisson), streaming chat, 8 tokens in, 16 out, "
         "ramp 1.5 s, 3 for warm-up, 2 retries, 25% cancelled"
     )
+    assert plan(think_time_s=1.5).describe() == (
+        "4 clients, 100 requests, streaming chat, 8 tokens in, 16 out, think time 1.5 s"
+    )
 
 
 def test_a_plan_is_the_same_after_it_was_json() -> None:

@@ -334,6 +334,15 @@ def test_a_suite_without_faults_has_none(suite: Path) -> None:
     assert report_of(suite).faults == []
 
 
+def test_a_fault_of_another_graph_is_none_of_a_load(suite: Path, write_load: Write) -> None:
+    """The load on the other graph was shown with it, cut at it, and judged by it."""
+    write_load("suite/load/blue", *story(), deployment="dyn-1")
+    write_load("suite/load/green", *story(), deployment="dyn-2")
+    (suite / "faults.json").write_text(json.dumps([{**hit(), "target": {"deployment": "dyn-1"}}]))
+    met = {report.folder.name: len(report.faults) for report in read_results(suite)}
+    assert met == {"blue": 1, "green": 0, "default": 1}  # of the last one it is not known
+
+
 def test_results_of_aiperf_are_a_load(tmp_path: Path) -> None:
     metadata = {"request_start_ns": 10**18, "request_end_ns": 10**18 + 2 * 10**9}
     line = {"metadata": metadata, "metrics": {"request_latency": {"value": 2000.0, "unit": "ms"}}}

@@ -1,9 +1,11 @@
 """Several graphs at once: which one a keyword means, and what is kept apart."""
 
+import itertools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent / "testdata"))
 
 from FakeDynamo import GRAPH, FakeDynamo, FakeFault
 
+from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import (
     DeploymentError,
     FaultError,
@@ -24,9 +27,10 @@ from DynamoFaultLibrary.errors import (
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe, observe_all
-from DynamoFaultLibrary.keywords.serving import served_by
 from DynamoFaultLibrary.keywords.story import tell_test
 from DynamoFaultLibrary.ledger import Ledger, State
+from DynamoFaultLibrary.load.records import read_records
+from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Partition, ReplicaExit
 
 SIDES = {"partition_type": "CUSTOM"}
@@ -128,7 +132,7 @@ def test_a_fault_without_a_part_that_uses_it_is_refused(two: FakeDynamo) -> None
     with pytest.raises(FaultError, match="no fault 'nonsense-id' in this test or its suite; there are none"):
         two.run_keyword("get_success_rate", [], {"fault": "nonsense-id"})
     known = two.context.injector.inject(FakeFault("fake-2")).entry.id
-    with pytest.raises(LoadError, match="says nothing without part=before, part=during or part=after"):
+    with pytest.raises(LoadError, match=r"fault=.* says nothing without part=before, part=during or part=after"):
         two.run_keyword("get_success_rate", [], {"fault": known})
 
 
@@ -263,19 +267,6 @@ def test_a_fault_on_one_graph_does_not_hide_the_beginning_of_another(two: FakeDy
     assert two.context.marks["fake-2"].metrics is not None
 
 
-def test_who_served_a_load_is_not_looked_up_in_another_graph(two: FakeDynamo) -> None:
-    """The results of a second graph lie in those of the first, whose logs were read when the second was deleted."""
-    blue, green = two.context.deployments
-    two.run_keyword("start_load", ["l"], {"request_count": 4, "output_tokens": 2, "graph": "green"})
-    two.run_keyword("wait_for_load_completion", ["l"])
-    load = two.context.loads["l"]
-    load.folder.served = None
-    blue.results = green.results.parent
-    two.context.remove_deployment(green)
-    with pytest.raises(LoadError, match="is not known: its graph is not deployed any more"):
-        served_by(two.context, load)
-
-
 @pytest.mark.parametrize("name", ["../escape", "a/b", "n" * 121])
 def test_a_graph_without_alias_has_a_name_that_a_folder_can_have(name: str, dynamo: FakeDynamo) -> None:
     """It was refused when the graph was up already, and nobody could delete it then (kin of row 31)."""
@@ -359,3 +350,92 @@ def test_faults_that_one_keyword_takes_off_are_verified_together(keyword: str, t
     two.context.platform.__dict__["awaits_cuda_change"] = lambda replica: False
     two.run_keyword(keyword, [])
     assert two.context.injector.active == []
+
+
+def test_no_good_request_cannot_be_awaited(two: FakeDynamo) -> None:
+    """It was waited for until the time was up."""
+    two.run_keyword("start_load", [], {"concurrency": 1})
+    with pytest.raises(LoadError, match="count must be above 0, not 0"):
+        two.run_keyword("wait_for_load_requests", [0])
+
+
+def test_a_load_that_nobody_has_waited_for_has_ended_all_the_same(two: FakeDynamo) -> None:
+    """Time went on after its end, and was an outage: "not reached: 0 % of the throughput at the end"."""
+    two.run_keyword("start_load", [], {"request_count": 4, "output_tokens": 2})
+    load = two.context.loads["default"]
+    load.sender.wait_for(lambda event: event["event"] == "finished", timedelta(seconds=30), "the end")
+    assert load.is_running  # as far as its folder tells
+    assert load.now_s is None
+
+
+def test_the_story_of_a_load_has_the_faults_of_its_graph_only(two: FakeDynamo) -> None:
+    """Seen beside each other: the picture of a load was cut at a fault of another graph."""
+    two.context.begin_test("S.T")
+    for alias in ("blue", "green"):
+        two.run_keyword("start_load", [alias], {"concurrency": 1, "output_tokens": 2, "graph": alias})
+    began = monotonic()
+    two.context.injector.inject(FakeFault("fake-1"))
+    for alias in ("blue", "green"):
+        two.run_keyword("wait_for_load_requests", [5], {"load": alias})
+        two.run_keyword("stop_load", [alias])
+    story = unescape(tell_test(two.context, "S.T", began))
+    before, green = story.split("load 'green': ")
+    blue = before.partition("load 'blue': ")[2]
+    assert ">during</th>" in blue
+    assert ">during</th>" not in green
+
+
+def answer_as(dynamo: FakeDynamo, deployment: Deployment, replica: int, load: str) -> None:
+    """Write all answers of a load into the log of one worker."""
+    records = read_records(dynamo.context.loads[load].sender.records)
+    lines = [f"2026-01-01 request received request_id={record.response_id[5:]}\n" for record in records]
+    log = deployment.results / f"VllmWorker-{replica}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("".join(lines), encoding="utf-8")
+
+
+@pytest.fixture
+def logged(two: FakeDynamo, monkeypatch: pytest.MonkeyPatch) -> FakeDynamo:
+    """Each answer has an id of its own, and each graph its own logs."""
+    numbers = itertools.count(1)
+    answer = two.server.RequestHandlerClass.send
+
+    def send(self: Any, data: bytes, kind: str) -> None:
+        name = f"cmpl-12345678-1234-1234-1234-{next(numbers):012x}"
+        answer(self, data.replace(b'"id": "a"', f'"id": "{name}"'.encode()), kind)
+
+    monkeypatch.setattr(two.server.RequestHandlerClass, "send", send)
+
+    def logs(deployment: Deployment, service: str) -> list[Path]:
+        return sorted(deployment.results.glob(f"{service}-*.log"))
+
+    two.context.platform.__dict__["logs"] = logs
+    return two
+
+
+def test_who_served_a_load_is_read_off_the_logs_of_its_own_graph(logged: FakeDynamo) -> None:
+    """The folder of its results said which graph was its own, and results may lie in those of another."""
+    blue, green = logged.context.deployments
+    green.results = blue.results / "green"
+    for alias in ("blue", "green"):
+        logged.run_keyword("start_load", [alias], {"request_count": 4, "output_tokens": 2, "graph": alias})
+        load = logged.context.loads[alias]
+        load.sender.wait_for(lambda event: event["event"] == "finished", timedelta(seconds=30), "the end")
+    blue.results, green.results = green.results, blue.results
+    answer_as(logged, blue, 0, "blue")
+    answer_as(logged, green, 1, "green")
+    assert logged.run_keyword("get_request_count", [], {"load": "blue", "replica": "VllmWorker-0"}) == 4
+    assert logged.run_keyword("get_request_count", [], {"load": "green", "replica": "VllmWorker-1"}) == 4
+
+
+def test_who_served_a_load_is_asked_again_when_it_has_ended(logged: FakeDynamo) -> None:
+    """What was found while it ran was taken for all, so that its last answers were in no log."""
+    green = logged.context.deployment
+    logged.run_keyword("start_load", [], {"request_count": 4, "output_tokens": 2})
+    load = logged.context.loads["default"]
+    load.sender.wait_for(lambda event: event["event"] == "finished", timedelta(seconds=30), "the end")
+    first = read_records(load.sender.records)[0].response_id
+    Served.of(["VllmWorker-0"], {first.removeprefix("cmpl-"): ["VllmWorker-0"]}).save(load.folder.path, load.table())
+    answer_as(logged, green, 1, "default")
+    logged.run_keyword("wait_for_load_completion", [])
+    assert logged.run_keyword("get_request_count", [], {"replica": "VllmWorker-1"}) == 4
