@@ -359,3 +359,11 @@ def test_faults_that_one_keyword_takes_off_are_verified_together(keyword: str, t
     two.context.platform.__dict__["awaits_cuda_change"] = lambda replica: False
     two.run_keyword(keyword, [])
     assert two.context.injector.active == []
+
+
+def test_the_alias_of_a_graph_that_went_with_its_supervisor_is_free(two: FakeDynamo) -> None:
+    """`Deploy Graph` said that it was taken, though the message of the loss had told to call it again."""
+    two.context.platform.__dict__["is_lost"] = lambda deployment: deployment.name == "fake-1"
+    with pytest.raises(FaultError, match="the fake platform deploys nothing"):
+        two.run_keyword("deploy_graph", [GRAPH], {"alias": "blue"})
+    assert list(two.context.graphs) == ["green"]
