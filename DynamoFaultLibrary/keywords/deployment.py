@@ -99,6 +99,8 @@ class DeploymentKeywords(Component):
         began = monotonic()
         source = robot_context.suite_directory()
         edited = Graph.load(find_graph(graph, *([source] if source else [])))
+        for deployment in filter(self.context.platform.is_lost, self.context.deployments):
+            self.context.remove_deployment(deployment)  # it went with its supervisor; its alias is free
         called = self.context.new_alias(alias, edited.name)
         set_replicas(edited, replicas)
         for service in edited.services.values():

@@ -93,6 +93,8 @@ class NetworkKeywords(InjectingComponent):
         chosen = None if serving is None else self._serving([*sources, *targets], serving)
         left = self._side(sources, source_replica, chosen)
         right = self._side(targets, target_replica, chosen)
+        if chosen is not None and left == right:  # workers of one service: the one that serves, and the others
+            right = [other for other in self._side(targets, target_replica, None) if other != chosen]
         limit = None if rate is None else bytes_per_second(rate)
         partition = Partition(left, right, mode, direction, loss, limit)
         platform = require(self.context.platform, Partitioning)  # type: ignore[type-abstract]  # a protocol is meant

@@ -18,7 +18,7 @@ REFUSED = {
     "A Frontend Is No Worker": "'Frontend' is not a worker; 'Kill Replica    Frontend' kills it",
     "A Process That Is Stalled Already Is Refused": "of PositionWorker-0 is stopped already (state T)",
     "An Unknown Fault Cannot Be Recovered": "no fault 'kill-worker-00000000' in this run; known are",
-    "A Known Defect Hides No Fault That Was Refused": "this is not a known defect of the system: 'Kill Worker' on",
+    "A Known Defect Hides No Fault That Was Refused": "this is not a known defect of the system: 'Kill Replica' on",
     "Without A Ledger No Fault Is Injected": "No space left on device; without a ledger no fault is injected",
 }
 GOOD = {"A Fault Comes Off At Its Expiry", "A Renewed Fault Stays", "The Worker Of The Test Before Is Alive"}

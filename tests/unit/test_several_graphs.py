@@ -24,6 +24,7 @@ from DynamoFaultLibrary.errors import (
     RecoveryError,
     Unanswered,
 )
+from DynamoFaultLibrary.faults.network import PartitionType
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe, observe_all
@@ -439,3 +440,30 @@ def test_who_served_a_load_is_asked_again_when_it_has_ended(logged: FakeDynamo) 
     answer_as(logged, green, 1, "default")
     logged.run_keyword("wait_for_load_completion", [])
     assert logged.run_keyword("get_request_count", [], {"replica": "VllmWorker-1"}) == 4
+
+
+def test_the_alias_of_a_graph_that_went_with_its_supervisor_is_free(two: FakeDynamo) -> None:
+    """`Deploy Graph` said that it was taken, though the message of the loss had told to call it again."""
+    two.context.platform.__dict__["is_lost"] = lambda deployment: deployment.name == "fake-1"
+    with pytest.raises(FaultError, match="the fake platform deploys nothing"):
+        two.run_keyword("deploy_graph", [GRAPH], {"alias": "blue"})
+    assert list(two.context.graphs) == ["green"]
+
+
+def test_among_workers_the_one_that_serves_is_cut_off_from_the_others(
+    two: FakeDynamo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stood at both sides, so ``WORKER_WORKER`` with ``serving`` was refused for want of two."""
+    cuts: list[Partition] = []
+
+    def plan(deployment: Deployment, partition: Partition) -> None:
+        cuts.append(partition)
+        raise FaultError("planned")
+
+    two.context.platform.__dict__["plan_cut"] = plan
+    request = two.run_keyword("start_request", [], {"max_tokens": 2})
+    workers = two.context.platform.replicas(two.context.deployment, "VllmWorker")
+    monkeypatch.setattr("DynamoFaultLibrary.faults.target.Chooser.serving", lambda *_: workers[1])
+    with pytest.raises(FaultError, match="planned"):
+        two.run_keyword("partition_network", [PartitionType.WORKER_WORKER], {"serving": request})
+    assert (cuts[0].sources, cuts[0].targets) == ([workers[1]], [workers[0], *workers[2:]])

@@ -74,6 +74,9 @@ class FakePlatform:
         toggle.prepare()
         return toggle
 
+    def is_lost(self, deployment: Deployment) -> bool:
+        return False
+
     def deploy(self, graph: Graph, settings: DeploySettings, results: Path) -> Deployment:
         raise FaultError("the fake platform deploys nothing")
 
