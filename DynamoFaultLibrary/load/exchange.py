@@ -197,8 +197,17 @@ def _read_body(body: dict[str, Any], record: Record) -> None:
 
 
 def _take_usage(usage: dict[str, Any], record: Record) -> None:
-    record.prompt_tokens = usage.get("prompt_tokens")
-    record.output_tokens = usage.get("completion_tokens") or 0
+    record.prompt_tokens = _tokens(usage, "prompt_tokens")
+    record.output_tokens = _tokens(usage, "completion_tokens") or 0
+
+
+def _tokens(usage: dict[str, Any], name: str) -> int | None:
+    count = usage.get(name)
+    if count is None:
+        return None
+    if not isinstance(count, int | float) or isinstance(count, bool) or count < 0 or count != int(count):
+        raise ValueError(f"usage has {name} {count!r}, which is no number of tokens")
+    return int(count)
 
 
 def _take_finish(choice: dict[str, Any], record: Record) -> None:

@@ -336,6 +336,7 @@ def test_cancelled_requests_are_recorded_and_are_no_errors(server: Server) -> No
 
 
 def test_a_request_that_is_given_up_at_once_is_recorded_too(server: Server) -> None:
+    server.stall()  # at once is a millisecond, in which it could answer
     run = Run(server, request_count=4, cancellation_rate=1.0)()
     assert [record.outcome for record in run.records] == [Outcome.CANCELLED] * 4
     assert run.tally.started == run.tally.cancelled == 4

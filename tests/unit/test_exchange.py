@@ -19,6 +19,7 @@ from DynamoFaultLibrary.load import http1
 from DynamoFaultLibrary.load.exchange import exchange
 from DynamoFaultLibrary.load.http1 import Client
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record, RequestSpec
+from DynamoFaultLibrary.load.table import Table
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 DONE = b"data: [DONE]\n\n"
@@ -585,6 +586,23 @@ def test_the_timeout_does_not_hit_a_request_of_which_all_has_come(
     record, _ = send(spec_of(loopback.url, timeout_s=0.3))
     assert record.outcome is (Outcome.OK if finish == "length" else Outcome.TRUNCATED)
     assert record.latency_s < 0.3
+
+
+@pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens"])
+@pytest.mark.parametrize("count", ["3", -1, 2.5, True, [3]], ids=repr)
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_usage_that_counts_no_tokens_is_no_answer(loopback: Any, name: str, count: Any, streaming: bool) -> None:
+    """The request counted as good, or no record of its load could be read any more."""
+    said = {"prompt_tokens": 4, "completion_tokens": 3, name: count}
+    answer = {"choices": [{"index": 0, "text": "a b c", "finish_reason": "length"}], "usage": said}
+    if streaming:
+        loopback.stream(COMPLETIONS, event(answer), DONE)
+    else:
+        loopback.answer(COMPLETIONS, answer)
+    record, _ = send(spec_of(loopback.url, streaming=streaming))
+    assert record.outcome is Outcome.MALFORMED
+    assert f"usage has {name} {count!r}, which is no number of tokens" in record.error
+    assert len(Table.of([record])) == 1
 
 
 class _Counted:
