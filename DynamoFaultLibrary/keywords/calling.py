@@ -141,6 +141,10 @@ def _number_problem(name: str, value: float) -> str:
         return f"must be a number, not {value:g}"
     if least <= value <= most:
         return ""
+    if name == "percentile" and 0 < value < 1:
+        return (
+            f"must be from {least} to {most}, not {value:g}; for the {100 * value:g}th percentile write {100 * value:g}"
+        )
     if most == LARGEST:
         return f"must be {least} or more, not {value:g}" if value < least else f"must be {most} at most, not {value:g}"
     return f"must be from {least} to {most}, not {value:g}"

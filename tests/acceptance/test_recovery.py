@@ -12,7 +12,7 @@ LOST = "A Killed Worker Is Not Replaced. So Half Of The Throughput Is Gone"
 REPLACED = "A Killed Worker Is Replaced"
 BAD = {
     "Bad Replica": "no replica 'VllmWorker-9' among those that serve requests; there are ['VllmWorker-0', 'VllmWor",
-    "Bad Comparison": "assertion_expected must be a time such as 2 s, not 'soon'",
+    "Bad Comparison": "assertion_expected must be a time such as '2 s' to compare it with p50 latency, not 'soon'",
     "Bad Percentile": "percentile must be from 1 to 100, not 0.95; for the 95th percentile write 95",
     "Bad Share": "assertion_expected must be a share from 0 to 1, or a percentage such as 90%, not 90",
     "Bad Baseline": "20 are needed",
