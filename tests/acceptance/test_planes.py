@@ -22,8 +22,8 @@ REFUSED = {
     "There Is No Etcd": "has no etcd; deploy the graph with discovery=etcd",
     "There Is No Nats": "has no NATS; deploy the graph with request_plane=nats or event_plane=nats",
     "Metric Is Unknown": "no replica of 'PositionWorker' has the metric 'dynamo_component_nothing_total'",
-    "Metric Has No Such Label": "has the metric 'dynamo_frontend_requests_total' with labels {'color': 'green'}; it has",
-    "Metric Is Malformed": "'dynamo_frontend_requests_total{status=success}' is not a metric; write name, or name{label=",
+    "Metric Has No Such Label": "has the metric 'dynamo_frontend_requests_total' with labels {'color': 'green'}; it",
+    "Metric Is Malformed": "'dynamo_frontend_requests_total{status=success}' is not a metric; write name, or name{",
     "A Service That Runs Has Not Exited": "Frontend-0 still runs after 100 ms",
     "A Killed Worker Has Not Exited By Itself": "PositionWorker-0 is not the process",
 }
