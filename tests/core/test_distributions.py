@@ -37,7 +37,7 @@ def test_a_virtual_environment_in_the_checkout_stays_out_of_the_source_distribut
         parts = {Path(*Path(name).parts[1:]) for name in archive.getnames()}
     names = {part.parts[0] for part in parts}
     assert names == {*SOURCES, *FILES, "PKG-INFO"}
-    assert Path("suites/migration/seed_1.robot") in parts
+    assert Path("suites/migration/origin_1.robot") in parts
 
 
 def test_the_wheel_holds_what_the_library_reads_at_run_time(checkout: Path) -> None:
