@@ -48,7 +48,7 @@ class FigureKeywords(Component):
         load: str = DEFAULT,
         fault: str | None = None,
     ) -> None:
-        """Waits until a load has had the service level of before the last fault for ``hold``, see `Full recovery`.
+        """Waits until a load has had its service level from before the last fault for ``hold``, see `Full recovery`.
 
         The load must run, and go on for that long. Fails when the service level does not come back within ``timeout``
         or before the load ends, and says how far it is; fails at once when there is no baseline.
@@ -77,7 +77,9 @@ class FigureKeywords(Component):
             )
             if found.seconds is not None:
                 self.note(
-                    EventKind.GOOD, "the service level of before the fault holds again", hit.effective_s + found.seconds
+                    EventKind.GOOD,
+                    "the service level is back to what it was before the fault",
+                    hit.effective_s + found.seconds,
                 )
                 return
             place = f"load '{load}' has not recovered from {hit.label}"

@@ -408,9 +408,10 @@ FIGURES = (
         Unit.SECONDS,
         _recovery_time,
         "the time from the moment a fault took effect to the end of the first of 5 good responses in a row",
-        "``consecutive`` says how many in a row it takes. Fails when there is no such row. A load that recovered in "
-        "this sense may still have errors now and then, or half of its throughput: see `Get Time To Last Error` and "
-        "`Get Full Recovery Time`.\n\nExample:\n| `Get Recovery Time` | < | 10 s |",
+        "``consecutive`` says how many in a row it takes. Fails when there is no such row. The row may have begun "
+        "before an outage and go on behind it, and a load that recovered in this sense may still have errors now and "
+        "then, or half of its throughput: look at `Get Longest Outage`, `Get Time To Last Error` and "
+        "`Get Full Recovery Time` as well.\n\nExample:\n| `Get Recovery Time` | < | 10 s |",
         of_fault=True,
         options={"consecutive": Option(int, CONSECUTIVE_GOOD)},
         event="first of {consecutive} good responses in a row",
@@ -422,16 +423,17 @@ FIGURES = (
         "Full recovery time",
         Unit.SECONDS,
         _full_recovery_time,
-        "the time from the moment a fault took effect until the service level of before it holds again: to the end "
-        "of the records, the throughput of good answers is 90 % of that or more and their p95 latency 1.25 times that "
-        "or less, in each stretch of 5 s and 20 answers",
+        "the time from the moment a fault took effect until the service level is back to what it was before: to the "
+        "end of the records, the throughput of good answers is 90 % of that or more, their p95 latency 1.25 times that "
+        "or less, and the share of failed requests at most 1 percentage point above that, in each stretch of 5 s and "
+        "20 answers",
         "``hold`` is the length of a stretch; stretches are longer where answers are few or their latencies vary. "
         "Fails with the reason when the service level does not come back, when too little was recorded after the "
         "fault to tell, and when there is no baseline: fewer than 20 good answers before the fault.\n\n"
         "Example:\n| `Get Full Recovery Time` | < | 30 s |",
         of_fault=True,
         options={"hold": Option(timedelta, timedelta(seconds=HOLD_S))},
-        event="the service level of before the fault holds again",
+        event="the service level is back to what it was before the fault",
         title="Full recovery",
         fact=lambda a: seconds(a.full.seconds) if a.full.seconds is not None else a.full.reason,
     ),
