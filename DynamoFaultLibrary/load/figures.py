@@ -9,6 +9,8 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load import statistics
 from DynamoFaultLibrary.load.client import Request
@@ -142,7 +144,19 @@ def _request_count(look: Look) -> float:
     return look().segment.figures.requests
 
 
+def check_error_class(name: str, outcome: Outcome | None) -> None:
+    """Refuse an outcome that is no failure: a count of such failures is always 0.
+
+    Raises:
+        LoadError: it is none.
+    """
+    if outcome is not None and not outcome.is_error:
+        meant = "Get Cancellation Count" if outcome is Outcome.CANCELLED else "Get Good Request Count"
+        raise LoadError(f"{name} '{outcome.value}' is no failure; see '{meant}'")
+
+
 def _error_count(look: Look, error_class: Outcome | None) -> float:
+    check_error_class("error_class", error_class)
     figures = look().judged().figures
     return figures.errors.get(error_class.value, 0) if error_class else figures.failed
 
@@ -196,9 +210,13 @@ def _percentile_of(values: Callable[[Table], Floats]) -> Callable[..., float]:
         view = look()
         found = values(view.segment.rows)
         if not len(found):
-            raise LoadError(
-                f"{view.place} has no good request that tells this figure, so it has no percentile; see {view.path}"
-            )
+            good = view.segment.rows.where(view.segment.rows.is_ok)
+            if len(good) and np.isnan(good.first_token).all():
+                raise LoadError(
+                    f"no answer of {view.place} was streamed, so there is no first token to wait for and no pause "
+                    f"between tokens (streaming=False?); see {view.path}"
+                )
+            raise LoadError(f"{view.place} has no good request to compute this from; see {view.path}")
         return statistics.percentile(found, percentile)
 
     return value
@@ -245,7 +263,7 @@ def _full_recovery_time(look: Look, hold: timedelta) -> float:
         raise AssertionError(
             f"full recovery of {view.place} from {view.hit().label} is {found.reason}; see {view.path}"
             if found.reason.startswith("not")
-            else f"full recovery of {view.place} from {view.hit().label} cannot be told: {found.reason}; "
+            else f"full recovery of {view.place} from {view.hit().label} cannot be determined: {found.reason}; "
             f"see {view.path}"
         )
     return found.seconds

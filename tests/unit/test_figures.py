@@ -57,6 +57,7 @@ class World:
             table=lambda: table,
             plan=LoadPlan("default", "http://127.0.0.1:1", "m", 1, request_count=30),
             is_running=running,
+            check_sender=lambda: None,
             now_s=float(last) if running else None,
             folder=SimpleNamespace(path=self.directory, state=LoadState.COMPLETED),
             served=Served.of(["W-0", "W-1"], ways),
