@@ -130,7 +130,8 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     Getters take an operator and an expected value, such as ``==``, ``!=``, ``<``, ``>``, ``<=``, ``>=``, ``validate``
     or ``then``: see [https://github.com/MarketSquare/AssertionEngine|AssertionEngine]. Without them they just return
-    the value. Times are written as Robot Framework writes them: ``2 s``, ``150 ms``, ``1 min 30 s``.
+    the value. Times are written as Robot Framework writes them: ``2 s``, ``150 ms``, ``1 min 30 s``. In an expression
+    for ``validate`` or ``then``, a time is a Python timedelta: ``value.total_seconds() < 2``.
 
     = Results =
 

@@ -191,7 +191,7 @@ class LoadPlan:
             f"ramp {self.ramp_s:g} s" if self.ramp_s else "",
             f"think time {self.think_time_s:g} s" if self.think_time_s else "",
             f"{self.warmup_requests} for warm-up" if self.warmup_requests else "",
-            f"{self.retries} retries" if self.retries else "",
+            f"{self.retries} {'retry' if self.retries == 1 else 'retries'}" if self.retries else "",
             f"{self.cancellation_rate:.0%} cancelled" if self.cancellation_rate else "",
         ]
         return ", ".join(
