@@ -64,11 +64,20 @@ def check(value: Any, operator: AssertionOperator | None, expected: Any, what: s
             raise
         fields = "{value}, {value_type}, {expected} and {expected_type}"
         raise FaultLibraryError(f"message '{message}' has fields beside {fields}") from error
-    except (RobotError, TypeError) as error:
-        hint = "; value is a timedelta: compare value.total_seconds()" if isinstance(value, timedelta) else ""
-        raise FaultLibraryError(
-            f"assertion_expected '{expected}' cannot be evaluated for {what}: {error}{hint}"
-        ) from error
+    except (RobotError, RuntimeError, TypeError) as error:  # Robot Framework's evaluation raises a RuntimeError
+        raise _cannot_evaluate(value, expected, what, error) from error
+
+
+_NOT_EVALUATED = "Evaluating expression "
+"""How Robot Framework begins to say so."""
+
+
+def _cannot_evaluate(value: Any, expected: Any, what: str, error: Exception) -> FaultLibraryError:
+    why = str(error)
+    if why.startswith(_NOT_EVALUATED):
+        why = why.partition(" failed: ")[2] or why
+    hint = "; value is a timedelta: compare value.total_seconds()" if isinstance(value, timedelta) else ""
+    return FaultLibraryError(f"assertion_expected '{expected}' cannot be evaluated for {what}: {why}{hint}")
 
 
 def _digits(time: timedelta) -> str:

@@ -316,3 +316,21 @@ def test_a_share_is_refused_as_it_was_written(world: World) -> None:
 def test_nothing_is_compared_with_what_is_no_number(number: str, world: World) -> None:
     with pytest.raises(FaultLibraryError, match=f"must be a number to compare it with Requests/s, not {number}"):
         world.get("Get Throughput", LESS, Number.convert(number))
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, TypeError])
+def test_an_expression_that_fails_is_told_in_one_sentence(
+    raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`validate    value < 1` on a time was a bare TypeError."""
+
+    def evaluate(*_: Any) -> None:
+        raise raised("Evaluating expression 'value < 1' failed: TypeError: '<' not supported")
+
+    monkeypatch.setattr("DynamoFaultLibrary.keywords.component.verify_assertion", evaluate)
+    with pytest.raises(FaultLibraryError) as caught:
+        check(timedelta(seconds=1), AssertionOperator["validate"], "value < 1", "p95 latency")
+    assert str(caught.value) == (
+        "assertion_expected 'value < 1' cannot be evaluated for p95 latency: TypeError: '<' not supported; value is a "
+        "timedelta: compare value.total_seconds()"
+    )
