@@ -105,9 +105,10 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     = Full recovery =
 
     A load that answers again at half its speed has not recovered. Its service level is what it got before the fault,
-    from 20 good answers or more: their throughput and the p95 of their latency. It has recovered fully from the first
-    moment after which it keeps 90 % of that throughput, and 1.25 times that latency at most, to the end of what was
-    recorded, in each stretch of 5 s: `Get Full Recovery Time`, `Wait Until Recovered`. docs/load.md has the details.
+    from 20 good answers or more: their throughput, the p95 of their latency, and the share of requests that failed. It
+    has recovered fully from the first moment after which it keeps 90 % of that throughput, 1.25 times that latency at
+    most, and at most one percentage point more failures, to the end of what was recorded, in each stretch of 5 s:
+    `Get Full Recovery Time`, `Wait Until Recovered`. docs/load.md has the details.
 
     = Parts of a load =
 
@@ -129,7 +130,8 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     Getters take an operator and an expected value, such as ``==``, ``!=``, ``<``, ``>``, ``<=``, ``>=``, ``validate``
     or ``then``: see [https://github.com/MarketSquare/AssertionEngine|AssertionEngine]. Without them they just return
-    the value. Times are written as Robot Framework writes them: ``2 s``, ``150 ms``, ``1 min 30 s``.
+    the value. Times are written as Robot Framework writes them: ``2 s``, ``150 ms``, ``1 min 30 s``. In an expression
+    for ``validate`` or ``then``, a time is a Python timedelta: ``value.total_seconds() < 2``.
 
     = Results =
 

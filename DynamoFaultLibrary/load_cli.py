@@ -1,8 +1,10 @@
 """``dynamo-fault load`` and ``dynamo-fault report``. What they need is imported when they run: it takes a moment."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -18,10 +20,11 @@ from DynamoFaultLibrary.load_limits import SECONDS, Limits, limit_options
 from DynamoFaultLibrary.platforms.http import get_text
 
 if TYPE_CHECKING:
-    from DynamoFaultLibrary.load.client import Load
     from DynamoFaultLibrary.reports.results import LoadReport
 
 _FOREVER = timedelta(days=365)
+_INTERRUPTED = 130
+"""Exit status after Ctrl-C, as in shells."""
 
 
 class _Of(click.Choice[Any]):
@@ -45,7 +48,7 @@ class _Seconds(click.ParamType[Any]):
             return value if isinstance(value, timedelta) else timedelta(seconds=click.FLOAT.convert(value, param, ctx))
         except (OverflowError, ValueError):
             name = param.name if param is not None else "it"
-            raise click.ClickException(f"{name} must be a time in seconds, not {value}") from None
+            raise click.UsageError(f"{_as_typed(name)} must be a time in seconds, not {value}") from None
 
 
 class _JsonObject(click.ParamType[Any]):
@@ -57,7 +60,7 @@ class _JsonObject(click.ParamType[Any]):
         try:
             return value if isinstance(value, dict) else _json_object(value)
         except LoadError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.UsageError(str(error)) from error
 
 
 def _load_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -113,17 +116,57 @@ def load_command(
     Ctrl-C ends it; what was measured until then is kept and marked as partial.
 
     Exits with 0 if the load kept its limits (without --max-errors and --min-success-rate: if no request failed), with 1
-    if it did not or could not be sent, with 2 if an option is wrong.
+    if it did not or could not be sent, with 2 if an option is wrong, with 130 after Ctrl-C.
     """
     limits = Limits.take(options)
+    plan = _plan(url, name, engine, tokenizer, options)
+    was_interrupted = False
     try:
         served = _served_model(url, model)
-        plan = LoadPlan.of(name, url.rstrip("/"), served, options)
         directory = outputdir or Path("results") / f"load-{utc_now():%Y%m%d-%H%M%S}"
-        _drive(plan, directory, engine, tokenizer or served)
-        _tell_load(directory, as_json, limits)
+        was_interrupted = not _drive(replace(plan, model=served), directory, engine, tokenizer or served)
+        kept = _tell_load(directory, as_json, limits)
     except FaultLibraryError as error:
+        if was_interrupted:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(_INTERRUPTED)
         raise click.ClickException(str(error)) from error
+    sys.exit(_INTERRUPTED if was_interrupted else 0 if kept else 1)
+
+
+def _plan(url: str, name: str, engine: str, tokenizer: str | None, options: dict[str, Any]) -> LoadPlan:
+    """What is asked for, before anybody is asked; the model is not known yet.
+
+    Raises:
+        click.UsageError: the options are wrong; the message names them as they are typed.
+    """
+    if not name or "/" in name or not name.isprintable():
+        raise click.UsageError(f"--name {name!r} is not a name: expected letters, without '/'")
+    if tokenizer is not None and engine != "aiperf":
+        raise click.UsageError(
+            "--tokenizer is for --engine aiperf; the native engine counts tokens by the server's word"
+        )
+    try:
+        Address.parse(url)
+    except LoadError as error:
+        raise click.UsageError(f"a load {error}") from error
+    try:
+        plan = LoadPlan.of(name, url.rstrip("/"), "", options)
+        if engine == "aiperf":
+            from DynamoFaultLibrary.load.aiperf import arguments_of
+
+            arguments_of(plan, "", Path())
+    except LoadError as error:
+        raise click.UsageError(_as_typed(str(error))) from error
+    return plan
+
+
+def _as_typed(sentence: str) -> str:
+    """A sentence with the keyword's arguments as the command's options."""
+    for each in OPTIONS:
+        typed = "--" + (each.name if each.kind is bool else each.flag or each.name).replace("_", "-")
+        sentence = re.sub(rf"(?<!['\w-]){each.name}\b(?!')", typed, sentence)
+    return sentence
 
 
 def _served_model(url: str, wanted: str | None) -> str:
@@ -132,10 +175,7 @@ def _served_model(url: str, wanted: str | None) -> str:
     Raises:
         LoadError: nobody answers there, or the model is not served.
     """
-    try:
-        address = Address.parse(url)
-    except LoadError as error:
-        raise LoadError(f"a load {error}") from error
+    address = Address.parse(url)
     headers = {"Authorization": address.authorization} if address.authorization else {}
     try:
         served = [str(model["id"]) for model in json.loads(get_text(f"{address.url}/v1/models", 5.0, headers))["data"]]
@@ -153,13 +193,14 @@ def _json_object(text: str) -> dict[str, Any]:
     try:
         data = json.loads(text)
     except ValueError as error:
-        raise LoadError(f"--extra-body is no JSON: {error}") from error
+        raise LoadError(f"--extra-body is not valid JSON: {error}") from error
     if not isinstance(data, dict):
         raise LoadError(f"--extra-body must be a JSON object, not {text}")
     return data
 
 
-def _drive(plan: LoadPlan, directory: Path, engine: str, tokenizer: str) -> None:
+def _drive(plan: LoadPlan, directory: Path, engine: str, tokenizer: str) -> bool:
+    """Send the load; False when Ctrl-C has ended it."""
     from DynamoFaultLibrary.load.client import Engine, Load
     from DynamoFaultLibrary.load.progress import Progress
 
@@ -182,17 +223,15 @@ def _drive(plan: LoadPlan, directory: Path, engine: str, tokenizer: str) -> None
         load.start(tokenizer, _FOREVER)
         load.wait(_FOREVER, tell)
     except KeyboardInterrupt:
-        _stop(load)
+        click.echo("stopped: what is in flight is given up", err=True)
+        return False
     finally:
         load.give_up()
+    return True
 
 
-def _stop(load: "Load") -> None:
-    click.echo("stopped: what is in flight is given up", err=True)
-    load.give_up()
-
-
-def _tell_load(directory: Path, as_json: bool, limits: Limits) -> None:
+def _tell_load(directory: Path, as_json: bool, limits: Limits) -> bool:
+    """Tell how it went, and whether it kept its limits."""
     from DynamoFaultLibrary.reports.results import read_results
 
     report = read_results(directory)[0]
@@ -202,7 +241,7 @@ def _tell_load(directory: Path, as_json: bool, limits: Limits) -> None:
     broken = list(limits.broken(report.whole.figures))
     for sentence in broken:
         click.echo(f"Error: {sentence}", err=True)
-    sys.exit(1 if broken else 0)
+    return not broken
 
 
 @click.command("report")

@@ -10,14 +10,15 @@ import click
 from DynamoFaultLibrary.load.statistics import Distribution, Figures
 
 
-def _number(expected: str, fits: Callable[[float], bool]) -> Callable[..., float | None]:
+def _number(expected: str, fits: Callable[[float], bool], *, percent: bool = False) -> Callable[..., float | None]:
     """A number of a limit. `nan` and `inf` are refused: nothing exceeds them."""
 
     def convert(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
         if value is None:
             return None
         try:
-            number = float(value)
+            is_percentage = percent and value.strip().endswith("%")
+            number = float(value.strip().removesuffix("%")) / 100 if is_percentage else float(value)
         except ValueError:
             number = math.nan
         if not math.isfinite(number) or not fits(number):
@@ -27,7 +28,7 @@ def _number(expected: str, fits: Callable[[float], bool]) -> Callable[..., float
     return convert
 
 
-_SHARE = _number("a share from 0 to 1", lambda number: 0 <= number <= 1)
+_SHARE = _number("a share from 0 to 1, or a percentage such as 90%", lambda number: 0 <= number <= 1, percent=True)
 SECONDS = _number("seconds above 0", lambda number: number > 0)
 _OPTIONS = (
     click.option(
@@ -40,7 +41,7 @@ _OPTIONS = (
         "--min-success-rate",
         metavar="SHARE",
         callback=_SHARE,
-        help="Exit with 1 if the share of good requests, 0 to 1, is less.",
+        help="Exit with 1 if the share of good requests, 0 to 1 or a percentage, is less.",
     ),
     click.option("--max-p99", metavar="SECONDS", callback=SECONDS, help="Exit with 1 if the p99 latency is longer."),
     click.option(

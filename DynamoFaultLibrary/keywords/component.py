@@ -1,5 +1,6 @@
 """Base of the keyword components."""
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from html import escape
@@ -56,15 +57,32 @@ def check(value: Any, operator: AssertionOperator | None, expected: Any, what: s
         are_times = isinstance(value, timedelta) and isinstance(expected, timedelta)
         if message is not None or operator is None or not are_times:
             raise
-        seen, wanted = (f"{each.total_seconds():g} s" for each in (value, expected))
+        seen, wanted = (f"{_digits(each)} s" for each in (value, expected))
         raise AssertionError(f"{what} is {seen}, which should be {_COMPARING[operator.value]} {wanted}") from failure
     except (KeyError, IndexError) as error:
         if message is None:
             raise
         fields = "{value}, {value_type}, {expected} and {expected_type}"
         raise FaultLibraryError(f"message '{message}' has fields beside {fields}") from error
-    except RobotError as error:
-        raise FaultLibraryError(f"assertion_expected '{expected}' cannot be evaluated for {what}: {error}") from error
+    except (RobotError, RuntimeError, TypeError) as error:  # Robot Framework's evaluation raises a RuntimeError
+        raise _cannot_evaluate(value, expected, what, error) from error
+
+
+_NOT_EVALUATED = "Evaluating expression "
+"""How Robot Framework begins to say so."""
+
+
+def _cannot_evaluate(value: Any, expected: Any, what: str, error: Exception) -> FaultLibraryError:
+    why = str(error)
+    if why.startswith(_NOT_EVALUATED):
+        why = why.partition(" failed: ")[2] or why
+    hint = "; value is a timedelta: compare value.total_seconds()" if isinstance(value, timedelta) else ""
+    return FaultLibraryError(f"assertion_expected '{expected}' cannot be evaluated for {what}: {why}{hint}")
+
+
+def _digits(time: timedelta) -> str:
+    """Seconds with all digits that a time has, and no exponent."""
+    return f"{time.total_seconds():.6f}".rstrip("0").rstrip(".")
 
 
 _EVALUATING = ("validate", "then")
@@ -99,6 +117,8 @@ def check_assertion(kind: type, operator: AssertionOperator | None, expected: An
     if isinstance(expected, str):
         wanted = _EXAMPLES.get(kind, "of its kind")
         raise FaultLibraryError(f"assertion_expected must be {wanted} to compare it with {what}, not '{expected}'")
+    if isinstance(expected, float) and not math.isfinite(expected):
+        raise FaultLibraryError(f"assertion_expected must be a number to compare it with {what}, not {expected}")
 
 
 def link(path: Path, text: str | None = None) -> str:
@@ -112,7 +132,10 @@ Operator = AssertionOperator | None
 
 
 class Duration:
-    """What a time is compared with: a Robot Framework time such as ``2 s``, or an expression for ``validate``."""
+    """What a time is compared with: a Robot Framework time such as ``2 s``, or an expression for ``validate``.
+
+    In an expression ``value`` is a timedelta: ``value.total_seconds() < 2``.
+    """
 
     @staticmethod
     def convert(value: str | float | timedelta) -> timedelta | str:
@@ -120,7 +143,7 @@ class Duration:
         if isinstance(value, timedelta):
             return value
         try:
-            return timedelta(seconds=timestr_to_secs(value))
+            return timedelta(seconds=timestr_to_secs(value, round_to=None))
         except ValueError:
             return str(value)
 
@@ -158,7 +181,7 @@ class Share:
         text = str(value).strip()
         is_percentage = text.endswith("%")
         try:
-            return float(text.removesuffix("%")) / (100 if is_percentage else 1)
+            return _Written(float(text.removesuffix("%")) / (100 if is_percentage else 1), str(value))
         except ValueError:
             return str(value)
 
@@ -170,9 +193,20 @@ class Share:
             FaultLibraryError: it is not.
         """
         if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            shown = value if isinstance(value, str) else f"{value:g}"
+            shown = value if isinstance(value, str) else getattr(value, "text", f"{value:g}")
             raise FaultLibraryError(f"{name} must be a share from 0 to 1, or a percentage such as 90%, not {shown}")
-        return value
+        return float(value)
+
+
+class _Written(float):
+    """A number that knows how it was written."""
+
+    text: str
+
+    def __new__(cls, value: float, text: str) -> "_Written":
+        made = super().__new__(cls, value)
+        made.text = text
+        return made
 
 
 class NameList(list[str]):

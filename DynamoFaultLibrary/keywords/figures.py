@@ -28,7 +28,7 @@ from DynamoFaultLibrary.load.figures import FIGURES, Figure, Unit, View
 from DynamoFaultLibrary.load.records import Outcome, Record, iterate_records
 from DynamoFaultLibrary.load.recovery import HOLD_S, full_recovery
 from DynamoFaultLibrary.load.table import Follower
-from DynamoFaultLibrary.load.windows import Segment
+from DynamoFaultLibrary.load.windows import Segment, Window
 from DynamoFaultLibrary.reports.timeline import EventKind
 
 _SHOWN_ERRORS = 25
@@ -48,7 +48,7 @@ class FigureKeywords(Component):
         load: str = DEFAULT,
         fault: str | None = None,
     ) -> None:
-        """Waits until a load has had the service level of before the last fault for ``hold``, see `Full recovery`.
+        """Waits until a load has had its service level from before the last fault for ``hold``, see `Full recovery`.
 
         The load must run, and go on for that long. Fails when the service level does not come back within ``timeout``
         or before the load ends, and says how far it is; fails at once when there is no baseline.
@@ -77,12 +77,14 @@ class FigureKeywords(Component):
             )
             if found.seconds is not None:
                 self.note(
-                    EventKind.GOOD, "the service level of before the fault holds again", hit.effective_s + found.seconds
+                    EventKind.GOOD,
+                    "the service level is back to what it was before the fault",
+                    hit.effective_s + found.seconds,
                 )
                 return
             place = f"load '{load}' has not recovered from {hit.label}"
             if found.level is None:
-                raise LoadError(f"{place} as far as can be told: {found.reason}; see {known.folder.path}")
+                raise LoadError(f"{place} as far as can be determined: {found.reason}; see {known.folder.path}")
             if present is None:
                 raise AssertionError(f"{place} before its end: {found.reason}; see {known.folder.path}")
             if now >= deadline:
@@ -131,6 +133,7 @@ class FigureKeywords(Component):
     def view(self, figure: Figure, load: str, part: str | None, fault: str | None, replica: str | int | None) -> View:
         """What a figure is to look at."""
         known = self.context.load(load)
+        check_part(self, load, part, fault)
         hit = self.context.fault_window(load, fault) if figure.of_fault else None
         now_s = known.now_s  # first: of a load that has ended by then, all records are read
         return View(
@@ -149,6 +152,16 @@ def place_of(load: str, part: str | None = None, replica: str | int | None = Non
     """A load, its part and replica, for messages."""
     words = [f"load '{load}'", f"part '{part}'" if part else "", f"replica '{replica}'" if replica is not None else ""]
     return ", ".join(filter(None, words))
+
+
+def check_part(component: Component, load: str, part: str | None, fault: str | None) -> None:
+    """Refuse to look at what follows a fault that goes on.
+
+    Raises:
+        LoadError: it is still in effect.
+    """
+    if part == Window.AFTER and (hit := component.context.fault_window(load, fault)).ended_s is None:
+        raise LoadError(f"'{hit.label}' is still in effect, so load '{load}' has no part 'after' yet")
 
 
 def failed_records(

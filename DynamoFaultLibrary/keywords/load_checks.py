@@ -8,7 +8,7 @@ from robot.api.deco import keyword
 
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.keywords.component import Component, Share
-from DynamoFaultLibrary.keywords.figures import failed_records, place_of
+from DynamoFaultLibrary.keywords.figures import check_part, failed_records, place_of
 from DynamoFaultLibrary.keywords.loads import DEFAULT
 from DynamoFaultLibrary.keywords.observation import new_text
 from DynamoFaultLibrary.load import statistics
@@ -16,6 +16,7 @@ from DynamoFaultLibrary.load.folder import LoadState
 from DynamoFaultLibrary.load.records import Outcome
 from DynamoFaultLibrary.load.statistics import Figures
 from DynamoFaultLibrary.load.windows import Segment
+from DynamoFaultLibrary.words import counted
 
 ReplicaName = str | int | None
 _REJECTED = (503, 529)
@@ -59,8 +60,8 @@ class LoadCheckKeywords(Component):
         figures = segment.figures
         if figures.failed > max_errors:
             raise AssertionError(
-                f"{place_of(load, part, replica)} has {figures.failed} failed requests {figures.errors}, at most "
-                f"{max_errors} expected; {self._first_error(load, segment)} "
+                f"{place_of(load, part, replica)} has {counted(figures.failed, 'failed request')} {figures.errors}, "
+                f"at most {max_errors} expected; {self._first_error(load, segment)} "
                 f"(all: {self.context.load(load).folder.path})"
             )
 
@@ -77,10 +78,11 @@ class LoadCheckKeywords(Component):
 
         Short for `Get Good Request Count` ``>= min_count``.
         """
+        check_part(self, load, part, fault)
         good = self.context.segment(load, part, fault, replica).figures.good
         if good < min_count:
             place = place_of(load, part, replica)
-            raise AssertionError(f"{place} has {good} good requests, at least {min_count} expected")
+            raise AssertionError(f"{place} has {counted(good, 'good request')}, at least {min_count} expected")
 
     @keyword(tags=["Check", "Load"])
     def load_should_have_success_rate(
@@ -121,7 +123,7 @@ class LoadCheckKeywords(Component):
         """Fails unless the load came to its end by itself (``WasCancelled(expected=False)``, now ``LoadCompleted``)."""
         state = self._ended(load)
         if state is not LoadState.COMPLETED:
-            raise AssertionError(f"load '{load}' should have come to its end by itself, but was {state.value}")
+            raise AssertionError(f"load '{load}' should have come to its end by itself, but was {state.words}")
 
     @keyword(tags=["Check", "Load"])
     def load_should_have_been_applied(self, min_requests: int = 100, load: str = DEFAULT) -> None:
@@ -251,14 +253,17 @@ class LoadCheckKeywords(Component):
             )
 
     def _ended(self, load: str) -> LoadState:
-        if self.context.load(load).is_running:
+        known = self.context.load(load)
+        known.check_sender()
+        if known.is_running:
             raise LoadError(f"load '{load}' still runs; call 'Wait For Load Completion' or 'Stop Load' first")
-        return self.context.load(load).folder.state
+        return known.folder.state
 
     def _segment(
         self, load: str, part: str | None = None, fault: str | None = None, replica: ReplicaName = None
     ) -> Segment:
         self._ended(load)
+        check_part(self, load, part, fault)
         segment = self.context.segment(load, part, fault, replica)
         if not len(segment.rows):
             raise LoadError(
@@ -299,8 +304,8 @@ class LoadCheckKeywords(Component):
                 continue
             if not len(values):
                 raise LoadError(
-                    f"{place_of(load, part, replica)} has no good request that tells its {what}: there is nothing to "
-                    f"judge; see {self.context.load(load).folder.path}"
+                    f"{place_of(load, part, replica)} has no good request to compute its {what} from: there is "
+                    f"nothing to judge; see {self.context.load(load).folder.path}"
                 )
             seen = statistics.percentile(values, percentile)
             if seen > limit.total_seconds():

@@ -65,6 +65,13 @@ class LoadKeywords(Component):
         | `Get Recovery Time` | < | 10 s |
         """  # noqa: E501  # a table's row is a line
         check_name("load", load)
+        if "=" in load:
+            wrong = load.partition("=")[0]
+            raise LoadError(
+                f"load '{load}' is not a name; if '{wrong}' is meant as an argument, there is none of that name"
+            )
+        if load == "requests":
+            raise LoadError("load 'requests' is not a name for a load: single requests are kept in that folder")
         if load in self.context.loads and self.context.loads[load].is_running:
             raise LoadError(f"load '{load}' is running already; stop it first, or give this one another name")
         if tokenizer is not None and engine is not Engine.AIPERF:
@@ -163,6 +170,7 @@ class LoadKeywords(Component):
         write_whole(directory / "failures.json", json.dumps(rows, indent=1))
 
     def _finish(self, load: Load, timeout: timedelta) -> None:
+        load.check_sender()
         if not load.is_running:
             return
         load.wait(timeout, self._progress_teller(load))

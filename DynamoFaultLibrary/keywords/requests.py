@@ -132,9 +132,9 @@ class RequestKeywords(Component):
             check_sequence=prompt is None and answers_are_known(deployment),
         )
         request = Request(spec, sender, deployment=deployment.name)
+        self.note(EventKind.LOAD, f"{request} starts")
         sender.command("request", spec=spec.to_json())
         self.context.requests.append(request)
-        self.note(EventKind.LOAD, f"{request} sent")
         return request
 
     @keyword(tags=["Request", "Wait"])
@@ -144,6 +144,8 @@ class RequestKeywords(Component):
         Example:
         | `Wait For Tokens` | ${request} | 100 | timeout=10 s |
         """
+        if not request.spec.streaming:
+            raise LoadError(f"{request} is not streamed, so its tokens come all at once: nothing tells how many it has")
         request.wait_for_tokens(tokens, timeout)
         self.info(f"{request} has received {tokens} tokens")
 
@@ -183,8 +185,12 @@ class RequestKeywords(Component):
         Example:
         | `Request Should Have Failed` | ${request} | stream_error | http_error |
         """
+        for outcome in outcomes:
+            if not outcome.is_error:
+                meant = "Have Been Cancelled" if outcome is Outcome.CANCELLED else "Have Succeeded"
+                raise LoadError(f"outcome '{outcome.value}' is no failure; see 'Request Should {meant}'")
         record = self.wait_for_request(request, timeout)
-        if record.is_ok or (outcomes and record.outcome not in outcomes):
+        if not record.outcome.is_error or (outcomes and record.outcome not in outcomes):
             wanted = " or ".join(outcome.value for outcome in outcomes) or "any error"
             raise AssertionError(f"{request} should have failed with {wanted}, but was {record.summary()}")
 

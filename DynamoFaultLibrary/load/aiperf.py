@@ -48,6 +48,10 @@ def arguments_of(plan: LoadPlan, tokenizer: str, directory: Path) -> list[str]:
         raise LoadError("aiperf does not retry requests; use engine=native, or retries=0")
     if plan.think_time_s:
         raise LoadError("aiperf's clients do not pause between requests; use engine=native, or think_time=0")
+    if plan.refused_pause_s != LoadPlan.refused_pause_s:
+        raise LoadError(
+            "aiperf's clients do not pause after a refused connection; use engine=native, or no refused_pause"
+        )
     workload = plan.workload
     options: dict[str, object] = {
         "--model": plan.model,

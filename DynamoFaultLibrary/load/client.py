@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from DynamoFaultLibrary.errors import LoadError, Unanswered
 from DynamoFaultLibrary.load.aiperf import PATIENCE, arguments_of, find_aiperf
 from DynamoFaultLibrary.load.folder import RECORDS_FILE, LoadFolder, LoadState
 from DynamoFaultLibrary.load.plan import LoadPlan
-from DynamoFaultLibrary.load.records import Record, RequestSpec, iterate_records
+from DynamoFaultLibrary.load.records import Outcome, Record, RequestSpec, iterate_records
 from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.load.table import Table
 from DynamoFaultLibrary.modules import module_environment
@@ -61,6 +62,19 @@ class SenderProcess:
     def is_running(self) -> bool:
         """Whether the process lives."""
         return self._process.poll() is None
+
+    @property
+    def how_it_ended(self) -> str:
+        """The signal or exit status by which the process has ended."""
+        status = self._process.poll()
+        if status is None:
+            return "it lives"
+        return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+
+    def join(self, timeout: float = 5.0) -> None:
+        """Wait for the end of a process that has closed its output."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
 
     def command(self, do: str, **arguments: Any) -> None:
         """Send a command.
@@ -232,6 +246,8 @@ class Load:
         """Which replicas served its requests, once it has ended and they were found."""
         self._first_good_s = monotonic()
         self._given_up_s = 0.0
+        self._lost = ""
+        """What became of its process, if that was gone before its end."""
 
     @property
     def scope(self) -> str:
@@ -264,7 +280,12 @@ class Load:
         try:
             extra = {"tokenizer": tokenizer} if self.folder.engine == Engine.AIPERF else {}
             self.sender.command("load", plan=self.plan.to_json(), **extra)
-            event = self.sender.wait_for(lambda event: event["event"] in ("first", "finished"), timeout, what)
+            try:
+                event = self.sender.wait_for(lambda event: event["event"] in ("first", "finished"), timeout, what)
+            except Unanswered as late:
+                self.give_up()
+                waited = f"waited {timeout.total_seconds():g} s for {what}"
+                raise Unanswered(f"{waited}; {self._what_came()}; see {self.folder.path}") from late
             if event["event"] == "finished":
                 raise Unanswered(
                     f"load '{self.plan.name}' has ended without a good response; {self._first_failure(event)}"
@@ -282,6 +303,24 @@ class Load:
         first = next(iterate_records(self.sender.records), None)
         return f"its first: {first.summary()}" if first else "it sent no request"
 
+    def _what_came(self) -> str:
+        """How its requests have ended, and the first that failed."""
+        if not self.sender.records.exists():
+            return "no request has ended"
+        counts: Counter[Outcome] = Counter()
+        first: Record | None = None
+        for record in iterate_records(self.sender.records):
+            counts[record.outcome] += 1
+            first = first or (record if record.outcome.is_error else None)
+        hung = counts.pop(Outcome.CANCELLED, 0)
+        came = ", ".join(f"{count} {outcome.value}" for outcome, count in counts.items())
+        words = [
+            f"instead came {came}" if came else "no request has ended",
+            f"the first failure: {first.summary()}" if first else "",
+            f"{hung} had no answer" if hung else "",
+        ]
+        return "; ".join(filter(None, words))
+
     def wait_for_good(self, count: int, timeout: timedelta) -> None:
         """Wait until so many requests that start from now on have ended well.
 
@@ -290,8 +329,9 @@ class Load:
         """
         if self.folder.engine == Engine.AIPERF:
             raise LoadError(f"load '{self.plan.name}' is sent by aiperf, which tells nothing while it runs")
+        self.check_sender()
         if not self.is_running:
-            raise LoadError(f"load '{self.plan.name}' has ended ({self.folder.state.value}), so no more requests come")
+            raise LoadError(f"load '{self.plan.name}' has ended ({self.folder.state.words}), so no more requests come")
         key = next(self._keys)
         self.sender.command("await", count=count, key=key)
         what = f"{count} good requests of load '{self.plan.name}'"
@@ -305,6 +345,11 @@ class Load:
         Raises:
             LoadError: it ends before.
         """
+        most = self.plan.duration_s
+        if most is not None and duration.total_seconds() > most:
+            raise LoadError(
+                f"load '{self.plan.name}' lasts {most:g} s, so it never has run for {duration.total_seconds():g} s"
+            )
         due = self._first_good_s + duration.total_seconds()
 
         def end() -> float | None:
@@ -317,8 +362,28 @@ class Load:
             raise Unanswered(f"load '{self.plan.name}' has ended before it had run for {duration.total_seconds():g} s")
 
     def stop(self) -> None:
-        """Start no more requests."""
+        """Start no more requests.
+
+        Raises:
+            LoadError: its process is gone.
+        """
+        self.check_sender()
         self.sender.command("stop")
+
+    def check_sender(self) -> None:
+        """See that its process lives as long as it should; a load that has lost it is given up.
+
+        Raises:
+            LoadError: it is gone before its end.
+        """
+        if self.is_running and not self.sender.is_running and self.now_s is not None:
+            self._lost = (
+                f"load '{self.plan.name}' was aborted: its sending process {self.sender.pid} was gone before its end "
+                f"({self.sender.how_it_ended}), so what it recorded is partial; see {self.sender.log}"
+            )
+            self.give_up()
+        if self._lost:
+            raise LoadError(self._lost)
 
     def wait(self, timeout: timedelta, on_progress: Callable[[dict[str, Any]], None] | None = None) -> None:
         """Wait until its last request has ended, end its process and write its exports.
@@ -330,9 +395,16 @@ class Load:
         """
         if not self.is_running:
             return
-        event = self.sender.wait_for(
-            lambda e: e["event"] == "finished", timeout, f"the end of load '{self.plan.name}'", on_progress
-        )
+        try:
+            event = self.sender.wait_for(
+                lambda e: e["event"] == "finished", timeout, f"the end of load '{self.plan.name}'", on_progress
+            )
+        except Unanswered:
+            raise
+        except LoadError:
+            self.sender.join()
+            self.check_sender()
+            raise
         self._end(LoadState.STOPPED if event["was_stopped"] else LoadState.COMPLETED, event["tally"])
         if event.get("error"):
             raise LoadError(f"load '{self.plan.name}' failed: {event['error']}")

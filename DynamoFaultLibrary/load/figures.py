@@ -9,6 +9,8 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load import statistics
 from DynamoFaultLibrary.load.client import Request
@@ -142,7 +144,19 @@ def _request_count(look: Look) -> float:
     return look().segment.figures.requests
 
 
+def check_error_class(name: str, outcome: Outcome | None) -> None:
+    """Refuse an outcome that is no failure: a count of such failures is always 0.
+
+    Raises:
+        LoadError: it is none.
+    """
+    if outcome is not None and not outcome.is_error:
+        meant = "Get Cancellation Count" if outcome is Outcome.CANCELLED else "Get Good Request Count"
+        raise LoadError(f"{name} '{outcome.value}' is no failure; see '{meant}'")
+
+
 def _error_count(look: Look, error_class: Outcome | None) -> float:
+    check_error_class("error_class", error_class)
     figures = look().judged().figures
     return figures.errors.get(error_class.value, 0) if error_class else figures.failed
 
@@ -196,9 +210,13 @@ def _percentile_of(values: Callable[[Table], Floats]) -> Callable[..., float]:
         view = look()
         found = values(view.segment.rows)
         if not len(found):
-            raise LoadError(
-                f"{view.place} has no good request that tells this figure, so it has no percentile; see {view.path}"
-            )
+            good = view.segment.rows.where(view.segment.rows.is_ok)
+            if len(good) and np.isnan(good.first_token).all():
+                raise LoadError(
+                    f"no answer of {view.place} was streamed, so there is no first token to wait for and no pause "
+                    f"between tokens (streaming=False?); see {view.path}"
+                )
+            raise LoadError(f"{view.place} has no good request to compute this from; see {view.path}")
         return statistics.percentile(found, percentile)
 
     return value
@@ -245,7 +263,7 @@ def _full_recovery_time(look: Look, hold: timedelta) -> float:
         raise AssertionError(
             f"full recovery of {view.place} from {view.hit().label} is {found.reason}; see {view.path}"
             if found.reason.startswith("not")
-            else f"full recovery of {view.place} from {view.hit().label} cannot be told: {found.reason}; "
+            else f"full recovery of {view.place} from {view.hit().label} cannot be determined: {found.reason}; "
             f"see {view.path}"
         )
     return found.seconds
@@ -408,9 +426,10 @@ FIGURES = (
         Unit.SECONDS,
         _recovery_time,
         "the time from the moment a fault took effect to the end of the first of 5 good responses in a row",
-        "``consecutive`` says how many in a row it takes. Fails when there is no such row. A load that recovered in "
-        "this sense may still have errors now and then, or half of its throughput: see `Get Time To Last Error` and "
-        "`Get Full Recovery Time`.\n\nExample:\n| `Get Recovery Time` | < | 10 s |",
+        "``consecutive`` says how many in a row it takes. Fails when there is no such row. The row may have begun "
+        "before an outage and go on behind it, and a load that recovered in this sense may still have errors now and "
+        "then, or half of its throughput: look at `Get Longest Outage`, `Get Time To Last Error` and "
+        "`Get Full Recovery Time` as well.\n\nExample:\n| `Get Recovery Time` | < | 10 s |",
         of_fault=True,
         options={"consecutive": Option(int, CONSECUTIVE_GOOD)},
         event="first of {consecutive} good responses in a row",
@@ -422,16 +441,17 @@ FIGURES = (
         "Full recovery time",
         Unit.SECONDS,
         _full_recovery_time,
-        "the time from the moment a fault took effect until the service level of before it holds again: to the end "
-        "of the records, the throughput of good answers is 90 % of that or more and their p95 latency 1.25 times that "
-        "or less, in each stretch of 5 s and 20 answers",
+        "the time from the moment a fault took effect until the service level is back to what it was before: to the "
+        "end of the records, the throughput of good answers is 90 % of that or more, their p95 latency 1.25 times that "
+        "or less, and the share of failed requests at most 1 percentage point above that, in each stretch of 5 s and "
+        "20 answers",
         "``hold`` is the length of a stretch; stretches are longer where answers are few or their latencies vary. "
         "Fails with the reason when the service level does not come back, when too little was recorded after the "
         "fault to tell, and when there is no baseline: fewer than 20 good answers before the fault.\n\n"
         "Example:\n| `Get Full Recovery Time` | < | 30 s |",
         of_fault=True,
         options={"hold": Option(timedelta, timedelta(seconds=HOLD_S))},
-        event="the service level of before the fault holds again",
+        event="the service level is back to what it was before the fault",
         title="Full recovery",
         fact=lambda a: seconds(a.full.seconds) if a.full.seconds is not None else a.full.reason,
     ),

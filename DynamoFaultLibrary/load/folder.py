@@ -40,6 +40,11 @@ class LoadState(StrEnum):
     GIVEN_UP = "given_up"
     """What was in flight was cancelled."""
 
+    @property
+    def words(self) -> str:
+        """It, for people."""
+        return "aborted" if self is LoadState.GIVEN_UP else self.value
+
 
 @dataclass
 class LoadFolder:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load.address import Address
 from DynamoFaultLibrary.load.records import Endpoint
+from DynamoFaultLibrary.words import counted
 
 
 class Arrival(StrEnum):
@@ -130,7 +131,26 @@ class LoadPlan:
         if all(given.get(end) is None for end in ("request_count", "requests_per_client", "duration_s")):
             given["duration_s"] = DEFAULT_DURATION_S
         shape = {name: given.pop(name) for name in list(given) if name in Workload.__dataclass_fields__}
-        return cls(name, url, model, **given, workload=Workload(**shape, check_sequence=check_sequence))
+        made = cls(name, url, model, **given, workload=Workload(**shape, check_sequence=check_sequence))
+        made.check_effects()
+        return made
+
+    def check_effects(self) -> None:
+        """Refuse what would change nothing: whoever sets it expects that it does.
+
+        Raises:
+            LoadError: a value has no effect beside the others.
+        """
+        if self.arrival is not Arrival.CONSTANT and self.request_rate is None:
+            raise LoadError(
+                f"arrival={self.arrival.value} says how requests of a rate are spread; it needs request_rate"
+            )
+        if self.cancellation_delay_s and not self.cancellation_rate:
+            raise LoadError("cancellation_delay is for requests that are cancelled; it needs cancellation_rate")
+        if self.duration_s is not None and self.ramp_s >= self.duration_s:
+            raise LoadError(f"ramp must be shorter than duration ({self.duration_s:g} s), not {self.ramp_s:g} s")
+        if self.workload.prefixes > 1 and not self.workload.prefix_tokens:
+            raise LoadError("prefixes are shared beginnings of prompts; they need prefix_tokens")
 
     def __post_init__(self) -> None:
         try:
@@ -165,16 +185,18 @@ class LoadPlan:
 
     def describe(self) -> str:
         """One line for people."""
-        end = f"{self.duration_s:g} s" if self.duration_s is not None else f"{self.total} requests"
+        end = f"{self.duration_s:g} s" if self.duration_s is not None else counted(self.total or 0, "request")
         rate = f" at {self.request_rate:g} requests/s ({self.arrival.value})" if self.request_rate else ""
         options = [
             f"ramp {self.ramp_s:g} s" if self.ramp_s else "",
             f"think time {self.think_time_s:g} s" if self.think_time_s else "",
             f"{self.warmup_requests} for warm-up" if self.warmup_requests else "",
-            f"{self.retries} retries" if self.retries else "",
+            f"{self.retries} {'retry' if self.retries == 1 else 'retries'}" if self.retries else "",
             f"{self.cancellation_rate:.0%} cancelled" if self.cancellation_rate else "",
         ]
-        return ", ".join(filter(None, [f"{self.concurrency} clients", end + rate, self.workload.describe(), *options]))
+        return ", ".join(
+            filter(None, [counted(self.concurrency, "client"), end + rate, self.workload.describe(), *options])
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data."""

@@ -1,10 +1,13 @@
 """Whether a load got its service level back after a fault, and what else is to be said of the time after it.
 
-The service level is what the load got before the fault: throughput of good answers and p95 of their latency. It holds
-in a stretch of time when the throughput is 90 % of that or more and the p95 latency 1.25 times that or less. Both
-spread by nature: a stretch falls short only where it does by more than `_DEVIATIONS` standard deviations of what the
-load showed before the fault. Clients that wait for answers of even length are held to 88 % and more. The more the
-latency varies, the longer the stretch and the larger the tolerance, down to 60 %. Requests that come at random
+The service level is what the load got before the fault: throughput of good answers, p95 of their latency, and the share
+of requests that failed. It holds in a stretch of time when the throughput is 90 % of that or more, the p95 latency 1.25
+times that or less, and the share of failures at most one percentage point above. Refused clients ask again at once: the
+good answers of half of a service may be as many as before, beside as many failures.
+
+These figures spread by nature: a stretch falls short only where it does by more than `_DEVIATIONS` standard deviations
+of what the load showed before the fault. Clients that wait for answers of even length are held to 88 % and more. The
+more the latency varies, the longer the stretch and the larger the tolerance, down to 60 %. Requests that come at random
 (Poisson) are held to 90 % of what was due. What is not tolerated is a queue that grows and shrinks by itself: a service
 at 80 % of its limit may be called "not reached" in one run of ten though nothing happened to it.
 """
@@ -23,6 +26,8 @@ LEAST_ANSWERS = 20
 HOLD_S = 5.0
 """Seconds for which the service level must hold."""
 KEPT_THROUGHPUT, KEPT_LATENCY, PERCENT = 0.9, 1.25, 95
+MORE_FAILURES = 0.01
+"""By how much the share of failed requests may be above that of before the fault."""
 
 _DEVIATIONS = 3.0
 _STEPS, _MOST_STEPS = 100, 200_000
@@ -30,15 +35,20 @@ _STEPS, _MOST_STEPS = 100, 200_000
 _ANSWERS_AT_RANDOM = 100
 """Answers that a stretch of time needs when their number varies as if they came at random."""
 _SHORTEST = 1e-6
+_NO_USUAL_GAP = 2.0
+"""So many times the longest time without a good answer before the fault: that is an outage."""
+_RARE_GAP = 5.0
+"""Of n answers at random a gap of log(n) means is to be expected; one so many means longer in exp(-5) of all loads."""
 
 
 @dataclass(frozen=True)
 class ServiceLevel:
-    """What a load got before a fault: good answers a second, and the p95 of their latency in seconds."""
+    """What a load got before a fault: good answers a second, p95 of their latency in seconds, share of failures."""
 
     answers: int
     throughput: float
     latency: float
+    failures: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,7 @@ def full_recovery(
     now_s: float | None = None,
     think_s: float = 0.0,
 ) -> FullRecovery:
-    """When the service level of before the fault held again, for `hold_s` at least and to the end of the records.
+    """When the service level was back, for `hold_s` at least and to the end of the records.
 
     `ramp_s` is the time from the first start in which the load grew: it tells nothing of the service level. `now_s`
     is the present of a load that runs: what is in flight is not in its table. `think_s` is the pause of its clients
@@ -120,7 +130,8 @@ def full_recovery(
         return FullRecovery(baseline.level, None, reason, present)
     steps = min(_MOST_STEPS, int(np.ceil(room_s / window_s * _STEPS)))
     starts = fault.effective_s + np.linspace(0.0, room_s, steps + 1)
-    return _judge(_Windows(table, baseline, starts, window_s, end_s), baseline.level, fault)
+    outage_s = baseline.end_of_outage(table, fault.effective_s, end_s)
+    return _judge(_Windows(table, baseline, starts, window_s, end_s), baseline.level, fault, outage_s)
 
 
 def _horizon(table: Table, level: ServiceLevel, now_s: float | None) -> float:
@@ -179,9 +190,13 @@ class _Baseline:
         ends = np.where(rows.ended < end_s, rows.ended, rows.due + np.maximum(self.usual_s, end_s - rows.due))
         done = _Growth(rows.due - think_s, ends).between(np.array([begin_s]), np.array([end_s]))
         throughput = float(done[0]) / (end_s - begin_s)
-        self.level = ServiceLevel(len(seen), throughput, statistics.percentile(seen.latency, PERCENT))
-        self.ended = int(((table.ended >= begin_s) & (table.ended < end_s)).sum())
+        ended = table.where((table.ended >= begin_s) & (table.ended < end_s))
+        self.ended, failed = len(ended), int(ended.is_error.sum())
         self.good_share = len(seen) / self.ended
+        slow = statistics.percentile(seen.latency, PERCENT)
+        self.level = ServiceLevel(len(seen), throughput, slow, failed / (len(seen) + failed))
+        self._longest_gap = statistics.longest_outage(table, float(seen.ended[0]), end_s)
+        self._gap_spread = _spread_of(np.diff(seen.ended))
         self.is_scheduled = bool((~np.isnan(seen.scheduled)).any())
         rhythm = np.diff(np.sort(seen.scheduled)) if self.is_scheduled else seen.latency + think_s
         self._spread = _spread_of(rhythm)
@@ -194,6 +209,20 @@ class _Baseline:
         What was due tells it of a load with a schedule. Else the more the latency varies the more answers it takes.
         """
         return LEAST_ANSWERS if self.is_scheduled else max(LEAST_ANSWERS, _ANSWERS_AT_RANDOM * self._spread)
+
+    def end_of_outage(self, table: Table, start_s: float, end_s: float) -> float:
+        """When the longest outage between two moments was over; the first of them if there was none."""
+        lengths, ends = statistics.outages(table, start_s, end_s)
+        at_random = self._gap_spread / self.level.throughput * (np.log(len(ends)) + _RARE_GAP)
+        least = max(at_random, _NO_USUAL_GAP * self._longest_gap)
+        longest = int(np.argmax(lengths))
+        return float(ends[longest]) if lengths[longest] > least else start_s
+
+    def most_failures(self, counts: Floats) -> Floats:
+        """How many of so many requests may fail: the share of before, as far as it spreads by nature, and a point."""
+        share = self.level.failures
+        spread = np.sqrt(counts * share * (1 - share) * (1 + counts / self.ended))
+        return (share + MORE_FAILURES) * counts + _DEVIATIONS * spread
 
     def deviation(self, count: float) -> float:
         """Standard deviation of a number of good answers when `count` are expected by the baseline.
@@ -222,13 +251,14 @@ class _Windows:
 
     def __init__(self, table: Table, baseline: _Baseline, starts: Floats, window_s: float, end_s: float) -> None:
         ends = starts + window_s
-        self.starts = starts
+        self.starts, self.end_s, self._window_s = starts, end_s, window_s
         is_cut_off = table.has(Outcome.CANCELLED) & (table.due < end_s) & (table.ended >= end_s)
         rows = table.where(table.is_ok | is_cut_off)  # cut off when the load was given up: they might have ended well
         usual = rows.due + np.maximum(baseline.usual_s, end_s - rows.due)
-        begun = rows.due - baseline.think_s
-        self.done = _Growth(begun, np.where(rows.is_ok, rows.ended, usual)).between(starts, ends)
+        self._growth = _Growth(rows.due - baseline.think_s, np.where(rows.is_ok, rows.ended, usual))
+        self.done = self._growth.between(starts, ends)
         expected = baseline.level.throughput * window_s
+        self._natural_lag = _DEVIATIONS / 2 * baseline.deviation(expected)  # of a bridge half as much is natural
         self.expected: Floats = np.full(len(starts), expected)
         self.keeps_throughput = (
             self.done >= KEPT_THROUGHPUT * expected - _DEVIATIONS * baseline.deviation(expected) - _SHORTEST
@@ -244,6 +274,22 @@ class _Windows:
         count, share = self.last - self.first, 1 - PERCENT / 100
         most = share * count + _DEVIATIONS * np.sqrt(count * share * (1 - share) * (1 + count / baseline.level.answers))
         self.keeps_latency = slow[self.last] - slow[self.first] <= most
+        failed = np.sort(table.ended[table.is_error])
+        self.failed = np.searchsorted(failed, ends) - np.searchsorted(failed, starts)
+        self.ended = self.failed + count
+        self.keeps_success = self.failed <= baseline.most_failures(self.ended.astype(np.float64))
+
+    def back_from(self, first: int) -> float:
+        """From when on a stretch that holds the level has its throughput.
+
+        It may begin with what is left of a loss, as much as is tolerated: that is over where it lags most behind its
+        own mean.
+        """
+        times = np.linspace(0.0, self._window_s, 2 * _STEPS + 1)
+        start_s = float(self.starts[first])
+        lag = self.done[first] * times / self._window_s - self._growth.between(np.array([start_s]), start_s + times)
+        last = int(np.argmax(lag))
+        return start_s + float(times[last]) if lag[last] > self._natural_lag else start_s
 
 
 class _Due(_Growth):
@@ -258,20 +304,38 @@ class _Due(_Growth):
         return super().__call__(np.minimum(moments, self._last_s)) + beyond * self._rate
 
 
-def _judge(windows: _Windows, level: ServiceLevel, fault: FaultWindow) -> FullRecovery:
-    holds = windows.keeps_throughput & windows.keeps_latency
+def _judge(windows: _Windows, level: ServiceLevel, fault: FaultWindow, outage_s: float) -> FullRecovery:
+    """The verdict; the level is not back before `outage_s`, when the longest outage was over."""
+    holds = windows.keeps_throughput & windows.keeps_latency & windows.keeps_success
     if holds[-1]:
         broken = np.flatnonzero(~holds)
         first = int(broken[-1]) + 1 if len(broken) else 0
-        return FullRecovery(level, float(windows.starts[first]) - fault.effective_s)
+        back_s = max(windows.back_from(first) if first else fault.effective_s, outage_s)
+        if back_s <= windows.starts[-1]:
+            return FullRecovery(level, back_s - fault.effective_s)
+        recorded, needed = (f"{windows.end_s - moment:.1f} s" for moment in (back_s, float(windows.starts[-1])))
+        return FullRecovery(
+            level,
+            None,
+            f"not known: only {recorded} were recorded after its longest outage, {needed} are needed",
+            f"only {recorded} after its longest outage can be judged, {needed} are needed",
+        )
     found = FullRecovery(level, None)
     if not windows.keeps_throughput[-1]:
-        share = float(windows.done[-1] / windows.expected[-1])
+        share = max(0.0, float(windows.done[-1] / windows.expected[-1]))
         percent = f"{share * 100:.0f} %"
         return replace(
             found,
             reason=f"not reached: {percent} of the throughput at the end",
             present=f"it has {percent} of its throughput",
+        )
+    if not windows.keeps_success[-1]:
+        percent = f"{float(windows.failed[-1] / windows.ended[-1]) * 100:.{0 if level.failures == 0 else 1}f} %"
+        before = f", {level.failures * 100:.1f} % before the fault" if level.failures else ""
+        return replace(
+            found,
+            reason=f"not reached: {percent} of the requests fail at the end{before}",
+            present=f"{percent} of its requests fail{before}",
         )
     latencies = windows.good.latency[windows.first[-1] : windows.last[-1]]
     now = statistics.percentile(latencies, PERCENT)

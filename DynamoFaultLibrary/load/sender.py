@@ -155,7 +155,7 @@ class Sender:
 
 
 async def _main(records: str) -> None:
-    commands = asyncio.StreamReader(limit=2**24)
+    commands = asyncio.StreamReader(limit=sys.maxsize)  # a prompt may be of any length
     gc.freeze()  # what was imported stays: looking through it again and again would cost each request
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)

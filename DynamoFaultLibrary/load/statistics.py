@@ -199,8 +199,14 @@ def longest_outage(table: Table, start_s: float, end_s: float) -> float:
     """
     if end_s <= start_s or not len(table):
         return 0.0
+    return float(outages(table, start_s, end_s)[0].max())
+
+
+def outages(table: Table, start_s: float, end_s: float) -> tuple[Floats, Floats]:
+    """Seconds without a good response from each to the next one between two moments, and when each of them was over."""
     good = table.ended[table.is_ok & (table.ended > start_s) & (table.ended < end_s)]
-    return float(np.diff(_busy_until(table, np.concatenate(([start_s], good, [end_s])))).max())
+    moments = np.concatenate(([start_s], good, [end_s]))
+    return np.diff(_busy_until(table, moments)), moments[1:]
 
 
 def _busy_until(table: Table, moments: Floats) -> Floats:

@@ -57,6 +57,7 @@ class World:
             table=lambda: table,
             plan=LoadPlan("default", "http://127.0.0.1:1", "m", 1, request_count=30),
             is_running=running,
+            check_sender=lambda: None,
             now_s=float(last) if running else None,
             folder=SimpleNamespace(path=self.directory, state=LoadState.COMPLETED),
             served=Served.of(["W-0", "W-1"], ways),
@@ -268,3 +269,68 @@ def test_what_is_no_share_is_refused(world: World, given: str) -> None:
 def test_times_and_numbers_are_converted_or_kept_as_expressions() -> None:
     assert Duration.convert("2 s") == timedelta(seconds=2)
     assert (Duration.convert("soon"), Number.convert("90%")) == ("soon", "90%")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "hint"), [(Outcome.CANCELLED, "Get Cancellation Count"), (Outcome.OK, "Get Good Request Count")]
+)
+def test_a_class_that_is_no_error_is_refused(outcome: Outcome, hint: str, world: World) -> None:
+    """The count of such errors was 0 whatever happened."""
+    with pytest.raises(LoadError, match=f"error_class '{outcome.value}' is no failure; see '{hint}'"):
+        world.get("Get Error Count", EQUAL, 0, error_class=outcome)
+
+
+def test_there_is_no_part_after_a_fault_that_goes_on(world: World) -> None:
+    """It was said that no request had ended there."""
+    world.fault(20)
+    said = "'kill on W-0' is still in effect, so load 'default' has no part 'after' yet"
+    with pytest.raises(LoadError, match=said):
+        world.get("Get Success Rate", part="after")
+    with pytest.raises(LoadError, match=said):
+        world.checks.load_should_have_zero_errors(part="after")
+    with pytest.raises(LoadError, match=said):
+        world.checks.load_should_have_at_least_requests(0, part="after")
+
+
+def test_a_load_that_did_not_stream_has_no_first_token(world: World) -> None:
+    for name in ("Get Time To First Token", "Get Inter Token Latency"):
+        with pytest.raises(LoadError, match="no answer of load 'default' was streamed"):
+            world.get(name, 50)
+
+
+def test_a_short_time_is_told_with_its_digits() -> None:
+    """0.00001 was taken for 0 s."""
+    wanted = Duration.convert("0.00001")
+    assert wanted == timedelta(microseconds=10)
+    with pytest.raises(AssertionError, match=r"p95 latency is 0\.5 s, which should be below 0\.00001 s"):
+        check(timedelta(seconds=0.5), LESS, wanted, "p95 latency")
+
+
+def test_a_share_is_refused_as_it_was_written(world: World) -> None:
+    with pytest.raises(FaultLibraryError, match=r"a percentage such as 90%, not 150%$"):
+        world.get("Get Success Rate", MORE, Share.convert("150%"))
+    assert type(Share.check("x", Share.convert("15%"))) is float
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_nothing_is_compared_with_what_is_no_number(number: str, world: World) -> None:
+    with pytest.raises(FaultLibraryError, match=f"must be a number to compare it with Requests/s, not {number}"):
+        world.get("Get Throughput", LESS, Number.convert(number))
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, TypeError])
+def test_an_expression_that_fails_is_told_in_one_sentence(
+    raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`validate    value < 1` on a time was a bare TypeError."""
+
+    def evaluate(*_: Any) -> None:
+        raise raised("Evaluating expression 'value < 1' failed: TypeError: '<' not supported")
+
+    monkeypatch.setattr("DynamoFaultLibrary.keywords.component.verify_assertion", evaluate)
+    with pytest.raises(FaultLibraryError) as caught:
+        check(timedelta(seconds=1), AssertionOperator["validate"], "value < 1", "p95 latency")
+    assert str(caught.value) == (
+        "assertion_expected 'value < 1' cannot be evaluated for p95 latency: TypeError: '<' not supported; value is a "
+        "timedelta: compare value.total_seconds()"
+    )

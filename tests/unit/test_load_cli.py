@@ -4,12 +4,14 @@ import re
 import socket
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from DynamoFaultLibrary.load.client import Load
 from DynamoFaultLibrary.load.folder import LoadState
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record
 from DynamoFaultLibrary.load.table import Table
@@ -38,6 +40,13 @@ def refused(result: Result) -> str:
     return line
 
 
+def misused(result: Result) -> str:
+    """What a command says of wrong options."""
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit), result.exception
+    return result.stderr.splitlines()[-1]
+
+
 @pytest.fixture
 def serving(loopback: Any) -> Any:
     loopback.answer(MODELS, {"data": [{"id": "m"}]})
@@ -47,16 +56,19 @@ def serving(loopback: Any) -> Any:
 
 
 def test_an_address_is_needed() -> None:
-    assert refused(load("localhost:8000")) == (
+    assert misused(load("localhost:8000")) == (
         "Error: a load needs an address such as http://127.0.0.1:8000, not 'localhost:8000': it does not begin with "
         "http:// or https://"
     )
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/?a=b c", "http://[::1", "http://127.0.0.1:99999", "http://"])
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:1/?a=b c", "http://[::1", "http://127.0.0.1:99999", "http://", "nonsense", "ftp://127.0.0.1"],
+)
 def test_an_address_that_is_none_is_refused_before_anybody_is_asked(url: str) -> None:
     """It was a raw Python error, or a word about a model list."""
-    assert refused(load(url)).startswith(f"Error: a load needs an address such as http://127.0.0.1:8000, not '{url}': ")
+    assert misused(load(url)).startswith(f"Error: a load needs an address such as http://127.0.0.1:8000, not '{url}': ")
 
 
 def test_a_user_and_a_password_are_shown_to_the_list_of_models_too(serving: Any, tmp_path: Path) -> None:
@@ -117,21 +129,45 @@ def test_without_exactly_one_model_it_must_be_named(served: list[str], told: str
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--extra-body", "{broken"], "Error: --extra-body is no JSON: "),
+        (["--extra-body", "{broken"], "Error: --extra-body is not valid JSON: "),
         (["--extra-body", "[1]"], "Error: --extra-body must be a JSON object, not [1]"),
-        (["--rate", "-1"], "Error: request_rate of load 'load' must be above 0, not -1"),
-        (["--rate", "nan"], "Error: request_rate of load 'load' must be above 0, not nan"),
-        (["--concurrency", "0"], "Error: concurrency of load 'load' must be above 0, not 0"),
-        (["--cancellation-rate", "50"], "Error: cancellation_rate is a share from 0 to 1, not 50"),
-        (["--requests", "1", "--duration", "1"], "Error: a load ends by exactly one of request_count"),
-        (["--prefix-tokens", "17"], "Error: prefix_tokens are part of input_tokens, so at most 16, not 17"),
-        (["--ramp", "inf"], "Error: ramp must be a time in seconds, not inf"),
+        (["--rate", "-1"], "Error: --rate of load 'load' must be above 0, not -1"),
+        (["--rate", "0"], "Error: --rate of load 'load' must be above 0, not 0"),
+        (["--rate", "nan"], "Error: --rate of load 'load' must be above 0, not nan"),
+        (["--requests", "-3"], "Error: --requests of load 'load' must be above 0, not -3"),
+        (["--concurrency", "0"], "Error: --concurrency of load 'load' must be above 0, not 0"),
+        (["--cancellation-rate", "2"], "Error: --cancellation-rate is a share from 0 to 1, not 2"),
+        (["--requests", "1", "--duration", "1"], "Error: a load ends by exactly one of --requests, --requests-per-cl"),
+        (["--prefix-tokens", "100"], "Error: --prefix-tokens are part of --input-tokens, so at most 16, not 100"),
+        (["--ramp", "inf"], "Error: --ramp must be a time in seconds, not inf"),
+        (["--ramp", "30"], "Error: --ramp must be shorter than --duration (30 s), not 30 s"),
+        (["--arrival", "poisson"], "Error: --arrival=poisson says how requests of a rate are spread; it needs --rate"),
+        (["--name", "a/b"], "Error: --name 'a/b' is not a name"),
+        (["--tokenizer", "t"], "Error: --tokenizer is for --engine aiperf"),
+        (["--engine", "aiperf", "--retries", "1"], "Error: aiperf does not retry requests"),
     ],
 )
-def test_a_load_that_cannot_be_is_refused(options: list[str], sentence: str, serving: Any, tmp_path: Path) -> None:
-    said = refused(load(serving.url, "-d", tmp_path / "out", *options))
-    assert said.startswith(sentence)
+def test_wrong_options_are_refused_by_their_names_before_anybody_is_asked(
+    options: list[str], sentence: str, serving: Any, tmp_path: Path
+) -> None:
+    """They had the exit status of a load that failed, the names of the keyword, and asked the server first."""
+    assert misused(load(serving.url, "-d", tmp_path / "out", *options)).startswith(sentence)
+    assert serving.seen == []
     assert not (tmp_path / "out").exists()
+
+
+def test_after_ctrl_c_the_exit_status_says_so(serving: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was 0, as of a load that was sent as a whole."""
+
+    def interrupted(load: Load, *_: Any) -> None:
+        load.sender.wait_for(lambda event: event["event"] == "finished", timedelta(seconds=30), "its end")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Load, "wait", interrupted)
+    result = load(serving.url, "-d", tmp_path / "out", "--unary", "--output-tokens", 2, "--requests", 2)
+    assert result.exit_code == 130, result.output
+    assert "stopped: what is in flight is given up" in result.stderr
+    assert "Successful Requests" in result.stdout
 
 
 @pytest.mark.parametrize("option", ["--arrival", "--endpoint", "--connections", "--engine"])
@@ -190,6 +226,7 @@ def failing(serving: Any) -> Any:
         (["--max-errors", "2"], 1, ["Error: 3 of 6 requests failed (3 http_error), expected at most 2"]),
         (["--max-errors", "3"], 0, []),
         (["--min-success-rate", "0.5"], 0, []),
+        (["--min-success-rate", "50%"], 0, []),
         (["--min-success-rate", "0.51"], 1, ["Error: success rate is 0.5000, expected at least 0.51"]),
         (
             ["--max-errors", "3", "--max-ttft-p99", "60"],
@@ -221,7 +258,7 @@ def test_a_latency_above_its_limit_is_told(serving: Any, tmp_path: Path) -> None
     ("option", "value"),
     [
         *(("--max-errors", value) for value in ("-1", "0.5", "many")),
-        *(("--min-success-rate", value) for value in ("-0.1", "90", "nan", "90%")),
+        *(("--min-success-rate", value) for value in ("-0.1", "90", "nan", "101%", "many%")),
         *((option, value) for option in ("--max-p99", "--max-ttft-p99") for value in ("0", "-1", "nan", "inf", "2s")),
     ],
 )

@@ -159,7 +159,7 @@ def test_the_baseline_is_a_line_in_both_charts_and_full_recovery_is_marked() -> 
     assert len(baselines(svg)) == 2
     assert {"- - before the fault: 9.8/s", "- - p95 before the fault: 0.500 s"} <= set(texts(svg))
     (words,) = [text for text in texts(svg) if text.startswith("full recovery after")]
-    assert float(words.split()[3]) == pytest.approx(4.5, abs=0.3)
+    assert float(words.split()[3]) == pytest.approx(5.5, abs=0.05)
 
 
 def test_a_full_recovery_that_is_not_reached_is_told() -> None:

@@ -1,11 +1,15 @@
 import json
+import re
 from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from DynamoFaultLibrary import DynamoFaultLibrary
 from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.load.aiperf import arguments_of
 from DynamoFaultLibrary.load.plan import OPTIONS, Arrival, ConnectionReuse, LoadPlan, Option, Workload
 from DynamoFaultLibrary.load.records import Endpoint
 from DynamoFaultLibrary.load_cli import load_command
@@ -169,3 +173,34 @@ def test_an_id_of_a_request_travels_in_a_header() -> None:
     plan = LoadPlan("lásť 図", "http://127.0.0.1:1", "m", 1, request_count=1)
     assert plan.request_id(7).isascii()
     assert plan.request_id(7) != LoadPlan("lásť 圖", "http://127.0.0.1:1", "m", 1, request_count=1).request_id(7)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"arrival": Arrival.POISSON}, "arrival=poisson says how requests of a rate are spread; it needs request_rate"),
+        ({"cancellation_delay": timedelta(seconds=1)}, "it needs cancellation_rate"),
+        ({"duration": timedelta(seconds=5), "ramp": timedelta(seconds=5)}, "ramp must be shorter than duration (5 s)"),
+        ({"prefixes": 4}, "they need prefix_tokens"),
+    ],
+)
+def test_a_setting_without_effect_is_refused(options: dict[str, Any], said: str) -> None:
+    """It was taken and did nothing."""
+    with pytest.raises(LoadError, match=re.escape(said)):
+        LoadPlan.of("l", "http://127.0.0.1:1", "m", options)
+
+
+def test_a_plan_of_earlier_is_read_whatever_it_sets() -> None:
+    made = LoadPlan("l", "http://127.0.0.1:1", "m", duration_s=5.0, ramp_s=5.0, arrival=Arrival.POISSON)
+    assert LoadPlan.from_json(made.to_json()) == made
+
+
+def test_one_is_one_of_them() -> None:
+    made = LoadPlan("l", "http://127.0.0.1:1", "m", 1, request_count=1)
+    assert made.describe().startswith("1 client, 1 request, ")
+
+
+def test_aiperf_pauses_for_no_refused_connection() -> None:
+    made = LoadPlan.of("l", "http://127.0.0.1:1", "m", {"refused_pause": timedelta(seconds=2)})
+    with pytest.raises(LoadError, match="no refused_pause"):
+        arguments_of(made, "t", Path())
