@@ -269,8 +269,11 @@ class Context:
         Raises:
             LoadError: the name is taken.
         """
-        if name in (WHOLE, *Window) or name in [phase.name for phase in self.phases]:
+        plain = name.casefold()
+        if plain in (WHOLE.casefold(), *Window):
             raise LoadError(f"'{name}' is the name of a part already; give this phase another one")
+        if plain in [phase.name.casefold() for phase in self.phases]:
+            raise LoadError(f"phase '{name}' has already been started; give this one another name")
         self.phases.append(PhaseMark(name, monotonic()))
 
     def segment(

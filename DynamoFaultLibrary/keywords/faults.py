@@ -55,7 +55,7 @@ class FaultKeywords(InjectingComponent):
         | ``graceful`` | SIGTERM to the leader instead of SIGKILL to all: it may finish what it serves |
         | ``respawn`` | Start the replica again at once, as the cluster would |
         | ``timeout`` | By when the replica must have ended |
-        | ``ttl`` | After this time the fault comes off by itself, see `Faults` |
+        | ``ttl`` | After this time the fault comes off by itself, see `Faults`. Not with ``respawn`` |
 
         Evidence: the system reports SIGKILL as the cause of the leader's death (or, with ``graceful``, its end), and
         no process of the replica is left. Undo: the replica is started again and serves. With ``respawn`` the fault
@@ -126,6 +126,7 @@ class FaultKeywords(InjectingComponent):
                 f"process_name is missing: this keyword ends processes of a replica of service '{service}' by name; "
                 "write 'Process.Terminate Process' to end what the library Process has started"
             )
+        _check_ttl(respawn, ttl)
         number = _signal(signal_name)
         check_ending_signal(number)
         chosen = self._choose(service, replica, serving)
@@ -305,6 +306,7 @@ class FaultKeywords(InjectingComponent):
         timeout: timedelta,
         ttl: timedelta | None,
     ) -> str:
+        _check_ttl(respawn, ttl)
         chosen = self._choose(service, replica, serving)
         platform = self._process_platform()
         processes = platform.processes(chosen)
@@ -343,6 +345,12 @@ class FaultKeywords(InjectingComponent):
 def _utc(moment_s: float) -> str:
     """A moment of the monotonic clock in UTC."""
     return utc_text(utc_now() - timedelta(seconds=monotonic() - moment_s))
+
+
+def _check_ttl(respawn: bool, ttl: timedelta | None) -> None:
+    """Refuse a time to live of what is over at once."""
+    if respawn and ttl is not None:
+        raise FaultError("ttl has no effect with respawn=True: the replica is started again at once, give one of them")
 
 
 def _signal(name: str) -> int:

@@ -32,9 +32,10 @@ from DynamoFaultLibrary.keywords.story import tell_test
 from DynamoFaultLibrary.ledger import Ledger, State
 from DynamoFaultLibrary.load.records import read_records
 from DynamoFaultLibrary.load.served import Served
-from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Partition, ReplicaExit
+from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Partition, PartitionMode, ReplicaExit
 
-SIDES = {"partition_type": "CUSTOM"}
+SIDES = {"partition_type": PartitionType.CUSTOM}
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
@@ -163,6 +164,73 @@ def test_a_request_is_served_by_a_worker(two: FakeDynamo) -> None:
     sides = {**SIDES, "source": "Frontend", "target": "nats", "serving": request}
     with pytest.raises(FaultError, match=r"serving needs one side that serves .* none of \['Frontend', 'nats'\]"):
         two.run_keyword("partition_network", [], sides)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sides", "message"),
+    [
+        ("FRONTEND_WORKER", {"source": "VllmWorker"}, r"source .* must be the frontend \(Frontend\), not 'VllmWorker'"),
+        ("FRONTEND_WORKER", {"target": "nats"}, r"target .* must be a worker service \(VllmWorker\), not 'nats'"),
+        ("WORKER_NATS", {"target": "VllmWorker"}, r"target .* must be the NATS server \(nats\), not 'VllmWorker'"),
+        ("WORKER_WORKER", {"source": "Frontend"}, r"source .* must be a worker service \(VllmWorker\), not 'Frontend'"),
+        (
+            "WORKER_WORKER",
+            {"source": "VllmWorker", "target": "VllmWorker"},
+            "needs two sides, but source and target are both 'VllmWorker'",
+        ),
+    ],
+)
+def test_the_sides_of_a_partition_fit_its_type(kind: str, sides: dict[str, str], message: str, two: FakeDynamo) -> None:
+    """``FRONTEND_WORKER`` between worker and worker cut the workers off from each other, and passed."""
+    with pytest.raises(FaultError, match=message):
+        two.run_keyword("partition_network", [PartitionType[kind]], sides)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "options", "message"),
+    [
+        ("kill_worker", ["VllmWorker"], {"respawn": True, "ttl": MINUTE}, "ttl has no effect with respawn=True"),
+        ("kill_replica", ["Frontend"], {"respawn": True, "ttl": MINUTE}, "ttl has no effect with respawn=True"),
+        (
+            "terminate_process",
+            ["VllmWorker", "python"],
+            {"respawn": True, "ttl": MINUTE},
+            "ttl has no effect with respawn=True",
+        ),
+        (
+            "partition_network",
+            [PartitionType.FRONTEND_WORKER],
+            {"mode": PartitionMode.RESET, "duration": MINUTE},
+            "duration has no effect with mode=reset",
+        ),
+        ("toggle_cuda_faults", [False], {"replica": 0, "xid": 48}, "replica and xid would have no effect"),
+    ],
+)
+def test_an_argument_without_effect_is_refused(
+    name: str, given: list[Any], options: dict[str, Any], message: str, two: FakeDynamo
+) -> None:
+    with pytest.raises(FaultError, match=message):
+        two.run_keyword(name, given, options)
+
+
+def test_cuda_faults_that_are_toggled_on_have_an_id(two: FakeDynamo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It returned nothing, so nobody could name the fault."""
+    monkeypatch.setattr("DynamoFaultLibrary.keywords.cuda.EnableCudaFaults", lambda *_: FakeFault("fake-2"))
+    monkeypatch.setattr(
+        FakeFault, "replica", two.context.platform.replicas(two.context.deployment, "VllmWorker")[0], raising=False
+    )
+    found = two.run_keyword("toggle_cuda_faults", [True, "VllmWorker"])
+    assert found == two.context.injector.faults[-1].entry.id
+
+
+def test_names_of_phases_are_compared_without_case(two: FakeDynamo) -> None:
+    """A phase ``During`` stood beside the part ``during``, and each showed other figures."""
+    for name in ("During", "AFTER", "Before", "All"):
+        with pytest.raises(LoadError, match=f"'{name}' is the name of a part already"):
+            two.context.begin_phase(name)
+    two.context.begin_phase("Calm")
+    with pytest.raises(LoadError, match="phase 'calm' has already been started"):
+        two.context.begin_phase("calm")
 
 
 def test_a_load_may_have_any_letters(two: FakeDynamo) -> None:
