@@ -292,18 +292,20 @@ class Context:
         return found.only(lambda rows: served.by(rows, replica))
 
     def _part(self, load: str, table: Table, part: str | None, fault_id: str | None) -> Segment:
-        if part in list(Window):
-            return cut_at_fault(table, self.fault_window(load, fault_id))[Window(part)]
+        plain = None if part is None else part.casefold()
+        if plain in list(Window):
+            return cut_at_fault(table, self.fault_window(load, fault_id))[Window(plain)]
         if fault_id is not None:
             self.fault(fault_id)
             raise LoadError(f"fault={fault_id} says nothing without part=before, part=during or part=after")
         if part is None:
             return whole(table)
         phases = cut_at_phases(table, self.phases)
-        if part not in phases:
+        found = [segment for name, segment in phases.items() if name.casefold() == plain]
+        if not found:
             known = [*(window.value for window in Window), *phases]
             raise LoadError(f"load '{load}' has no part '{part}'; it has {known}")
-        return phases[part]
+        return found[0]
 
     def load_table(self, load: str, replica: str | int | None = None) -> Table:
         """The requests of a load that have ended, or those of them that one replica served."""
@@ -377,7 +379,7 @@ class Context:
         self.graphs.clear()
 
     def _note_recovery(self, fault: ActiveFault) -> None:
-        self.timeline.add(EventKind.RECOVERED, f"{fault.entry.kind} undone: {fault.entry.detail}", fault.recovered_s)
+        self.timeline.add(EventKind.RECOVERED, f"{fault.entry.kind} came off: {fault.entry.detail}", fault.recovered_s)
 
 
 def window_of(fault: ActiveFault) -> FaultWindow:

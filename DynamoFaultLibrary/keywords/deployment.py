@@ -29,9 +29,14 @@ from DynamoFaultLibrary.platforms.base import (
     Discovery,
     EventPlane,
     NetworkMode,
+    Replica,
     RequestPlane,
 )
+from DynamoFaultLibrary.platforms.http import read_metrics
 from DynamoFaultLibrary.reports.timeline import EventKind
+
+_LAST_METRICS_S = 1.0
+"""Seconds that replicas get to tell their last metrics."""
 
 
 class DeploymentKeywords(Component):
@@ -144,7 +149,7 @@ class DeploymentKeywords(Component):
 
         All of that is verified. Faults on it are closed, since their target is gone. Loads on it are stopped, what they
         have in flight is recorded as cancelled; a single request in flight ends with a connection error.
-        Does nothing when no graph is deployed.
+        Does nothing when no graph is deployed at all. Fails when ``graph`` names none of those that are.
         """
         if not self.context.deployments:
             self.info("no graph is deployed")
@@ -159,10 +164,12 @@ class DeploymentKeywords(Component):
         """
         problems = []
         for deployment in reversed(self.context.deployments):
+            alias = self.context.alias_of(deployment)
             try:
                 self._delete(deployment)
             except FaultLibraryError as error:
-                problems.append(f"graph '{self.context.alias_of(deployment)}' is left: {error}")
+                is_left = deployment in self.context.deployments
+                problems.append(f"graph '{alias}' is {'left' if is_left else 'deleted'}: {error}")
         if problems:
             raise DeploymentError("; ".join(problems))
 
@@ -173,11 +180,11 @@ class DeploymentKeywords(Component):
         note_unordered_ends(self.context)
         self._save_metrics(deployment)
         self.context.platform.delete(deployment)
+        name = self.context.alias_of(deployment)
+        self.context.remove_deployment(deployment)  # first: it is gone, whatever becomes of the ledger
         self.context.injector.forget(
             lambda fault: fault.entry.target.get("deployment") == deployment.name, "its deployment was deleted"
         )
-        name = self.context.alias_of(deployment)
-        self.context.remove_deployment(deployment)
         self.note(EventKind.DEPLOY, f"{name} is deleted")
 
     @keyword(tags=["Deployment", "Getter"])
@@ -204,10 +211,16 @@ class DeploymentKeywords(Component):
 
     def _save_metrics(self, deployment: Deployment) -> None:
         """Keep what the replicas' metrics said last, beside their logs."""
+        replicas: list[Replica] = []
         for service in deployment.graph.services:
-            with suppress(DeploymentError, OSError):  # one that is unwell has nothing to say; a disk may be full
-                for replica, text in self.context.platform.metrics(deployment, service).items():
-                    (deployment.results / service / f"{replica}.metrics").write_text(text, encoding="utf-8")
+            with suppress(DeploymentError):
+                replicas += self.context.platform.replicas(deployment, service)
+        texts, _ = read_metrics(replicas, _LAST_METRICS_S)  # one that hangs has nothing to say
+        for replica in replicas:
+            with suppress(OSError):  # a disk may be full
+                if replica.name in texts:
+                    path = deployment.results / replica.service / f"{replica.name}.metrics"
+                    path.write_text(texts[replica.name], encoding="utf-8")
 
     def _results(self, alias: str) -> Path:
         """The suite's directory for its first deployment, one below it for each other, called by its alias."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from robot.api import logger
 
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.faults.injector import ActiveFault
@@ -69,19 +70,28 @@ def save_log_slices(context: Context, test: str) -> list[Path]:
             data = log.read_bytes()[start:]
         except OSError:
             continue
-        if data:
+        if not data:
+            continue
+        try:
             place.mkdir(parents=True, exist_ok=True)
             (place / log.name).write_bytes(data)
-            saved.append(place / log.name)
+        except OSError as error:
+            logger.warn(f"the logs of this test cannot be copied to '{place}': {error.strerror}")
+            break
+        saved.append(place / log.name)
     return saved
 
 
 def save_faults(context: Context) -> None:
     """Write what is known of each fault so far to ``faults.json`` in the suite's results."""
-    if context.faults:
-        path = context.results_directory() / FAULTS_FILE
-        known = [_fault_to_json(fault) for fault in context.faults]
+    if not context.faults:
+        return
+    path = context.results_directory() / FAULTS_FILE
+    known = [_fault_to_json(fault) for fault in context.faults]
+    try:
         path.write_bytes(orjson.dumps(known, option=orjson.OPT_INDENT_2))
+    except OSError as error:  # the ledger has them, too
+        logger.warn(f"'{path}' cannot be written: {error.strerror}")
 
 
 def _fault_to_json(fault: ActiveFault) -> dict[str, Any]:

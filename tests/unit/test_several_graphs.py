@@ -3,13 +3,14 @@
 import itertools
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
+from robot import result, running
 
 sys.path.insert(0, str(Path(__file__).parent / "testdata"))
 
@@ -20,9 +21,11 @@ from DynamoFaultLibrary.errors import (
     DeploymentError,
     FaultError,
     FaultLibraryError,
+    LedgerError,
     LoadError,
     RecoveryError,
     Unanswered,
+    Unready,
 )
 from DynamoFaultLibrary.faults.network import PartitionType
 from DynamoFaultLibrary.graph import Graph
@@ -32,7 +35,8 @@ from DynamoFaultLibrary.keywords.story import tell_test
 from DynamoFaultLibrary.ledger import Ledger, State
 from DynamoFaultLibrary.load.records import read_records
 from DynamoFaultLibrary.load.served import Served
-from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Partition, PartitionMode, ReplicaExit
+from DynamoFaultLibrary.platforms import http
+from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Partition, PartitionMode, Replica, ReplicaExit
 
 SIDES = {"partition_type": PartitionType.CUSTOM}
 MINUTE = timedelta(minutes=1)
@@ -295,14 +299,99 @@ def test_all_graphs_are_deleted_though_one_cannot_be(two: FakeDynamo) -> None:
     assert list(two.context.graphs) == ["green"]
 
 
-def test_a_graph_is_deleted_though_its_last_metrics_cannot_be_written(two: FakeDynamo) -> None:
+@pytest.fixture
+def with_metrics(two: FakeDynamo, loopback: Any) -> FakeDynamo:
+    """Its workers tell their metrics."""
+    loopback.answer("/metrics", b"up 1\n")
+    known = two.context.platform.replicas
+
+    def replicas(deployment: Deployment, service: str) -> list[Replica]:
+        return [replace(each, metrics_url=f"{loopback.url}/metrics") for each in known(deployment, service)]
+
+    two.context.platform.__dict__["replicas"] = replicas
+    return two
+
+
+def test_a_graph_is_deleted_though_its_last_metrics_cannot_be_written(with_metrics: FakeDynamo) -> None:
     """A full disk, or results that were moved away: it stayed up, with a raw error of Python."""
     deleted: list[Deployment] = []
-    two.context.platform.__dict__["delete"] = deleted.append
-    assert not (two.place / "fake-2").exists()
-    two.run_keyword("delete_graph", [])
+    with_metrics.context.platform.__dict__["delete"] = deleted.append
+    assert not (with_metrics.place / "fake-2").exists()
+    with_metrics.run_keyword("delete_graph", [])
     assert [each.name for each in deleted] == ["fake-2"]
-    assert list(two.context.graphs) == ["blue"]
+    assert list(with_metrics.context.graphs) == ["blue"]
+
+
+def test_the_last_metrics_of_those_that_answer_are_kept(
+    with_metrics: FakeDynamo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that hangs was waited for 10 s, and its neighbours were not asked."""
+    limits: list[float] = []
+    read = http.get_text
+
+    def get_text(url: str, timeout: float) -> str:
+        limits.append(timeout)
+        if len(limits) == 1:
+            raise TimeoutError("timed out")
+        return read(url, timeout)
+
+    monkeypatch.setattr(http, "get_text", get_text)
+    with_metrics.context.platform.__dict__["delete"] = lambda deployment: None
+    folder = with_metrics.place / "fake-2" / "VllmWorker"
+    folder.mkdir(parents=True)
+    with_metrics.run_keyword("delete_graph", [])
+    assert set(limits) == {1.0}
+    assert len(list(folder.glob("*.metrics"))) >= 1
+    assert all(path.read_text() == "up 1\n" for path in folder.glob("*.metrics"))
+
+
+def test_a_frontend_that_hangs_does_not_hold_up_a_test(two: FakeDynamo) -> None:
+    limits: list[float] = []
+
+    def metrics(deployment: Deployment, service: str, timeout_s: float = 10.0) -> dict[str, str]:
+        limits.append(timeout_s)
+        raise Unready("it hangs")
+
+    two.context.platform.__dict__["metrics"] = metrics
+    observe_all(two.context)
+    assert limits == [1.0, 1.0]
+
+
+def test_a_graph_that_was_deleted_is_gone_though_the_ledger_cannot_be_told(
+    two: FakeDynamo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.context.platform.__dict__["delete"] = lambda deployment: None
+    two.context.injector.inject(FakeFault("fake-2"))
+
+    def full(*_: Any, **__: Any) -> None:
+        raise LedgerError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(two.context.ledger, "mark", full)
+        with pytest.raises(DeploymentError, match=r"^graph 'green' is deleted: the disk is full$"):
+            two.run_keyword("delete_all_graphs", [])
+    assert not two.context.graphs
+    assert not two.context.injector.active
+
+
+def test_a_full_disk_does_not_keep_a_test_from_ending(
+    two: FakeDynamo, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next test began with the requests and loads of the one before."""
+    two.context.begin_test("S.T")
+    two.context.log_starts.update(dict.fromkeys(two.context.log_starts, 0))
+    two.context.injector.inject(FakeFault("fake-1"), scope="S.T")
+    two.run_keyword("start_request", [], {"max_tokens": 2})
+
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    two.end_test(running.TestCase("T"), result.TestCase("T", parent=result.TestSuite("S")))
+    assert two.context.test == ""
+    assert two.context.requests == []
+    assert "faults.json' cannot be written: No space left on device" in caplog.text
+    assert "the logs of this test cannot be copied to" in caplog.text
 
 
 def test_a_load_sees_the_faults_on_its_graph_also_when_that_is_deleted(two: FakeDynamo) -> None:
@@ -381,7 +470,7 @@ def test_a_fault_comes_off_though_that_cannot_be_written_to_the_timeline(
     two.context.timeline._path = two.place  # a directory takes no lines
     assert two.context.injector.recover_all() == []
     assert two.context.injector.active == []
-    assert "Fake Fault undone: its time was over" in caplog.text
+    assert "Fake Fault came off: its time was over" in caplog.text
 
 
 @dataclass
