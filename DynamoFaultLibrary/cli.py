@@ -34,7 +34,9 @@ def run(processes: int, outputdir: str, own_network: bool, arguments: tuple[str,
     Ends with the exit status of pabot: 0 if all tests passed, else the number of failed ones. INT, TERM and HUP end the
     run cleanly; a suite whose robot was killed is a failed one in log and xUnit.
     """
-    if own_network:
+    if own_network and os.geteuid() == 0:
+        click.echo("--own-network is not needed as root, so this run goes on without it", err=True)
+    elif own_network:
         try:
             enter_own_namespaces()
         except OSError as error:

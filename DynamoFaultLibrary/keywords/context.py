@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -245,6 +246,7 @@ class Context:
             and (fault.scope == self.test if fault.scope else f"{suite}.".startswith(f"{fault.suite or suite}."))
         ]
         if fault_id is not None:
+            fault_id = id_of(fault_id)
             found = [fault for fault in proven if fault.entry.id == fault_id]
             if not found:
                 known = [fault.entry.id for fault in proven] or "none"
@@ -261,7 +263,11 @@ class Context:
 
     def fault_window(self, load: str, fault_id: str | None = None) -> FaultWindow:
         """When that fault was in effect; by default the last one that hit the graph of a load."""
-        return window_of(self.fault(fault_id, self.load(load).deployment))
+        known = self.load(load)
+        fault = self.fault(fault_id, known.deployment)
+        if not known.folder.may_be_hit_by(fault.entry.target):
+            raise LoadError(f"{fault} hit another graph than that of load '{load}', so it says nothing of that load")
+        return window_of(fault)
 
     def begin_phase(self, name: str) -> None:
         """Mark the beginning of a phase of the running test.
@@ -380,6 +386,15 @@ class Context:
 
     def _note_recovery(self, fault: ActiveFault) -> None:
         self.timeline.add(EventKind.RECOVERED, f"{fault.entry.kind} came off: {fault.entry.detail}", fault.recovered_s)
+
+
+_FACTS = re.compile(r"\{'id': '([^']+)', 'kind': ")
+
+
+def id_of(fault: str) -> str:
+    """The id of a fault, also out of its facts: Robot Framework makes a text of what `Get Fault` returns."""
+    facts = _FACTS.match(fault)
+    return facts[1] if facts else fault
 
 
 def window_of(fault: ActiveFault) -> FaultWindow:

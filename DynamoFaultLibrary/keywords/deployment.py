@@ -78,7 +78,7 @@ class DeploymentKeywords(Component):
         | ``graph`` | A YAML file (``v1alpha1`` or ``v1beta1``): a path, one beside the suite, or a shipped graph |
         | ``alias`` | What ``graph`` calls this deployment in other keywords; default: the name of the graph, see `Several graphs` |
         | ``replicas`` | Number of worker replicas, for all worker services or by service name |
-        | ``model`` | Put in place of the workers' ``--model-path`` or ``--model`` |
+        | ``model`` | Put in place of the workers' ``--model-path`` or ``--model``; platform ``local`` refuses a path that does not exist |
         | ``image`` | Container image of all services; platform ``local`` runs none and refuses it |
         | ``interpreter`` | Python that runs Dynamo (``local``); default ``$DYNAMO_PYTHON``, else robot's own |
         | ``env`` | Environment variables for all services |

@@ -50,7 +50,7 @@ class FaultKeywords(InjectingComponent):
 
         | *Argument* | *Meaning* |
         | ``service`` | Any service of the graph, such as ``Frontend`` or ``VllmDecodeWorker`` |
-        | ``replica`` | Index of the replica, or ``random`` (repeatable by the library's ``seed``) |
+        | ``replica`` | Index or name of the replica, or ``random`` (repeatable by the library's ``seed``) |
         | ``serving`` | A request: the replica that serves it is killed, whatever ``replica`` says |
         | ``graceful`` | SIGTERM to the leader instead of SIGKILL to all: it may finish what it serves |
         | ``respawn`` | Start the replica again at once, as the cluster would |

@@ -62,7 +62,7 @@ class NetworkKeywords(InjectingComponent):
 
         | *Argument* | *Meaning* |
         | ``source``, ``target`` | Service at either side, in place of the type's own; it must fit the type |
-        | ``source_replica``, ``target_replica`` | ``all``, the index of one, or ``random`` |
+        | ``source_replica``, ``target_replica`` | ``all``, the index or name of one, or ``random`` |
         | ``serving`` | A request: of the workers, at whichever side they are, only the one that serves it is cut off |
         | ``mode`` | ``drop``: packets vanish. ``reject``: whoever sends gets a TCP reset. ``reset``: open connections are cut at both ends, once, and new ones are made |
         | ``direction`` | ``both``, ``to``: packets from source to target, ``from``: the others |

@@ -97,7 +97,7 @@ class ServiceKeywords(Component):
     @keyword(tags=["Check", "Wait"])
     @on_graph
     def service_should_exit_by_itself(
-        self, service: str, replica: int | None = None, *, timeout: timedelta = timedelta(seconds=30)
+        self, service: str, replica: int | str | None = None, *, timeout: timedelta = timedelta(seconds=30)
     ) -> None:
         """Waits until all replicas of a service, or the one of that index, have ended.
 
@@ -111,13 +111,13 @@ class ServiceKeywords(Component):
         platform = require(self.context.platform, Signalling)  # type: ignore[type-abstract]  # a protocol is meant
         check_timeout(timeout)
         mark, replicas = self._first_replicas(service)
-        if replica is not None and replica not in [one.index for one in replicas]:
+        wanted = [one for one in replicas if replica is None or str(replica) in (str(one.index), one.name)]
+        if not wanted:
             there = [one.index for one in replicas]
             raise DeploymentError(f"no replica {replica} of '{service}' ran when {mark.since}; there were {there}")
         deadline = monotonic() + timeout.total_seconds()
-        for one in replicas:
-            if replica is None or one.index == replica:
-                self._wait_exit(platform, one, deadline, timeout)
+        for one in wanted:
+            self._wait_exit(platform, one, deadline, timeout)
 
     def _wait_exit(self, signalling: Signalling, one: Replica, deadline: float, timeout: timedelta) -> None:
         ended = signalling.wait_exit(one, timedelta(seconds=max(0.0, deadline - monotonic())))
@@ -150,9 +150,11 @@ class ServiceKeywords(Component):
         mark, replicas = self._first_replicas(service)
         for replica in replicas:
             if replica not in running:
+                now = [other.process.pid for other in running if other.index == replica.index]
+                what = f"was restarted since {mark.since}" if now else f"has ended since {mark.since}"
+                present = f", it is pid {now[0]}" if now else ""
                 raise AssertionError(
-                    f"{replica.name} is not the process {replica.process.pid} any more that it was when {mark.since} "
-                    f"(log: {replica.log})"
+                    f"{replica.name} {what} (it was pid {replica.process.pid}{present}; log: {replica.log})"
                 )
         names = ", ".join(f"{replica.name} (pid {replica.process.pid})" for replica in replicas)
         self.info(f"the same since {mark.since}: {names}")

@@ -64,7 +64,8 @@ def _spans(context: Context) -> list[tuple[float, float]]:
 def save_log_slices(context: Context, test: str) -> list[Path]:
     """Copy what each log has gained in this test into the test's own folder."""
     saved = []
-    place = context.results_directory() / safe_name(test.removeprefix(f"{robot_context.suite_name()}."))
+    test_place = _slices_of(context, test)
+    several = len({log.parent.parent for log in context.log_starts}) > 1
     for log, start in context.log_starts.items():
         try:
             data = log.read_bytes()[start:]
@@ -72,6 +73,7 @@ def save_log_slices(context: Context, test: str) -> list[Path]:
             continue
         if not data:
             continue
+        place = test_place / _graph_of(context, log) if several else test_place
         try:
             place.mkdir(parents=True, exist_ok=True)
             (place / log.name).write_bytes(data)
@@ -80,6 +82,16 @@ def save_log_slices(context: Context, test: str) -> list[Path]:
             break
         saved.append(place / log.name)
     return saved
+
+
+def _slices_of(context: Context, test: str) -> Path:
+    return context.results_directory() / safe_name(test.removeprefix(f"{robot_context.suite_name()}."))
+
+
+def _graph_of(context: Context, log: Path) -> str:
+    """The alias of the graph that a log is of; the name of its folder, where the graph is gone."""
+    folder = log.parent.parent
+    return next((alias for alias, each in context.graphs.items() if each.results == folder), folder.name)
 
 
 def save_faults(context: Context) -> None:
@@ -150,13 +162,14 @@ def _fault(fault: ActiveFault) -> str:
 
 def _links(context: Context, test: str) -> str:
     results = context.results_directory()
+    slices = save_log_slices(context, test)
     files: Sequence[Path] = [
-        *save_log_slices(context, test),
         *(load.sender.records for load in context.loads.values()),
         *dict.fromkeys(request.sender.records for request in context.requests),
         results / "timeline.jsonl",
     ]
-    return "Logs of this test and raw files: " + " · ".join(link(path, _label(path)) for path in files)
+    links = [link(path, str(path.relative_to(_slices_of(context, test)))) for path in slices]
+    return "Logs of this test and raw files: " + " · ".join([*links, *(link(path, _label(path)) for path in files)])
 
 
 def _label(path: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from DynamoFaultLibrary import doctor
 from DynamoFaultLibrary.cli import fault_table, main
 from DynamoFaultLibrary.ledger import Ledger, State
 
@@ -144,3 +145,20 @@ def test_faults_of_the_ledger_are_listed(state: Path, ledger: Ledger, monkeypatc
     header, line = call("faults").stdout.splitlines()
     assert header.startswith("FAULT ")
     assert line.split()[:3] == [entry.id, "W-0", "active"]
+
+
+def test_a_network_of_its_own_is_not_needed_as_root(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It failed: "this machine does not allow user namespaces: unshare: Invalid argument"."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("DynamoFaultLibrary.cli.enter_own_namespaces", lambda: pytest.fail("entered"))
+    result = call("run", "--own-network")
+    assert "--own-network is not needed as root, so this run goes on without it" in result.output
+    assert "name the suites to run" in result.output
+
+
+@pytest.mark.parametrize(("user", "told"), [(0, False), (1000, True)])
+def test_the_doctor_tells_users_whether_they_may_have_a_network_of_their_own(
+    user: int, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    assert ("--own-network" in [finding.what for finding in doctor.examine()]) is told

@@ -632,3 +632,12 @@ def test_a_fault_is_over_when_it_became_moot_not_when_that_was_noticed(injector:
     assert first.recovered_s == dated.over_s
     assert first.entry.detail == "its processes have ended"
     assert second.entry.detail == "its processes have ended, as was noticed then"
+
+
+def test_a_run_that_allows_no_fault_says_so(ledger: Ledger, guard: Guard, tmp_path: Path) -> None:
+    """It said "0 faults are active (), and the library's import allows 0 at once"."""
+    injector = Injector(ledger, guard, BlastRadius(max_faults=0))
+    with pytest.raises(
+        FaultError, match=r"'Raise Flag' is refused: the library's import allows no fault \(max_faults=0\)"
+    ):
+        injector.inject(Flag(tmp_path / "a"))

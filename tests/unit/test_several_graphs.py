@@ -37,6 +37,7 @@ from DynamoFaultLibrary.load.records import read_records
 from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.platforms import http
 from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Partition, PartitionMode, Replica, ReplicaExit
+from DynamoFaultLibrary.processes import ProcessId
 
 SIDES = {"partition_type": PartitionType.CUSTOM}
 MINUTE = timedelta(minutes=1)
@@ -624,3 +625,81 @@ def test_among_workers_the_one_that_serves_is_cut_off_from_the_others(
     with pytest.raises(FaultError, match="planned"):
         two.run_keyword("partition_network", [PartitionType.WORKER_WORKER], {"serving": request})
     assert (cuts[0].sources, cuts[0].targets) == ([workers[1]], [workers[0], *workers[2:]])
+
+
+@dataclass
+class Killed(FakeFault):
+    """Has ended a worker."""
+
+    victim: str = ""
+
+    @property
+    def target(self) -> dict[str, Any]:
+        return {**super().target, "service": "VllmWorker", "replica": self.victim}
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        return {"action": "respawn", "name": self.victim}
+
+
+def test_a_replica_that_a_fault_has_ended_is_told(two: FakeDynamo) -> None:
+    """It said "no running replica '0'; running are [1]" only, as if there had never been one."""
+    known = two.context.platform.replicas
+
+    def replicas(deployment: Deployment, service: str) -> list[Replica]:
+        return [each for each in known(deployment, service) if each.name != "VllmWorker-0"]
+
+    two.context.platform.__dict__["replicas"] = replicas
+    two.context.injector.inject(Killed("fake-2", "VllmWorker-0"))
+    for wanted in (0, "VllmWorker-0"):
+        with pytest.raises(FaultError, match=r"no running replica .*; Fake Fault \S+ on VllmWorker-0 has ended it"):
+            two.run_keyword("kill_worker", ["VllmWorker", wanted])
+
+
+def test_a_fault_is_named_by_its_facts_too(two: FakeDynamo) -> None:
+    """Robot Framework makes a text of them, and the failure showed all of it."""
+    two.context.injector.inject(FakeFault("fake-1"))
+    facts = str(two.run_keyword("get_fault", []))
+    assert two.run_keyword("get_fault", [facts])["state"] == "active"
+    two.run_keyword("recover_fault", [facts])
+    assert two.context.fault(facts).recovered_s is not None
+
+
+def test_a_fault_says_nothing_of_a_load_on_another_graph(two: FakeDynamo) -> None:
+    """By its id it cut the load all the same."""
+    two.run_keyword("start_load", ["l"], {"request_count": 8, "output_tokens": 2, "graph": "blue"})
+    two.run_keyword("wait_for_load_completion", ["l"])
+    other = two.context.injector.inject(FakeFault("fake-2")).entry.id
+    with pytest.raises(LoadError, match="hit another graph than that of load 'l', so it says nothing of that load"):
+        two.run_keyword("get_request_count", [], {"load": "l", "part": "before", "fault": other})
+
+
+def test_links_to_logs_of_two_graphs_say_which(two: FakeDynamo) -> None:
+    """Both were called ``Frontend-0.log``, and one was written over the other."""
+    two.context.begin_test("S.T")
+    for deployment in two.context.deployments:
+        log = deployment.results / "Frontend" / "Frontend-0.log"
+        log.parent.mkdir(parents=True)
+        log.write_text(deployment.name)
+        two.context.log_starts[log] = 0
+    two.run_keyword("start_request", [], {"max_tokens": 2})
+    story = tell_test(two.context, "S.T", 0.0)
+    assert ">blue/Frontend-0.log<" in story
+    assert ">green/Frontend-0.log<" in story
+    slices = {path.parent.name: path.read_text() for path in Path("results").rglob("Frontend-0.log")}
+    assert (slices["blue"], slices["green"]) == ("fake-1", "fake-2")
+
+
+@pytest.mark.parametrize(
+    ("left", "said"), [([1], r"was restarted since .* \(it was pid 1, it is pid 7;"), ([], "has ended")]
+)
+def test_a_replica_that_is_another_process_says_which(left: list[int], said: str, two: FakeDynamo) -> None:
+    """ "is not the process 11173 any more that it was" read like a puzzle."""
+    known = two.context.platform.replicas
+
+    def replicas(deployment: Deployment, service: str) -> list[Replica]:
+        return [replace(each, process=ProcessId(7, 7)) for each in known(deployment, service) if left]
+
+    two.context.platform.__dict__["replicas"] = replicas
+    with pytest.raises(AssertionError, match=said):
+        two.run_keyword("service_should_not_have_restarted", ["VllmWorker"])

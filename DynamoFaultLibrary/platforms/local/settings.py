@@ -1,6 +1,7 @@
 """What cannot be meant is refused before anything starts; a setting without effect here is never ignored."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.graph import Graph
@@ -19,6 +20,25 @@ def check_settings(graph: Graph, settings: DeploySettings) -> None:
     """
     for problem in _problems(graph, settings):
         raise DeploymentError(problem)
+
+
+def check_models(graph: Graph) -> None:
+    """See that each model of a worker which is a path is there; any other name Dynamo looks up at huggingface.co.
+
+    Raises:
+        DeploymentError: one is not.
+    """
+    for service in graph.workers:
+        model = service.argument(service.model_option) if service.model_option else None
+        if model is None or not model.startswith(("/", "./", "../", "~")):
+            continue
+        if not model.startswith("/"):
+            raise DeploymentError(
+                f"model '{model}' of service '{service.name}' is a relative path, but each deployment runs in a "
+                "directory of its own; give an absolute one"
+            )
+        if not Path(model).exists():
+            raise DeploymentError(f"model '{model}' of service '{service.name}' is a path that does not exist")
 
 
 def _problems(graph: Graph, settings: DeploySettings) -> Iterator[str]:
