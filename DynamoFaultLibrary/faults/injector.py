@@ -17,9 +17,9 @@ from DynamoFaultLibrary.errors import (
     StateError,
 )
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
-from DynamoFaultLibrary.faults.limits import check_time
 from DynamoFaultLibrary.ledger import Entry, Ledger, State
 from DynamoFaultLibrary.platforms.base import Guarding
+from DynamoFaultLibrary.times import check_fault_time
 
 DEFAULT_TTL = timedelta(minutes=10)
 
@@ -158,7 +158,7 @@ class Injector:
             LedgerError: the intent is not on disk, so nothing was injected.
             EvidenceMissing: nothing proves that the fault took effect, or it came off before that was proven.
         """
-        check_time(fault.lifetime, ttl)
+        check_fault_time(fault.lifetime, ttl)
         self.radius.check(fault.kind, fault.target, [active.entry.id for active in self.active])
         entry = self.ledger.intend(fault.kind, fault.target, fault.recipe, expires_at=utc_now() + ttl)
         active = ActiveFault(fault, entry, injected_s=monotonic(), active_s=0.0, scope=scope, suite=suite)
@@ -186,7 +186,7 @@ class Injector:
         Raises:
             FaultError: it is not in effect any more, or `ttl` is too short or too long.
         """
-        check_time("ttl", ttl)
+        check_fault_time("ttl", ttl)
         if active not in self.active:
             raise FaultError(f"{active} has come off already: {active.entry.detail}")
         try:

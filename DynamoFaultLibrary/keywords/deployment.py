@@ -22,7 +22,6 @@ from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component
 from DynamoFaultLibrary.keywords.ends import note_unordered_ends
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
-from DynamoFaultLibrary.keywords.timeouts import check_timeout
 from DynamoFaultLibrary.platforms.base import (
     Deployment,
     DeploySettings,
@@ -34,6 +33,7 @@ from DynamoFaultLibrary.platforms.base import (
 )
 from DynamoFaultLibrary.platforms.http import read_metrics
 from DynamoFaultLibrary.reports.timeline import EventKind
+from DynamoFaultLibrary.times import check_time
 
 _LAST_METRICS_S = 1.0
 """Seconds that replicas get to tell their last metrics."""
@@ -206,7 +206,7 @@ class DeploymentKeywords(Component):
 
         Dynamo's file and etcd discovery keep a dead worker for about 10 s; until then a graph is not ready.
         """
-        check_timeout(timeout)
+        check_time("timeout", timeout)
         self.context.platform.wait_ready(self.context.deployment, timeout)
 
     def _save_metrics(self, deployment: Deployment) -> None:

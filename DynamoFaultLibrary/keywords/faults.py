@@ -9,7 +9,6 @@ from robot.utils import DotDict  # type: ignore[import-untyped]  # Robot types o
 from DynamoFaultLibrary.clock import monotonic, utc_now, utc_text, wait_until
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults.injector import ActiveFault
-from DynamoFaultLibrary.faults.limits import check_time, duration_text
 from DynamoFaultLibrary.faults.process import (
     EndProcesses,
     KillReplica,
@@ -26,6 +25,7 @@ from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.platforms.base import Replica, require
 from DynamoFaultLibrary.processes import signal_number
+from DynamoFaultLibrary.times import check_fault_time, duration_text
 
 ReplicaChoice = int | str
 
@@ -220,7 +220,7 @@ class FaultKeywords(InjectingComponent):
         | ${fault} = | `Stall Process` | PositionWorker | replica=0 | duration=3 s |
         | `Wait Until Fault Is Over` | ${fault} | timeout=10 s |
         """
-        check_time("timeout", timeout)
+        check_fault_time("timeout", timeout)
         active = self._named_or_last(fault)
 
         def is_over() -> bool:

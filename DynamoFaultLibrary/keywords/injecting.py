@@ -6,7 +6,6 @@ from datetime import timedelta
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, RecoveryError
 from DynamoFaultLibrary.faults.injector import ActiveFault, Fault
-from DynamoFaultLibrary.faults.limits import check_time
 from DynamoFaultLibrary.faults.target import Chooser
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.component import Component
@@ -15,6 +14,7 @@ from DynamoFaultLibrary.keywords.story import save_faults
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.platforms.base import Replica
 from DynamoFaultLibrary.reports.timeline import EventKind
+from DynamoFaultLibrary.times import check_fault_time
 
 
 class InjectingComponent(Component):
@@ -33,7 +33,7 @@ class InjectingComponent(Component):
         """Inject a fault, note `text` and the evidence, and return its id. A fault must meet the request it is for."""
         for waiting in (fault, getattr(fault, "loss", None)):
             if (timeout := getattr(waiting, "timeout", None)) is not None:
-                check_time("timeout", timeout)
+                check_fault_time("timeout", timeout)
         life = self.context.options.fault_ttl if ttl is None else ttl
         if serving is not None and serving.has_ended_before(monotonic()):
             raise FaultError(f"{serving} has ended already, so {fault.kind} would not meet it; nothing was injected")

@@ -18,10 +18,10 @@ from DynamoFaultLibrary.keywords.component import Component, Count, Number, Oper
 from DynamoFaultLibrary.keywords.context import Mark, UnorderedEnd
 from DynamoFaultLibrary.keywords.ends import is_ordered
 from DynamoFaultLibrary.keywords.observation import mark_of
-from DynamoFaultLibrary.keywords.timeouts import check_timeout
 from DynamoFaultLibrary.platforms.base import EndedReplica, Replica, Signalling, require
 from DynamoFaultLibrary.platforms.readiness import known_instances
 from DynamoFaultLibrary.reports.timeline import EventKind
+from DynamoFaultLibrary.times import check_time
 
 Value = TypeVar("Value")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -56,7 +56,7 @@ class ServiceKeywords(Component):
         | `Get Metric` | Frontend | dynamo_frontend_requests_total{status="success"} | > | 0 |
         """
         name, labels = _parse(selector)
-        check_timeout(timeout, may_be_zero=True)
+        check_time("timeout", timeout, may_be_zero=True)
 
         def look() -> float:
             value = self._metric(service, name, labels)
@@ -83,7 +83,7 @@ class ServiceKeywords(Component):
         | `Get Known Workers` | ``==`` | 1 | timeout=15 s |
         """
         deployment = self.context.deployment
-        check_timeout(timeout, may_be_zero=True)
+        check_time("timeout", timeout, may_be_zero=True)
 
         def look() -> int:
             try:
@@ -109,7 +109,7 @@ class ServiceKeywords(Component):
         | `Service Should Exit By Itself` | Frontend |
         """
         platform = require(self.context.platform, Signalling)  # type: ignore[type-abstract]  # a protocol is meant
-        check_timeout(timeout)
+        check_time("timeout", timeout)
         mark, replicas = self._first_replicas(service)
         wanted = [one for one in replicas if replica is None or str(replica) in (str(one.index), one.name)]
         if not wanted:

@@ -10,9 +10,9 @@ from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, FaultError, LedgerError, RecoveryError
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL, ActiveFault, Fault, Injector
-from DynamoFaultLibrary.faults.limits import duration_text
 from DynamoFaultLibrary.ledger import Entry, Ledger, Owner, State, read_ledger
 from DynamoFaultLibrary.processes import ProcessId
+from DynamoFaultLibrary.times import duration_text
 
 
 @dataclass

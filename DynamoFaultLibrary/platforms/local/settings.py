@@ -7,6 +7,7 @@ from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery
 from DynamoFaultLibrary.platforms.local.commands import runs_python
+from DynamoFaultLibrary.times import time_problem
 
 _MEMBERS = (1, 3, 5)
 _PORTS = range(1, 65536)
@@ -42,9 +43,8 @@ def check_models(graph: Graph) -> None:
 
 
 def _problems(graph: Graph, settings: DeploySettings) -> Iterator[str]:
-    timeout = settings.timeout.total_seconds()
-    if timeout <= 0:
-        yield f"timeout must be above 0, not {timeout:g} s"
+    if problem := time_problem(settings.timeout):
+        yield f"timeout {problem}"
     if settings.ready_responses < 1:
         yield f"ready_responses must be 1 or more, not {settings.ready_responses}"
     if settings.http_port is not None and settings.http_port not in _PORTS:
