@@ -11,6 +11,7 @@ from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.load.aiperf import find_aiperf
 from DynamoFaultLibrary.modules import module_environment
+from DynamoFaultLibrary.net.namespace import may_administer_networks
 from DynamoFaultLibrary.platforms.local.commands import ENGINES, choose_interpreter, missing_modules, visible_gpus
 from DynamoFaultLibrary.platforms.local.cuda import missing_tools
 from DynamoFaultLibrary.platforms.local.network import check_isolation
@@ -36,7 +37,7 @@ def examine() -> list[Finding]:
         _program("nats-server", nats_binary, "Deploy Graph with request_plane=nats or event_plane=nats fails"),
         _program("aiperf", find_aiperf, "Start Load with engine=aiperf skips its test"),
         _isolation(),
-        *([] if os.geteuid() == 0 else [_own_network()]),
+        *([] if may_administer_networks() else [_own_network()]),
         _gpus(),
         _compiler(),
         *(_engine(module, package) for module, package in ENGINES.items()),
