@@ -13,11 +13,24 @@ from DynamoFaultLibrary.clock import utc_now
 from DynamoFaultLibrary.errors import FaultLibraryError, LedgerError
 from DynamoFaultLibrary.ledger import Entry, State, read_ledger, state_directory
 from DynamoFaultLibrary.ledger.recovery import Recovery, ledgers, recover
-from DynamoFaultLibrary.load_cli import load_command, report_command
-from DynamoFaultLibrary.net.namespace import enter_own_namespaces
+from DynamoFaultLibrary.net.namespace import enter_own_namespaces, may_administer_networks
 
 
-@click.group()
+class _Commands(click.Group):
+    """Imports the commands of loads when they are asked for: numpy starts threads, and `run` must have one only."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted([*super().list_commands(context), "load", "report"])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in ("load", "report"):
+            return super().get_command(context, name)
+        from DynamoFaultLibrary.load_cli import load_command, report_command
+
+        return load_command if name == "load" else report_command
+
+
+@click.group(cls=_Commands)
 @click.version_option(package_name="robotframework-dynamofaultlibrary")
 def main() -> None:
     """Fault tolerance tests for NVIDIA Dynamo."""
@@ -34,7 +47,9 @@ def run(processes: int, outputdir: str, own_network: bool, arguments: tuple[str,
     Ends with the exit status of pabot: 0 if all tests passed, else the number of failed ones. INT, TERM and HUP end the
     run cleanly; a suite whose robot was killed is a failed one in log and xUnit.
     """
-    if own_network:
+    if own_network and may_administer_networks():
+        click.echo("--own-network is not needed with the rights of root, so this run goes on without it", err=True)
+    elif own_network:
         try:
             enter_own_namespaces()
         except OSError as error:
@@ -121,10 +136,6 @@ def doctor(as_json: bool) -> None:
         mark = "yes" if finding.is_there else "no "
         consequence = "" if finding.is_there else f"  -> {finding.consequence}"
         click.echo(f"{mark}  {finding.what}: {finding.detail}{consequence}")
-
-
-main.add_command(load_command)
-main.add_command(report_command)
 
 
 def _ledgers() -> list[Path]:

@@ -1,6 +1,8 @@
 """What this machine can and cannot do, and which keywords skip their test or fail because of what is missing."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -8,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.load.aiperf import find_aiperf
+from DynamoFaultLibrary.modules import module_environment
+from DynamoFaultLibrary.net.namespace import may_administer_networks
 from DynamoFaultLibrary.platforms.local.commands import ENGINES, choose_interpreter, missing_modules, visible_gpus
 from DynamoFaultLibrary.platforms.local.cuda import missing_tools
 from DynamoFaultLibrary.platforms.local.network import check_isolation
@@ -33,6 +37,7 @@ def examine() -> list[Finding]:
         _program("nats-server", nats_binary, "Deploy Graph with request_plane=nats or event_plane=nats fails"),
         _program("aiperf", find_aiperf, "Start Load with engine=aiperf skips its test"),
         _isolation(),
+        *([] if may_administer_networks() else [_own_network()]),
         _gpus(),
         _compiler(),
         *(_engine(module, package) for module, package in ENGINES.items()),
@@ -72,6 +77,15 @@ def _isolation() -> Finding:
     except FaultLibraryError as error:
         return Finding("isolated networks", False, str(error), consequence)
     return Finding("isolated networks", True, "packet filters work")
+
+
+def _own_network() -> Finding:
+    code = "from DynamoFaultLibrary.net.namespace import enter_own_namespaces; enter_own_namespaces()"
+    tried = subprocess.run(
+        [sys.executable, "-c", code], check=False, env=module_environment(), capture_output=True, text=True
+    )
+    detail = "user namespaces are allowed" if tried.returncode == 0 else tried.stderr.strip().rpartition("\n")[2]
+    return Finding("--own-network", tried.returncode == 0, detail, "dynamo-fault run --own-network fails")
 
 
 def _gpus() -> Finding:

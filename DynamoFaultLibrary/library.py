@@ -265,6 +265,12 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     def end_test(self, data: running.TestCase, outcome: result.TestCase) -> None:
         """Take the test's faults off, whatever it did; then tell its story in the log."""
+        try:
+            self._end_test(outcome)
+        finally:
+            self.context.end_test()
+
+    def _end_test(self, outcome: result.TestCase) -> None:
         note_unordered_ends(self.context)
         problems = self._recover(lambda fault: fault.scope == outcome.full_name)
         broken = unexcused(outcome, self._broken)
@@ -277,7 +283,6 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         if story:
             logger.info(story, html=True)
         save_faults(self.context)
-        self.context.end_test()
 
     def end_suite(self, data: running.TestSuite, outcome: result.TestSuite) -> None:
         """Take off what a suite's setup or teardown injected. Robot has no way to fail a suite here: it is an error."""

@@ -182,4 +182,4 @@ def signal_number(name: str) -> int:
     try:
         return signal.Signals[text if text.startswith("SIG") else f"SIG{text}"].value
     except KeyError:
-        raise ValueError(f"'{name}' is not a signal; examples are SIGKILL, SIGTERM, SIGINT, SIGSTOP") from None
+        raise ValueError(f"'{name}' is not a signal; examples are SIGKILL, SIGTERM, SIGINT, SIGHUP") from None

@@ -32,6 +32,8 @@ class BlastRadius:
                         f"{list(allowed)}"
                     )
         if self.max_faults is not None and len(active) >= self.max_faults:
+            if not active:
+                raise FaultError(f"'{kind}' is refused: the library's import allows no fault (max_faults=0)")
             many = "1 fault is" if len(active) == 1 else f"{len(active)} faults are"
             raise FaultError(
                 f"'{kind}' is refused: {many} active ({', '.join(active)}), and the library's import allows "

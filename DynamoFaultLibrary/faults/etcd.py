@@ -42,8 +42,8 @@ class MemberLoss:
         self._keeps_majority = left >= self.cluster.majority
         if not self._keeps_majority and not self.force:
             raise FaultError(
-                f"without {self.member} {left} of {len(self.cluster.urls)} etcd members would be left, and "
-                f"{self.cluster.majority} are a majority; force=True does it all the same"
+                f"without {self.member}, {left} of {len(self.cluster.urls)} etcd members would be left, and "
+                f"{self.cluster.majority} are a majority; use force=True to do it anyway"
             )
 
     def prove(self, since: float) -> str:

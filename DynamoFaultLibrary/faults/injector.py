@@ -17,9 +17,9 @@ from DynamoFaultLibrary.errors import (
     StateError,
 )
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
-from DynamoFaultLibrary.faults.limits import check_time
 from DynamoFaultLibrary.ledger import Entry, Ledger, State
 from DynamoFaultLibrary.platforms.base import Guarding
+from DynamoFaultLibrary.times import check_fault_time
 
 DEFAULT_TTL = timedelta(minutes=10)
 
@@ -77,6 +77,11 @@ class Fault(ABC):
     def moot(self) -> str:
         """Why it is not in effect any more though nobody has undone it; empty as long as it is."""
         return ""
+
+    @property
+    def moot_s(self) -> float | None:
+        """When it became moot, on the monotonic clock; None: not known."""
+        return None
 
     def let_go(self) -> None:  # noqa: B027  # most hold nothing
         """Close what this process holds of it: it has come off, whoever took it off."""
@@ -153,7 +158,7 @@ class Injector:
             LedgerError: the intent is not on disk, so nothing was injected.
             EvidenceMissing: nothing proves that the fault took effect, or it came off before that was proven.
         """
-        check_time(fault.lifetime, ttl)
+        check_fault_time(fault.lifetime, ttl)
         self.radius.check(fault.kind, fault.target, [active.entry.id for active in self.active])
         entry = self.ledger.intend(fault.kind, fault.target, fault.recipe, expires_at=utc_now() + ttl)
         active = ActiveFault(fault, entry, injected_s=monotonic(), active_s=0.0, scope=scope, suite=suite)
@@ -181,7 +186,7 @@ class Injector:
         Raises:
             FaultError: it is not in effect any more, or `ttl` is too short or too long.
         """
-        check_time("ttl", ttl)
+        check_fault_time("ttl", ttl)
         if active not in self.active:
             raise FaultError(f"{active} has come off already: {active.entry.detail}")
         try:
@@ -215,10 +220,22 @@ class Injector:
         return [f"{active} is not undone: {error}" for active, error in failed]
 
     def forget(self, belongs: Callable[[ActiveFault], bool], why: str) -> None:
-        """Close the faults whose target is gone: there is nothing left to undo."""
-        for active in self.active:
-            if belongs(active):
+        """Close the faults whose target is gone: there is nothing left to undo.
+
+        Raises:
+            LedgerError: the ledger cannot be told of all; here they are closed all the same.
+        """
+        unwritten: list[LedgerError] = []
+        for active in [each for each in self.active if belongs(each)]:
+            try:
                 self._close(active, why)
+            except LedgerError as error:
+                unwritten.append(error)
+                with suppress(DeploymentError):
+                    self.guard.release(active.entry)
+                self._has_come_off(active)
+        if unwritten:
+            raise unwritten[0]
 
     def refresh(self) -> None:
         """Learn what came off by itself: the supervisor undoes a fault at its expiry, and the ledger tells."""
@@ -302,10 +319,13 @@ class Injector:
         return seen[key]
 
     def _close_moot(self, came_off_s: float | None = None) -> None:
+        """Close what has become moot; `came_off_s` is by what, where the fault itself does not know it."""
         for active in self.faults:
             if active.recovered_s is None and active.active_s and (why := active.fault.moot):
+                known = active.fault.moot_s
+                moment = came_off_s if known is None else max(known, active.effective_s)
                 with suppress(LedgerError):  # then it stays open, and is undone once more
-                    self._close(active, why, came_off_s)
+                    self._close(active, why if moment is not None else f"{why}, as was noticed then", moment)
 
     def _close(self, active: ActiveFault, detail: str, came_off_s: float | None = None) -> None:
         self.ledger.mark(active.entry, State.RECOVERED, detail, came_off_s=came_off_s)

@@ -87,6 +87,27 @@ def _names(replicas: Sequence[Replica]) -> str:
     return ", ".join(replica.name for replica in replicas)
 
 
+def check_sides(deployment: Deployment, kind: PartitionType, source: str | None, target: str | None) -> None:
+    """See that the services that are named as sides fit the type of a partition.
+
+    Raises:
+        FaultError: one does not, so the partition would be another one than its type says.
+    """
+    graph = deployment.graph
+    workers = [worker.name for worker in graph.workers]
+    fitting = {
+        PartitionType.FRONTEND_WORKER: (("the frontend", [graph.frontend.name]), ("a worker service", workers)),
+        PartitionType.WORKER_NATS: (("a worker service", workers), ("the NATS server", [NATS])),
+        PartitionType.WORKER_WORKER: (("a worker service", workers), ("a worker service", workers)),
+    }
+    for name, given, (what, able) in zip(("source", "target"), (source, target), fitting.get(kind, ()), strict=False):
+        if given is not None and given not in able:
+            raise FaultError(
+                f"{name} of a partition of type {kind.name} must be {what} ({', '.join(able)}), not '{given}'; "
+                "type CUSTOM takes any two services"
+            )
+
+
 def default_sides(deployment: Deployment, kind: PartitionType) -> tuple[list[str], list[str]]:
     """Services at both sides of a partition of that type, which is not ``CUSTOM``.
 

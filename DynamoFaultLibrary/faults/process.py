@@ -4,22 +4,31 @@ import signal
 import socket
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text, wait_until
-from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
+from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, FaultError
 from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.ledger.undo import undo
-from DynamoFaultLibrary.platforms.base import ControlPlane, Deployment, Replacing, Replica, ReplicaExit, Signalling
+from DynamoFaultLibrary.platforms.base import (
+    ControlPlane,
+    Deployment,
+    Observing,
+    Replacing,
+    Replica,
+    ReplicaExit,
+    Signalling,
+)
 from DynamoFaultLibrary.processes import STOPPED, ProcessId, read_command
 
 STALL_TIMEOUT = timedelta(seconds=2)
 
 
 @runtime_checkable
-class ProcessPlatform(Signalling, Replacing, Protocol):
+class ProcessPlatform(Signalling, Replacing, Observing, Protocol):
     """What process faults need of a platform."""
 
 
@@ -228,6 +237,14 @@ class StallProcesses(ProcessFault):
     @property
     def moot(self) -> str:
         return "" if any(process.is_running for process in self.processes) else "its processes have ended"
+
+    @property
+    def moot_s(self) -> float | None:
+        with suppress(DeploymentError):  # deleted, or lost with its supervisor
+            for end in self.platform.ended(self.deployment):
+                if end.replica.process == self.replica.process:
+                    return end.exit.at
+        return None
 
 
 def _short(command: str) -> str:

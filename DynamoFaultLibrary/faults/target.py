@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,23 +24,29 @@ class Chooser:
     platform: Observing
     deployment: Deployment
     random: random.Random
+    why_gone: Callable[[str], str] = lambda name: ""
+    """Says of a replica that does not run why, as far as is known."""
 
     def by_index(self, service: str, wanted: int | str) -> Replica:
-        """The replica of that index, or a random one.
+        """The replica of that index or name, or a random one.
 
         Raises:
             FaultError: there is no such replica, or none at all.
         """
         replicas = self.platform.replicas(self.deployment, service)
+        name = str(wanted) if str(wanted).startswith(f"{service}-") else f"{service}-{wanted}"
+        why = f"; {ended}" if (ended := self.why_gone(name)) else ""
         if not replicas:
-            raise FaultError(f"service '{service}' of deployment '{self.deployment.name}' has no running replica")
+            raise FaultError(f"service '{service}' of deployment '{self.deployment.name}' has no running replica{why}")
         if wanted == RANDOM:
             return self.random.choice(replicas)
         for replica in replicas:
-            if str(replica.index) == str(wanted):
+            if name == replica.name:
                 return replica
         indices = [replica.index for replica in replicas]
-        raise FaultError(f"service '{service}' has no running replica {wanted!r}; running are {indices}, or 'random'")
+        raise FaultError(
+            f"service '{service}' has no running replica {wanted!r}; running are {indices}, or 'random'{why}"
+        )
 
     def serving(self, service: str, request_id: str) -> Replica:
         """The replica of `service` that serves a request.

@@ -14,6 +14,7 @@ from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError
 from DynamoFaultLibrary.keywords.context import Context
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.times import time_problem
 
 GRAPH = "graph"
 LONGEST = timedelta(days=365)
@@ -119,20 +120,12 @@ def _problem(name: str, value: Any, kinds: Sequence[Any]) -> str:
     elif bool in kinds and not isinstance(value, bool):
         problem = f"must be True or False, not {_shown(value)}"
     elif isinstance(value, timedelta):
-        problem = _time_problem(value)
+        problem = time_problem(value, may_be_zero=True, most=LONGEST)
     elif isinstance(value, int | float) and not isinstance(value, bool) and (int in kinds or float in kinds):
         problem = _number_problem(name, value)
     elif value == "" and name not in _ANY_TEXT and str in kinds:
         problem = "must not be empty"
     return problem
-
-
-def _time_problem(value: timedelta) -> str:
-    if value < timedelta(0):
-        return f"must not be negative, but is {value.total_seconds():g} s"
-    if value > LONGEST:
-        return f"must be {LONGEST.days} days at most, not {value.days} days"
-    return ""
 
 
 def _number_problem(name: str, value: float) -> str:

@@ -12,7 +12,7 @@ from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component, Count, Operator, check
 from DynamoFaultLibrary.keywords.observation import Migrations, counter_growth, new_text, read_migrations
-from DynamoFaultLibrary.keywords.timeouts import check_timeout
+from DynamoFaultLibrary.times import check_time
 
 _AGREEMENT_TIMEOUT = timedelta(seconds=2)
 
@@ -96,7 +96,7 @@ class CheckKeywords(Component):
         Example:
         | `Service Log Should Contain` | Frontend | Stream disconnected, recreating stream | timeout=2 s |
         """
-        check_timeout(timeout, may_be_zero=True)
+        check_time("timeout", timeout, may_be_zero=True)
         search = self._searcher(service, pattern, whole)
         if not wait_until(lambda: search() is not None, timeout, 0.02):
             raise AssertionError(f"no line matches '{pattern}' in the log of {service}: {self._logs(service)}")

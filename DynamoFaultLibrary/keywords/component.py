@@ -224,6 +224,12 @@ def _keep(value: object) -> object:
     return value
 
 
+def _none(value: object) -> None:
+    """``None`` alone means that nothing is given; Robot Framework takes an empty text for it, too."""
+    if value is not None and str(value).lower() != "none":
+        raise ValueError(f"'{value}' is not None")
+
+
 CONVERTERS: dict[type, Callable[[Any], Any] | Callable[[Any, Any], Any]] = {
     Duration: Duration.convert,
     Count: Count.convert,
@@ -231,4 +237,5 @@ CONVERTERS: dict[type, Callable[[Any], Any] | Callable[[Any, Any], Any]] = {
     Share: Share.convert,
     NameList: NameList.convert,
     Request: _keep,
+    type(None): _none,
 }

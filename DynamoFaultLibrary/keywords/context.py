@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -245,6 +246,7 @@ class Context:
             and (fault.scope == self.test if fault.scope else f"{suite}.".startswith(f"{fault.suite or suite}."))
         ]
         if fault_id is not None:
+            fault_id = id_of(fault_id)
             found = [fault for fault in proven if fault.entry.id == fault_id]
             if not found:
                 known = [fault.entry.id for fault in proven] or "none"
@@ -261,7 +263,11 @@ class Context:
 
     def fault_window(self, load: str, fault_id: str | None = None) -> FaultWindow:
         """When that fault was in effect; by default the last one that hit the graph of a load."""
-        return window_of(self.fault(fault_id, self.load(load).deployment))
+        known = self.load(load)
+        fault = self.fault(fault_id, known.deployment)
+        if not known.folder.may_be_hit_by(fault.entry.target):
+            raise LoadError(f"{fault} hit another graph than that of load '{load}', so it says nothing of that load")
+        return window_of(fault)
 
     def begin_phase(self, name: str) -> None:
         """Mark the beginning of a phase of the running test.
@@ -269,8 +275,11 @@ class Context:
         Raises:
             LoadError: the name is taken.
         """
-        if name in (WHOLE, *Window) or name in [phase.name for phase in self.phases]:
+        plain = name.casefold()
+        if plain in (WHOLE.casefold(), *Window):
             raise LoadError(f"'{name}' is the name of a part already; give this phase another one")
+        if plain in [phase.name.casefold() for phase in self.phases]:
+            raise LoadError(f"phase '{name}' has already been started; give this one another name")
         self.phases.append(PhaseMark(name, monotonic()))
 
     def segment(
@@ -289,18 +298,20 @@ class Context:
         return found.only(lambda rows: served.by(rows, replica))
 
     def _part(self, load: str, table: Table, part: str | None, fault_id: str | None) -> Segment:
-        if part in list(Window):
-            return cut_at_fault(table, self.fault_window(load, fault_id))[Window(part)]
+        plain = None if part is None else part.casefold()
+        if plain in list(Window):
+            return cut_at_fault(table, self.fault_window(load, fault_id))[Window(plain)]
         if fault_id is not None:
             self.fault(fault_id)
             raise LoadError(f"fault={fault_id} says nothing without part=before, part=during or part=after")
         if part is None:
             return whole(table)
         phases = cut_at_phases(table, self.phases)
-        if part not in phases:
+        found = [segment for name, segment in phases.items() if name.casefold() == plain]
+        if not found:
             known = [*(window.value for window in Window), *phases]
             raise LoadError(f"load '{load}' has no part '{part}'; it has {known}")
-        return phases[part]
+        return found[0]
 
     def load_table(self, load: str, replica: str | int | None = None) -> Table:
         """The requests of a load that have ended, or those of them that one replica served."""
@@ -374,7 +385,16 @@ class Context:
         self.graphs.clear()
 
     def _note_recovery(self, fault: ActiveFault) -> None:
-        self.timeline.add(EventKind.RECOVERED, f"{fault.entry.kind} undone: {fault.entry.detail}", fault.recovered_s)
+        self.timeline.add(EventKind.RECOVERED, f"{fault.entry.kind} came off: {fault.entry.detail}", fault.recovered_s)
+
+
+_FACTS = re.compile(r"\{'id': '([^']+)', 'kind': ")
+
+
+def id_of(fault: str) -> str:
+    """The id of a fault, also out of its facts: Robot Framework makes a text of what `Get Fault` returns."""
+    facts = _FACTS.match(fault)
+    return facts[1] if facts else fault
 
 
 def window_of(fault: ActiveFault) -> FaultWindow:

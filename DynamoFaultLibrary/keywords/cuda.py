@@ -164,23 +164,31 @@ class CudaKeywords(InjectingComponent):
         self,
         enable: bool,
         service: str | None = None,
-        replica: int | str = RANDOM,
+        replica: int | str | None = None,
         *,
-        xid: int = 79,
-        timeout: timedelta = timedelta(seconds=10),
-    ) -> None:
+        xid: int | None = None,
+        timeout: timedelta | None = None,
+    ) -> str | None:
         """`Enable Cuda Faults` on one replica of ``service`` with ``True``, `Disable Cuda Faults` with ``False``.
+
+        Returns the id of the fault with ``True``. ``replica``, ``xid`` and ``timeout`` go with ``True`` alone, and have
+        the defaults of `Enable Cuda Faults`.
 
         Example:
         | `Toggle Cuda Faults` | True | VllmWorker | 0 |
         | `Toggle Cuda Faults` | False |
         """
-        if not enable:
-            self.disable_cuda_faults(service)
-        elif service is None:
-            raise FaultError("no service is named; give the one whose CUDA calls shall fail")
-        else:
-            self.enable_cuda_faults(service, replica, xid=xid, timeout=timeout)
+        options = {"replica": replica, "xid": xid, "timeout": timeout}
+        given = {name: value for name, value in options.items() if value is not None}
+        if enable:
+            if service is None:
+                raise FaultError("no service is named; give the one whose CUDA calls shall fail")
+            fault: str = self.enable_cuda_faults(service, **given)
+            return fault
+        if given:
+            raise FaultError(f"{' and '.join(given)} would have no effect: CUDA faults are disabled, not enabled")
+        self.disable_cuda_faults(service)
+        return None
 
     @keyword(tags=["Check"])
     @on_graph

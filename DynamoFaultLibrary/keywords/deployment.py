@@ -22,16 +22,21 @@ from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component
 from DynamoFaultLibrary.keywords.ends import note_unordered_ends
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
-from DynamoFaultLibrary.keywords.timeouts import check_timeout
 from DynamoFaultLibrary.platforms.base import (
     Deployment,
     DeploySettings,
     Discovery,
     EventPlane,
     NetworkMode,
+    Replica,
     RequestPlane,
 )
+from DynamoFaultLibrary.platforms.http import read_metrics
 from DynamoFaultLibrary.reports.timeline import EventKind
+from DynamoFaultLibrary.times import check_time
+
+_LAST_METRICS_S = 1.0
+"""Seconds that replicas get to tell their last metrics."""
 
 
 class DeploymentKeywords(Component):
@@ -73,7 +78,7 @@ class DeploymentKeywords(Component):
         | ``graph`` | A YAML file (``v1alpha1`` or ``v1beta1``): a path, one beside the suite, or a shipped graph |
         | ``alias`` | What ``graph`` calls this deployment in other keywords; default: the name of the graph, see `Several graphs` |
         | ``replicas`` | Number of worker replicas, for all worker services or by service name |
-        | ``model`` | Put in place of the workers' ``--model-path`` or ``--model`` |
+        | ``model`` | Put in place of the workers' ``--model-path`` or ``--model``; platform ``local`` refuses a path that does not exist |
         | ``image`` | Container image of all services; platform ``local`` runs none and refuses it |
         | ``interpreter`` | Python that runs Dynamo (``local``); default ``$DYNAMO_PYTHON``, else robot's own |
         | ``env`` | Environment variables for all services |
@@ -144,7 +149,7 @@ class DeploymentKeywords(Component):
 
         All of that is verified. Faults on it are closed, since their target is gone. Loads on it are stopped, what they
         have in flight is recorded as cancelled; a single request in flight ends with a connection error.
-        Does nothing when no graph is deployed.
+        Does nothing when no graph is deployed at all. Fails when ``graph`` names none of those that are.
         """
         if not self.context.deployments:
             self.info("no graph is deployed")
@@ -159,10 +164,12 @@ class DeploymentKeywords(Component):
         """
         problems = []
         for deployment in reversed(self.context.deployments):
+            alias = self.context.alias_of(deployment)
             try:
                 self._delete(deployment)
             except FaultLibraryError as error:
-                problems.append(f"graph '{self.context.alias_of(deployment)}' is left: {error}")
+                is_left = deployment in self.context.deployments
+                problems.append(f"graph '{alias}' is {'left' if is_left else 'deleted'}: {error}")
         if problems:
             raise DeploymentError("; ".join(problems))
 
@@ -173,11 +180,11 @@ class DeploymentKeywords(Component):
         note_unordered_ends(self.context)
         self._save_metrics(deployment)
         self.context.platform.delete(deployment)
+        name = self.context.alias_of(deployment)
+        self.context.remove_deployment(deployment)  # first: it is gone, whatever becomes of the ledger
         self.context.injector.forget(
             lambda fault: fault.entry.target.get("deployment") == deployment.name, "its deployment was deleted"
         )
-        name = self.context.alias_of(deployment)
-        self.context.remove_deployment(deployment)
         self.note(EventKind.DEPLOY, f"{name} is deleted")
 
     @keyword(tags=["Deployment", "Getter"])
@@ -199,15 +206,21 @@ class DeploymentKeywords(Component):
 
         Dynamo's file and etcd discovery keep a dead worker for about 10 s; until then a graph is not ready.
         """
-        check_timeout(timeout)
+        check_time("timeout", timeout)
         self.context.platform.wait_ready(self.context.deployment, timeout)
 
     def _save_metrics(self, deployment: Deployment) -> None:
         """Keep what the replicas' metrics said last, beside their logs."""
+        replicas: list[Replica] = []
         for service in deployment.graph.services:
-            with suppress(DeploymentError, OSError):  # one that is unwell has nothing to say; a disk may be full
-                for replica, text in self.context.platform.metrics(deployment, service).items():
-                    (deployment.results / service / f"{replica}.metrics").write_text(text, encoding="utf-8")
+            with suppress(DeploymentError):
+                replicas += self.context.platform.replicas(deployment, service)
+        texts, _ = read_metrics(replicas, _LAST_METRICS_S)  # one that hangs has nothing to say
+        for replica in replicas:
+            with suppress(OSError):  # a disk may be full
+                if replica.name in texts:
+                    path = deployment.results / replica.service / f"{replica.name}.metrics"
+                    path.write_text(texts[replica.name], encoding="utf-8")
 
     def _results(self, alias: str) -> Path:
         """The suite's directory for its first deployment, one below it for each other, called by its alias."""

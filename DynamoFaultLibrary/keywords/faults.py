@@ -9,7 +9,6 @@ from robot.utils import DotDict  # type: ignore[import-untyped]  # Robot types o
 from DynamoFaultLibrary.clock import monotonic, utc_now, utc_text, wait_until
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults.injector import ActiveFault
-from DynamoFaultLibrary.faults.limits import check_time, duration_text
 from DynamoFaultLibrary.faults.process import (
     EndProcesses,
     KillReplica,
@@ -26,6 +25,7 @@ from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.platforms.base import Replica, require
 from DynamoFaultLibrary.processes import signal_number
+from DynamoFaultLibrary.times import check_fault_time, duration_text
 
 ReplicaChoice = int | str
 
@@ -50,12 +50,12 @@ class FaultKeywords(InjectingComponent):
 
         | *Argument* | *Meaning* |
         | ``service`` | Any service of the graph, such as ``Frontend`` or ``VllmDecodeWorker`` |
-        | ``replica`` | Index of the replica, or ``random`` (repeatable by the library's ``seed``) |
+        | ``replica`` | Index or name of the replica, or ``random`` (repeatable by the library's ``seed``) |
         | ``serving`` | A request: the replica that serves it is killed, whatever ``replica`` says |
         | ``graceful`` | SIGTERM to the leader instead of SIGKILL to all: it may finish what it serves |
         | ``respawn`` | Start the replica again at once, as the cluster would |
         | ``timeout`` | By when the replica must have ended |
-        | ``ttl`` | After this time the fault comes off by itself, see `Faults` |
+        | ``ttl`` | After this time the fault comes off by itself, see `Faults`. Not with ``respawn`` |
 
         Evidence: the system reports SIGKILL as the cause of the leader's death (or, with ``graceful``, its end), and
         no process of the replica is left. Undo: the replica is started again and serves. With ``respawn`` the fault
@@ -126,6 +126,7 @@ class FaultKeywords(InjectingComponent):
                 f"process_name is missing: this keyword ends processes of a replica of service '{service}' by name; "
                 "write 'Process.Terminate Process' to end what the library Process has started"
             )
+        _check_ttl(respawn, ttl)
         number = _signal(signal_name)
         check_ending_signal(number)
         chosen = self._choose(service, replica, serving)
@@ -219,7 +220,7 @@ class FaultKeywords(InjectingComponent):
         | ${fault} = | `Stall Process` | PositionWorker | replica=0 | duration=3 s |
         | `Wait Until Fault Is Over` | ${fault} | timeout=10 s |
         """
-        check_time("timeout", timeout)
+        check_fault_time("timeout", timeout)
         active = self._named_or_last(fault)
 
         def is_over() -> bool:
@@ -305,6 +306,7 @@ class FaultKeywords(InjectingComponent):
         timeout: timedelta,
         ttl: timedelta | None,
     ) -> str:
+        _check_ttl(respawn, ttl)
         chosen = self._choose(service, replica, serving)
         platform = self._process_platform()
         processes = platform.processes(chosen)
@@ -343,6 +345,12 @@ class FaultKeywords(InjectingComponent):
 def _utc(moment_s: float) -> str:
     """A moment of the monotonic clock in UTC."""
     return utc_text(utc_now() - timedelta(seconds=monotonic() - moment_s))
+
+
+def _check_ttl(respawn: bool, ttl: timedelta | None) -> None:
+    """Refuse a time to live of what is over at once."""
+    if respawn and ttl is not None:
+        raise FaultError("ttl has no effect with respawn=True: the replica is started again at once, give one of them")
 
 
 def _signal(name: str) -> int:

@@ -9,9 +9,9 @@ from robot.running import TypeInfo  # type: ignore[import-untyped]  # Robot type
 
 from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
-from DynamoFaultLibrary.faults.limits import check_time
 from DynamoFaultLibrary.keywords.component import CONVERTERS, NameList
 from DynamoFaultLibrary.keywords.context import Options, PlatformName
+from DynamoFaultLibrary.times import check_fault_time
 
 _HINTS: dict[str, Any] = {
     "platform": PlatformName,
@@ -32,7 +32,7 @@ def parse_options(given: dict[str, Any]) -> Options:
     """
     _check_names(given["platform"])
     values = {name: _convert(name, given[name], hint) for name, hint in _HINTS.items()}
-    check_time("fault_ttl", values["fault_ttl"])
+    check_fault_time("fault_ttl", values["fault_ttl"])
     if values["max_faults"] is not None and values["max_faults"] < 0:
         raise FaultLibraryError(f"max_faults must be 0 or more, not {values['max_faults']}")
     for name in ("allowed_services", "allowed_namespaces", "allowed_nodes"):

@@ -6,14 +6,15 @@ from datetime import timedelta
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, RecoveryError
 from DynamoFaultLibrary.faults.injector import ActiveFault, Fault
-from DynamoFaultLibrary.faults.limits import check_time
 from DynamoFaultLibrary.faults.target import Chooser
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.component import Component
+from DynamoFaultLibrary.keywords.context import id_of
 from DynamoFaultLibrary.keywords.story import save_faults
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.platforms.base import Replica
 from DynamoFaultLibrary.reports.timeline import EventKind
+from DynamoFaultLibrary.times import check_fault_time
 
 
 class InjectingComponent(Component):
@@ -21,13 +22,18 @@ class InjectingComponent(Component):
 
     def chooser(self) -> Chooser:
         """Picks replicas of the last deployment."""
-        return Chooser(self.context.platform, self.context.deployment, self.context.random)
+        return Chooser(self.context.platform, self.context.deployment, self.context.random, self._why_gone)
+
+    def _why_gone(self, name: str) -> str:
+        """Of a replica that a fault has ended, by which."""
+        ends = [active for active in self.active_here() if active.entry.undo.get("action") == "respawn"]
+        return next((f"{active} has ended it" for active in ends if active.entry.target.get("replica") == name), "")
 
     def inject(self, fault: Fault, ttl: timedelta | None, serving: Request | None, text: str) -> str:
         """Inject a fault, note `text` and the evidence, and return its id. A fault must meet the request it is for."""
         for waiting in (fault, getattr(fault, "loss", None)):
             if (timeout := getattr(waiting, "timeout", None)) is not None:
-                check_time("timeout", timeout)
+                check_fault_time("timeout", timeout)
         life = self.context.options.fault_ttl if ttl is None else ttl
         if serving is not None and serving.has_ended_before(monotonic()):
             raise FaultError(f"{serving} has ended already, so {fault.kind} would not meet it; nothing was injected")
@@ -48,6 +54,7 @@ class InjectingComponent(Component):
         Raises:
             FaultError: there is none.
         """
+        fault = id_of(fault)
         for active in self.context.faults:
             if active.entry.id == fault:
                 return active

@@ -6,7 +6,7 @@ from datetime import timedelta
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.errors import FaultError
-from DynamoFaultLibrary.faults.network import NetworkPartition, PartitionType, default_sides
+from DynamoFaultLibrary.faults.network import NetworkPartition, PartitionType, check_sides, default_sides
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
@@ -61,14 +61,14 @@ class NetworkKeywords(InjectingComponent):
         | ``CUSTOM`` | ``source`` and ``target``: services of the graph, or ``etcd`` and ``nats`` |
 
         | *Argument* | *Meaning* |
-        | ``source``, ``target`` | Service at either side, in place of the type's own |
-        | ``source_replica``, ``target_replica`` | ``all``, the index of one, or ``random`` |
+        | ``source``, ``target`` | Service at either side, in place of the type's own; it must fit the type |
+        | ``source_replica``, ``target_replica`` | ``all``, the index or name of one, or ``random`` |
         | ``serving`` | A request: of the workers, at whichever side they are, only the one that serves it is cut off |
         | ``mode`` | ``drop``: packets vanish. ``reject``: whoever sends gets a TCP reset. ``reset``: open connections are cut at both ends, once, and new ones are made |
         | ``direction`` | ``both``, ``to``: packets from source to target, ``from``: the others |
         | ``loss`` | Percentage of packets that vanish (``mode=drop``) |
         | ``rate`` | Bandwidth that gets through, such as ``64 kbit``; what is beyond it vanishes (``mode=drop``) |
-        | ``duration`` | After this time it heals by itself; default: the library's ``fault_ttl`` |
+        | ``duration`` | After this time it heals by itself; default: the library's ``fault_ttl``. Not with ``mode=reset`` |
 
         Platform ``local`` needs a graph that was deployed with ``network=isolated``.
 
@@ -86,9 +86,14 @@ class NetworkKeywords(InjectingComponent):
         """  # noqa: E501  # a table's row is one line
         begin_observation(self.context)
         kind = partition_type
+        if mode is PartitionMode.RESET and duration is not None:
+            raise FaultError(
+                "duration has no effect with mode=reset: connections are cut once, and that is over at once"
+            )
+        check_sides(self.context.deployment, kind, source, target)
         sides = (None, None) if kind is PartitionType.CUSTOM else default_sides(self.context.deployment, kind)
         sources, targets = self._services(source, sides[0]), self._services(target, sides[1])
-        if kind is PartitionType.CUSTOM and sources == targets and source_replica == target_replica:
+        if source is not None and source == target and source_replica == target_replica:
             raise FaultError(f"a partition needs two sides, but source and target are both '{source}'")
         chosen = None if serving is None else self._serving([*sources, *targets], serving)
         left = self._side(sources, source_replica, chosen)

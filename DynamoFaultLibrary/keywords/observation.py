@@ -11,6 +11,10 @@ from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unread
 from DynamoFaultLibrary.keywords.context import Context, Mark
 from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.logs import MIGRATION, check_logged
+from DynamoFaultLibrary.platforms.readiness import TIMEOUT
+
+_QUICK_S = 1.0
+"""Seconds that a frontend gets at the beginning of each test; before a first request or fault it is asked again."""
 
 TEST, DEPLOYMENT = "this test began", "it was deployed"
 
@@ -22,7 +26,7 @@ def observe(context: Context, deployment: Deployment, since: str) -> Mark:
     context.marks[deployment.name] = mark
     faults = [fault for fault in context.faults if fault.entry.target.get("deployment") == deployment.name]
     if not any(fault.entry.state.is_open for fault in faults):
-        _read_counters(context, deployment, mark)
+        _read_counters(context, deployment, mark, _QUICK_S)
     return mark
 
 
@@ -38,7 +42,7 @@ def begin_observation(context: Context) -> None:
     """Before a test's first request or fault: what the frontend could not tell before, it is asked now."""
     mark = mark_of(context)
     if mark.metrics is None:
-        _read_counters(context, context.deployment, mark)
+        _read_counters(context, context.deployment, mark, TIMEOUT)
 
 
 def mark_of(context: Context) -> Mark:
@@ -55,9 +59,9 @@ def mark_of(context: Context) -> Mark:
     return context.marks[deployment.name]
 
 
-def _read_counters(context: Context, deployment: Deployment, mark: Mark) -> None:
+def _read_counters(context: Context, deployment: Deployment, mark: Mark, timeout_s: float) -> None:
     with suppress(DeploymentError):
-        mark.metrics = context.platform.metrics(deployment, deployment.graph.frontend.name) or None
+        mark.metrics = context.platform.metrics(deployment, deployment.graph.frontend.name, timeout_s) or None
 
 
 def new_text(log: Path, start: int) -> str:

@@ -18,10 +18,10 @@ from DynamoFaultLibrary.keywords.component import Component, Count, Number, Oper
 from DynamoFaultLibrary.keywords.context import Mark, UnorderedEnd
 from DynamoFaultLibrary.keywords.ends import is_ordered
 from DynamoFaultLibrary.keywords.observation import mark_of
-from DynamoFaultLibrary.keywords.timeouts import check_timeout
 from DynamoFaultLibrary.platforms.base import EndedReplica, Replica, Signalling, require
 from DynamoFaultLibrary.platforms.readiness import known_instances
 from DynamoFaultLibrary.reports.timeline import EventKind
+from DynamoFaultLibrary.times import check_time
 
 Value = TypeVar("Value")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -56,7 +56,7 @@ class ServiceKeywords(Component):
         | `Get Metric` | Frontend | dynamo_frontend_requests_total{status="success"} | > | 0 |
         """
         name, labels = _parse(selector)
-        check_timeout(timeout, may_be_zero=True)
+        check_time("timeout", timeout, may_be_zero=True)
 
         def look() -> float:
             value = self._metric(service, name, labels)
@@ -83,7 +83,7 @@ class ServiceKeywords(Component):
         | `Get Known Workers` | ``==`` | 1 | timeout=15 s |
         """
         deployment = self.context.deployment
-        check_timeout(timeout, may_be_zero=True)
+        check_time("timeout", timeout, may_be_zero=True)
 
         def look() -> int:
             try:
@@ -97,7 +97,7 @@ class ServiceKeywords(Component):
     @keyword(tags=["Check", "Wait"])
     @on_graph
     def service_should_exit_by_itself(
-        self, service: str, replica: int | None = None, *, timeout: timedelta = timedelta(seconds=30)
+        self, service: str, replica: int | str | None = None, *, timeout: timedelta = timedelta(seconds=30)
     ) -> None:
         """Waits until all replicas of a service, or the one of that index, have ended.
 
@@ -109,15 +109,15 @@ class ServiceKeywords(Component):
         | `Service Should Exit By Itself` | Frontend |
         """
         platform = require(self.context.platform, Signalling)  # type: ignore[type-abstract]  # a protocol is meant
-        check_timeout(timeout)
+        check_time("timeout", timeout)
         mark, replicas = self._first_replicas(service)
-        if replica is not None and replica not in [one.index for one in replicas]:
+        wanted = [one for one in replicas if replica is None or str(replica) in (str(one.index), one.name)]
+        if not wanted:
             there = [one.index for one in replicas]
             raise DeploymentError(f"no replica {replica} of '{service}' ran when {mark.since}; there were {there}")
         deadline = monotonic() + timeout.total_seconds()
-        for one in replicas:
-            if replica is None or one.index == replica:
-                self._wait_exit(platform, one, deadline, timeout)
+        for one in wanted:
+            self._wait_exit(platform, one, deadline, timeout)
 
     def _wait_exit(self, signalling: Signalling, one: Replica, deadline: float, timeout: timedelta) -> None:
         ended = signalling.wait_exit(one, timedelta(seconds=max(0.0, deadline - monotonic())))
@@ -150,9 +150,11 @@ class ServiceKeywords(Component):
         mark, replicas = self._first_replicas(service)
         for replica in replicas:
             if replica not in running:
+                now = [other.process.pid for other in running if other.index == replica.index]
+                what = f"was restarted since {mark.since}" if now else f"has ended since {mark.since}"
+                present = f", it is pid {now[0]}" if now else ""
                 raise AssertionError(
-                    f"{replica.name} is not the process {replica.process.pid} any more that it was when {mark.since} "
-                    f"(log: {replica.log})"
+                    f"{replica.name} {what} (it was pid {replica.process.pid}{present}; log: {replica.log})"
                 )
         names = ", ".join(f"{replica.name} (pid {replica.process.pid})" for replica in replicas)
         self.info(f"the same since {mark.since}: {names}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from robot.api import logger
 
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.faults.injector import ActiveFault
@@ -63,25 +64,46 @@ def _spans(context: Context) -> list[tuple[float, float]]:
 def save_log_slices(context: Context, test: str) -> list[Path]:
     """Copy what each log has gained in this test into the test's own folder."""
     saved = []
-    place = context.results_directory() / safe_name(test.removeprefix(f"{robot_context.suite_name()}."))
+    test_place = _slices_of(context, test)
+    several = len({log.parent.parent for log in context.log_starts}) > 1
     for log, start in context.log_starts.items():
         try:
             data = log.read_bytes()[start:]
         except OSError:
             continue
-        if data:
+        if not data:
+            continue
+        place = test_place / _graph_of(context, log) if several else test_place
+        try:
             place.mkdir(parents=True, exist_ok=True)
             (place / log.name).write_bytes(data)
-            saved.append(place / log.name)
+        except OSError as error:
+            logger.warn(f"the logs of this test cannot be copied to '{place}': {error.strerror}")
+            break
+        saved.append(place / log.name)
     return saved
+
+
+def _slices_of(context: Context, test: str) -> Path:
+    return context.results_directory() / safe_name(test.removeprefix(f"{robot_context.suite_name()}."))
+
+
+def _graph_of(context: Context, log: Path) -> str:
+    """The alias of the graph that a log is of; the name of its folder, where the graph is gone."""
+    folder = log.parent.parent
+    return next((alias for alias, each in context.graphs.items() if each.results == folder), folder.name)
 
 
 def save_faults(context: Context) -> None:
     """Write what is known of each fault so far to ``faults.json`` in the suite's results."""
-    if context.faults:
-        path = context.results_directory() / FAULTS_FILE
-        known = [_fault_to_json(fault) for fault in context.faults]
+    if not context.faults:
+        return
+    path = context.results_directory() / FAULTS_FILE
+    known = [_fault_to_json(fault) for fault in context.faults]
+    try:
         path.write_bytes(orjson.dumps(known, option=orjson.OPT_INDENT_2))
+    except OSError as error:  # the ledger has them, too
+        logger.warn(f"'{path}' cannot be written: {error.strerror}")
 
 
 def _fault_to_json(fault: ActiveFault) -> dict[str, Any]:
@@ -140,13 +162,14 @@ def _fault(fault: ActiveFault) -> str:
 
 def _links(context: Context, test: str) -> str:
     results = context.results_directory()
+    slices = save_log_slices(context, test)
     files: Sequence[Path] = [
-        *save_log_slices(context, test),
         *(load.sender.records for load in context.loads.values()),
         *dict.fromkeys(request.sender.records for request in context.requests),
         results / "timeline.jsonl",
     ]
-    return "Logs of this test and raw files: " + " · ".join(link(path, _label(path)) for path in files)
+    links = [link(path, str(path.relative_to(_slices_of(context, test)))) for path in slices]
+    return "Logs of this test and raw files: " + " · ".join([*links, *(link(path, _label(path)) for path in files)])
 
 
 def _label(path: Path) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 from DynamoFaultLibrary.processes import ProcessId
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_CAP_NET_ADMIN, _CAP_SYS_ADMIN = 12, 21
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 _OWN = "/proc/thread-self/ns/net"
@@ -55,6 +56,13 @@ def enter(descriptor: int) -> None:
         OSError: it may not.
     """
     _check(_LIBC.setns(descriptor, _CLONE_NEWNET), "setns")
+
+
+def may_administer_networks() -> bool:
+    """Whether this process may make network namespaces as it is, which root may unless a container forbids it."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    rights = int(next(line for line in status.splitlines() if line.startswith("CapEff:")).split()[1], 16)
+    return all(rights >> number & 1 for number in (_CAP_NET_ADMIN, _CAP_SYS_ADMIN))
 
 
 def enter_own_namespaces() -> None:

@@ -154,8 +154,12 @@ class Observing(Protocol):
         """Log files of all replicas that a service has had."""
         ...
 
-    def metrics(self, deployment: Deployment, service: str) -> dict[str, str]:
-        """Prometheus texts by replica name."""
+    def metrics(self, deployment: Deployment, service: str, timeout_s: float = 10.0) -> dict[str, str]:
+        """Prometheus texts by replica name; all replicas are asked at once.
+
+        Raises:
+            Unready: one has not answered within `timeout_s`.
+        """
         ...
 
 

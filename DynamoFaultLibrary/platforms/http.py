@@ -2,10 +2,13 @@
 
 import json
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Any
+
+from DynamoFaultLibrary.platforms.base import Replica
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -42,6 +45,21 @@ def post_json(url: str, body: Any, timeout: float) -> Any:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
     with _answers(), _OPENER.open(request, timeout=timeout) as answer:
         return json.loads(answer.read())
+
+
+def read_metrics(replicas: Sequence[Replica], timeout_s: float) -> tuple[dict[str, str], list[str]]:
+    """Prometheus texts by replica name, and what is wrong with the others; all are asked at once."""
+    asked = [(replica.name, replica.metrics_url) for replica in replicas if replica.metrics_url]
+    texts: dict[str, str] = {}
+    problems: list[str] = []
+    with ThreadPoolExecutor(len(asked) or 1) as threads:
+        answers = [(name, url, threads.submit(get_text, url, timeout_s)) for name, url in asked]
+    for name, url, answer in answers:
+        try:
+            texts[name] = answer.result()
+        except OSError as error:
+            problems.append(f"no metrics of {name} at {url}: {error}")
+    return texts, problems
 
 
 @contextmanager

@@ -16,7 +16,7 @@ EXPECTED = {
     "A Rate Is No Rate": ("rate must be a bandwidth such as '64 kbit' or '1.5 Mbit', not 'fast'",),
     "A Loss With Reject": ("they go with mode=drop, not with mode=reject",),
     "A Reset With A Direction": ("mode=reset cuts connections at both ends, so it has no direction",),
-    "A Duration Of Nothing": ("duration must be above 0 s",),
+    "A Duration Of Nothing": ("duration must be above 0 s and at most 24 h, not 0 s",),
     "Nothing Is Partitioned": ("no network partition is in effect; active are []",),
     "Beyond The Blast Radius": ("on service 'etcd' is refused", "['Frontend', 'PositionWorker', 'nats']"),
     "One Worker Only": ("a partition needs two sides, but source and target are both PositionWorker-0",),

@@ -15,7 +15,7 @@ REFUSED = {
     "Member Is Unknown": "etcd has no member 'etcd-3'; it has ['etcd-0', 'etcd-1', 'etcd-2'], and 'leader',",
     "Member Was Stopped Already": "etcd-1 does not run: it was killed or stopped already",
     "Member Was Not Stopped": "etcd-2 was not killed, stopped or stalled; running are ['etcd-0', 'etcd-1', 'etcd-2']",
-    "Majority Is Lost": "1 of 3 etcd members would be left, and 2 are a majority; force=True does it all the same",
+    "Majority Is Lost": "1 of 3 etcd members would be left, and 2 are a majority; use force=True to do it anyway",
     "Nats Was Killed Already": "nats-0 does not run: it was killed or stopped already",
     "Nats Was Not Stopped": "nats-0 was not killed, stopped or stalled",
     "Leader Is Asserted": "should be 'etcd-9'",
@@ -25,7 +25,7 @@ REFUSED = {
     "Metric Has No Such Label": "has the metric 'dynamo_frontend_requests_total' with labels {'color': 'green'}; it",
     "Metric Is Malformed": "'dynamo_frontend_requests_total{status=success}' is not a metric; write name, or name{",
     "A Service That Runs Has Not Exited": "Frontend-0 still runs after 100 ms",
-    "A Killed Worker Has Not Exited By Itself": "PositionWorker-0 is not the process",
+    "A Killed Worker Has Not Exited By Itself": "PositionWorker-0 has ended since",
 }
 GOOD = {"A Stopped Member Votes Again At Its Expiry", "A Stalled Nats Goes On At Its Expiry"}
 

@@ -223,13 +223,13 @@ def wrong_values(keyword: str, argument: str, hint: Any) -> list[str]:
 def wrong_for_kind(keyword: str, argument: str, kind: Any) -> Sequence[str]:
     if kind in (int, float):
         own = [*([] if argument in ANY_NUMBER else ["-1"]), *(["nan"] if kind is float else [])]
-        return ["many", "1" + "0" * 30, *own, *WRONG_NUMBER.get(argument, ())]
+        return ["many", "${EMPTY}", "1" + "0" * 30, *own, *WRONG_NUMBER.get(argument, ())]
     if kind is timedelta:
-        return ["soon", "-1 s", "99999999 days", *WRONG_TIME.get((keyword, argument), ())]
+        return ["soon", "${EMPTY}", "-1 s", "99999999 days", *WRONG_TIME.get((keyword, argument), ())]
     if inspect.isclass(kind) and issubclass(kind, Enum) and kind is not AssertionOperator:
-        return ["no-such-choice"]
+        return ["no-such-choice", "${EMPTY}"]
     if get_origin(kind) is dict:
-        return ["not a dictionary"]
+        return ["not a dictionary", "${EMPTY}"]
     if kind is str and argument not in FREE_TEXT:
         return [f"?{argument}"]
     return WRONG_FOR_KIND[kind]

@@ -1,5 +1,7 @@
 """The commands: a wrong use is one sentence and an exit status, never a traceback; what they print can be read."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from DynamoFaultLibrary import doctor
 from DynamoFaultLibrary.cli import fault_table, main
 from DynamoFaultLibrary.ledger import Ledger, State
 
@@ -144,3 +147,27 @@ def test_faults_of_the_ledger_are_listed(state: Path, ledger: Ledger, monkeypatc
     header, line = call("faults").stdout.splitlines()
     assert header.startswith("FAULT ")
     assert line.split()[:3] == [entry.id, "W-0", "active"]
+
+
+def test_a_network_of_its_own_is_not_needed_as_root(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It failed: "this machine does not allow user namespaces: unshare: Invalid argument"."""
+    monkeypatch.setattr("DynamoFaultLibrary.cli.may_administer_networks", lambda: True)
+    monkeypatch.setattr("DynamoFaultLibrary.cli.enter_own_namespaces", lambda: pytest.fail("entered"))
+    result = call("run", "--own-network")
+    assert "--own-network is not needed with the rights of root, so this run goes on without it" in result.output
+    assert "name the suites to run" in result.output
+
+
+@pytest.mark.parametrize(("may", "told"), [(True, False), (False, True)])
+def test_the_doctor_tells_users_whether_they_may_have_a_network_of_their_own(
+    may: bool, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("DynamoFaultLibrary.doctor.may_administer_networks", lambda: may)
+    assert ("--own-network" in [finding.what for finding in doctor.examine()]) is told
+
+
+def test_a_run_has_one_thread_when_it_enters_namespaces_of_its_own() -> None:
+    """numpy had started others, so the kernel refused ``--own-network`` to everybody: "unshare: Invalid argument"."""
+    code = "import os, DynamoFaultLibrary.cli; print(len(os.listdir('/proc/self/task')))"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout == "1\n"

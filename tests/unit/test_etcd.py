@@ -172,7 +172,7 @@ def test_losing_the_majority_needs_force(three: Three) -> None:
     with pytest.raises(FaultError) as raised:
         MemberLoss(without(cluster, "etcd-2"), "etcd-1")
     assert str(raised.value) == (
-        "without etcd-1 1 of 3 etcd members would be left, and 2 are a majority; force=True does it all the same"
+        "without etcd-1, 1 of 3 etcd members would be left, and 2 are a majority; use force=True to do it anyway"
     )
     MemberLoss(without(cluster, "etcd-2"), "etcd-1", force=True)
 

@@ -10,9 +10,9 @@ from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, FaultError, LedgerError, RecoveryError
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL, ActiveFault, Fault, Injector
-from DynamoFaultLibrary.faults.limits import duration_text
 from DynamoFaultLibrary.ledger import Entry, Ledger, Owner, State, read_ledger
 from DynamoFaultLibrary.processes import ProcessId
+from DynamoFaultLibrary.times import duration_text
 
 
 @dataclass
@@ -592,3 +592,52 @@ def test_a_fault_belongs_to_its_suite_and_those_above(injector: Injector, tmp_pa
 )
 def test_a_time_is_written_as_people_write_it(value: timedelta, text: str) -> None:
     assert duration_text(value) == text
+
+
+def test_faults_of_what_is_gone_are_closed_though_the_ledger_cannot_be_told(
+    injector: Injector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one that could not be written left all others in effect, on a graph that was deleted."""
+    for name in ("one", "two"):
+        injector.inject(Flag(tmp_path / name))
+
+    def full(*_: Any, **__: Any) -> None:
+        raise LedgerError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(injector.ledger, "mark", full)
+        with pytest.raises(LedgerError, match="the disk is full"):
+            injector.forget(lambda active: True, "its deployment was deleted")
+    assert [active.recovered_s is not None for active in injector.faults] == [True, True]
+
+
+@dataclass
+class Dated(Flag):
+    """A flag that knows when it became moot."""
+
+    over_s: float | None = None
+
+    @property
+    def moot_s(self) -> float | None:
+        return self.over_s
+
+
+def test_a_fault_is_over_when_it_became_moot_not_when_that_was_noticed(injector: Injector, tmp_path: Path) -> None:
+    """A stall whose process died was dated when somebody looked."""
+    dated, other = Dated(tmp_path / "dated"), Flag(tmp_path / "other")
+    first, second = injector.inject(dated), injector.inject(other)
+    dated.over_s = monotonic()
+    dated.ended = other.ended = "its processes have ended"
+    injector.refresh()
+    assert first.recovered_s == dated.over_s
+    assert first.entry.detail == "its processes have ended"
+    assert second.entry.detail == "its processes have ended, as was noticed then"
+
+
+def test_a_run_that_allows_no_fault_says_so(ledger: Ledger, guard: Guard, tmp_path: Path) -> None:
+    """It said "0 faults are active (), and the library's import allows 0 at once"."""
+    injector = Injector(ledger, guard, BlastRadius(max_faults=0))
+    with pytest.raises(
+        FaultError, match=r"'Raise Flag' is refused: the library's import allows no fault \(max_faults=0\)"
+    ):
+        injector.inject(Flag(tmp_path / "a"))

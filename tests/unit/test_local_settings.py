@@ -8,7 +8,7 @@ import pytest
 from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery, EventPlane, RequestPlane
-from DynamoFaultLibrary.platforms.local.settings import check_settings
+from DynamoFaultLibrary.platforms.local.settings import check_models, check_settings
 
 PYTHON = ["python3", "-m", "dynamo.frontend"]
 
@@ -84,3 +84,34 @@ def test_a_graph_that_contradicts_a_setting_is_refused(variable: str, value: str
 def test_where_the_frontend_listens_is_not_for_its_options(option: str) -> None:
     with pytest.raises(DeploymentError, match=f"^service 'Frontend' has the option {option}, but this platform"):
         check_settings(graph([*PYTHON, option, "1"]), DeploySettings())
+
+
+def with_model(model: str) -> Graph:
+    made = graph()
+    worker = {
+        "componentType": "worker",
+        "extraPodSpec": {
+            "mainContainer": {"command": ["python3", "-m", "dynamo.mocker"], "args": ["--model-path", model]}
+        },
+    }
+    made.document["spec"]["services"]["Worker"] = worker
+    return Graph(made.document, "graph.yaml")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("/no/such/path", "model '/no/such/path' of service 'Worker' is a path that does not exist"),
+        ("./model", "model './model' of service 'Worker' is a relative path, but"),
+        ("~/model", "model '~/model' of service 'Worker' is a relative path, but"),
+    ],
+)
+def test_a_model_that_is_no_path_here_is_refused(model: str, message: str) -> None:
+    """Dynamo asked huggingface.co for it."""
+    with pytest.raises(DeploymentError, match=message):
+        check_models(with_model(model))
+
+
+@pytest.mark.parametrize("model", ["Qwen/Qwen3-0.6B", "tiny-model", "/"])
+def test_a_model_may_be_a_name_or_a_path_that_is_there(model: str) -> None:
+    check_models(with_model(model))

@@ -10,7 +10,7 @@ import pytest
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
 from DynamoFaultLibrary.faults.process import EndProcesses, KillReplica, StallProcesses
-from DynamoFaultLibrary.platforms.base import Deployment, Replica, ReplicaExit
+from DynamoFaultLibrary.platforms.base import Deployment, EndedReplica, Replica, ReplicaExit
 from DynamoFaultLibrary.processes import ProcessId
 
 GONE = ProcessId(2**22 - 1, 1)
@@ -24,7 +24,11 @@ class Machine:
 
     reached: list[ProcessId]
     left: list[ProcessId] = field(default_factory=list)
-    ended: ReplicaExit | None = None
+    exit: ReplicaExit | None = None
+    gone: list[EndedReplica] = field(default_factory=list)
+
+    def ended(self, deployment: Deployment) -> list[EndedReplica]:
+        return self.gone
 
     def processes(self, replica: Replica) -> list[ProcessId]:
         return self.left
@@ -33,7 +37,7 @@ class Machine:
         return [process for process in processes if process in self.reached]
 
     def wait_exit(self, replica: Replica, timeout: timedelta) -> ReplicaExit | None:
-        return self.ended
+        return self.exit
 
 
 def replica_of(leader: ProcessId) -> Replica:
@@ -53,8 +57,16 @@ def test_a_signal_that_reached_nobody_is_no_fault() -> None:
         killed.prove()
 
 
+def test_a_stall_is_over_when_its_process_ended(sleeper: Any) -> None:
+    machine = Machine(reached=[sleeper.identity])
+    stalled = fault(StallProcesses, machine, sleeper.identity, signal=signal.SIGSTOP)
+    assert stalled.moot_s is None
+    machine.gone = [EndedReplica(replica_of(sleeper.identity), ReplicaExit("killed by SIGKILL", 12.5, signal.SIGKILL))]
+    assert stalled.moot_s == 12.5
+
+
 def test_a_death_before_the_signal_is_no_fault() -> None:
-    machine = Machine(reached=[GONE], ended=ReplicaExit("killed by SIGKILL", monotonic() - 5, signal.SIGKILL))
+    machine = Machine(reached=[GONE], exit=ReplicaExit("killed by SIGKILL", monotonic() - 5, signal.SIGKILL))
     killed = fault(KillReplica, machine, timeout=SOON)
     killed.inject()
     with pytest.raises(EvidenceMissing, match="had ended before SIGKILL was sent: killed by SIGKILL"):
@@ -62,7 +74,7 @@ def test_a_death_before_the_signal_is_no_fault() -> None:
 
 
 def test_a_death_of_another_cause_is_no_kill() -> None:
-    machine = Machine(reached=[GONE], ended=ReplicaExit("exit status 0", monotonic() + 1, None))
+    machine = Machine(reached=[GONE], exit=ReplicaExit("exit status 0", monotonic() + 1, None))
     killed = fault(KillReplica, machine, timeout=SOON)
     killed.inject()
     with pytest.raises(EvidenceMissing, match="ended otherwise than by SIGKILL: exit status 0"):
@@ -72,7 +84,7 @@ def test_a_death_of_another_cause_is_no_kill() -> None:
 def test_a_survivor_of_the_group_is_named() -> None:
     survivor = ProcessId.current()
     ended = ReplicaExit("killed by SIGKILL", monotonic() + 1, signal.SIGKILL)
-    killed = fault(KillReplica, Machine(reached=[GONE], left=[survivor], ended=ended), timeout=SOON)
+    killed = fault(KillReplica, Machine(reached=[GONE], left=[survivor], exit=ended), timeout=SOON)
     killed.inject()
     with pytest.raises(EvidenceMissing, match=rf"has processes left after SIGKILL: pid {survivor.pid}"):
         killed.prove()
@@ -135,11 +147,11 @@ def test_a_stall_takes_effect_when_its_processes_are_stopped(sleeper: Any) -> No
 
 def test_a_kill_takes_effect_when_its_replica_ends_not_when_that_is_proven() -> None:
     """A proof that waits, such as for an election, hid the outage (row 6)."""
-    machine = Machine(reached=[GONE], ended=ReplicaExit("killed by SIGKILL", 0.0, signal.SIGKILL))
+    machine = Machine(reached=[GONE], exit=ReplicaExit("killed by SIGKILL", 0.0, signal.SIGKILL))
     killed = fault(KillReplica, machine, timeout=SOON)
     killed.inject()
     ended = monotonic()
-    machine.ended = ReplicaExit("killed by SIGKILL", ended, signal.SIGKILL)
+    machine.exit = ReplicaExit("killed by SIGKILL", ended, signal.SIGKILL)
     killed.prove()
     assert killed.effective_s == ended
 
@@ -155,7 +167,7 @@ def test_whoever_is_left_of_a_group_is_killed_too() -> None:
             return list(processes)
 
     ended = ReplicaExit("killed by SIGKILL", monotonic() + 1, signal.SIGKILL)
-    killed = fault(KillReplica, Forking(reached=[GONE], ended=ended), timeout=SOON)
+    killed = fault(KillReplica, Forking(reached=[GONE], exit=ended), timeout=SOON)
     killed.inject()
     assert killed.prove()[-1].startswith("no process of Worker-0 is left")
     assert sent == [GONE.pid, OTHER.pid]
@@ -171,14 +183,14 @@ def test_a_replica_that_is_started_again_during_the_proof_is_left_alone() -> Non
             return list(processes)
 
         def processes(self, replica: Replica) -> list[ProcessId]:
-            self.ended = ReplicaExit("replaced by the supervisor", monotonic(), None)
+            self.exit = ReplicaExit("replaced by the supervisor", monotonic(), None)
             return [OTHER]
 
     ended = ReplicaExit("killed by SIGKILL", monotonic() + 1, signal.SIGKILL)
     machine = Respawned(reached=[GONE])
     killed = fault(KillReplica, machine, timeout=SOON)
     killed.inject()
-    machine.ended = ended
+    machine.exit = ended
     with pytest.raises(EvidenceMissing, match="Worker-0 was started again before all of its processes were gone"):
         killed.prove()
     assert sent == [GONE.pid]

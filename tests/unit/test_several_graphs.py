@@ -3,13 +3,14 @@
 import itertools
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
+from robot import result, running
 
 sys.path.insert(0, str(Path(__file__).parent / "testdata"))
 
@@ -20,9 +21,11 @@ from DynamoFaultLibrary.errors import (
     DeploymentError,
     FaultError,
     FaultLibraryError,
+    LedgerError,
     LoadError,
     RecoveryError,
     Unanswered,
+    Unready,
 )
 from DynamoFaultLibrary.faults.network import PartitionType
 from DynamoFaultLibrary.graph import Graph
@@ -32,9 +35,12 @@ from DynamoFaultLibrary.keywords.story import tell_test
 from DynamoFaultLibrary.ledger import Ledger, State
 from DynamoFaultLibrary.load.records import read_records
 from DynamoFaultLibrary.load.served import Served
-from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Partition, ReplicaExit
+from DynamoFaultLibrary.platforms import http
+from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Partition, PartitionMode, Replica, ReplicaExit
+from DynamoFaultLibrary.processes import ProcessId
 
-SIDES = {"partition_type": "CUSTOM"}
+SIDES = {"partition_type": PartitionType.CUSTOM}
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
@@ -165,6 +171,73 @@ def test_a_request_is_served_by_a_worker(two: FakeDynamo) -> None:
         two.run_keyword("partition_network", [], sides)
 
 
+@pytest.mark.parametrize(
+    ("kind", "sides", "message"),
+    [
+        ("FRONTEND_WORKER", {"source": "VllmWorker"}, r"source .* must be the frontend \(Frontend\), not 'VllmWorker'"),
+        ("FRONTEND_WORKER", {"target": "nats"}, r"target .* must be a worker service \(VllmWorker\), not 'nats'"),
+        ("WORKER_NATS", {"target": "VllmWorker"}, r"target .* must be the NATS server \(nats\), not 'VllmWorker'"),
+        ("WORKER_WORKER", {"source": "Frontend"}, r"source .* must be a worker service \(VllmWorker\), not 'Frontend'"),
+        (
+            "WORKER_WORKER",
+            {"source": "VllmWorker", "target": "VllmWorker"},
+            "needs two sides, but source and target are both 'VllmWorker'",
+        ),
+    ],
+)
+def test_the_sides_of_a_partition_fit_its_type(kind: str, sides: dict[str, str], message: str, two: FakeDynamo) -> None:
+    """``FRONTEND_WORKER`` between worker and worker cut the workers off from each other, and passed."""
+    with pytest.raises(FaultError, match=message):
+        two.run_keyword("partition_network", [PartitionType[kind]], sides)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "options", "message"),
+    [
+        ("kill_worker", ["VllmWorker"], {"respawn": True, "ttl": MINUTE}, "ttl has no effect with respawn=True"),
+        ("kill_replica", ["Frontend"], {"respawn": True, "ttl": MINUTE}, "ttl has no effect with respawn=True"),
+        (
+            "terminate_process",
+            ["VllmWorker", "python"],
+            {"respawn": True, "ttl": MINUTE},
+            "ttl has no effect with respawn=True",
+        ),
+        (
+            "partition_network",
+            [PartitionType.FRONTEND_WORKER],
+            {"mode": PartitionMode.RESET, "duration": MINUTE},
+            "duration has no effect with mode=reset",
+        ),
+        ("toggle_cuda_faults", [False], {"replica": 0, "xid": 48}, "replica and xid would have no effect"),
+    ],
+)
+def test_an_argument_without_effect_is_refused(
+    name: str, given: list[Any], options: dict[str, Any], message: str, two: FakeDynamo
+) -> None:
+    with pytest.raises(FaultError, match=message):
+        two.run_keyword(name, given, options)
+
+
+def test_cuda_faults_that_are_toggled_on_have_an_id(two: FakeDynamo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It returned nothing, so nobody could name the fault."""
+    monkeypatch.setattr("DynamoFaultLibrary.keywords.cuda.EnableCudaFaults", lambda *_: FakeFault("fake-2"))
+    monkeypatch.setattr(
+        FakeFault, "replica", two.context.platform.replicas(two.context.deployment, "VllmWorker")[0], raising=False
+    )
+    found = two.run_keyword("toggle_cuda_faults", [True, "VllmWorker"])
+    assert found == two.context.injector.faults[-1].entry.id
+
+
+def test_names_of_phases_are_compared_without_case(two: FakeDynamo) -> None:
+    """A phase ``During`` stood beside the part ``during``, and each showed other figures."""
+    for name in ("During", "AFTER", "Before", "All"):
+        with pytest.raises(LoadError, match=f"'{name}' is the name of a part already"):
+            two.context.begin_phase(name)
+    two.context.begin_phase("Calm")
+    with pytest.raises(LoadError, match="phase 'calm' has already been started"):
+        two.context.begin_phase("calm")
+
+
 def test_a_load_may_have_any_letters(two: FakeDynamo) -> None:
     """Seen in use, row 32: its requests failed before they were sent."""
     name = "lásť 図"
@@ -227,14 +300,99 @@ def test_all_graphs_are_deleted_though_one_cannot_be(two: FakeDynamo) -> None:
     assert list(two.context.graphs) == ["green"]
 
 
-def test_a_graph_is_deleted_though_its_last_metrics_cannot_be_written(two: FakeDynamo) -> None:
+@pytest.fixture
+def with_metrics(two: FakeDynamo, loopback: Any) -> FakeDynamo:
+    """Its workers tell their metrics."""
+    loopback.answer("/metrics", b"up 1\n")
+    known = two.context.platform.replicas
+
+    def replicas(deployment: Deployment, service: str) -> list[Replica]:
+        return [replace(each, metrics_url=f"{loopback.url}/metrics") for each in known(deployment, service)]
+
+    two.context.platform.__dict__["replicas"] = replicas
+    return two
+
+
+def test_a_graph_is_deleted_though_its_last_metrics_cannot_be_written(with_metrics: FakeDynamo) -> None:
     """A full disk, or results that were moved away: it stayed up, with a raw error of Python."""
     deleted: list[Deployment] = []
-    two.context.platform.__dict__["delete"] = deleted.append
-    assert not (two.place / "fake-2").exists()
-    two.run_keyword("delete_graph", [])
+    with_metrics.context.platform.__dict__["delete"] = deleted.append
+    assert not (with_metrics.place / "fake-2").exists()
+    with_metrics.run_keyword("delete_graph", [])
     assert [each.name for each in deleted] == ["fake-2"]
-    assert list(two.context.graphs) == ["blue"]
+    assert list(with_metrics.context.graphs) == ["blue"]
+
+
+def test_the_last_metrics_of_those_that_answer_are_kept(
+    with_metrics: FakeDynamo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that hangs was waited for 10 s, and its neighbours were not asked."""
+    limits: list[float] = []
+    read = http.get_text
+
+    def get_text(url: str, timeout: float) -> str:
+        limits.append(timeout)
+        if len(limits) == 1:
+            raise TimeoutError("timed out")
+        return read(url, timeout)
+
+    monkeypatch.setattr(http, "get_text", get_text)
+    with_metrics.context.platform.__dict__["delete"] = lambda deployment: None
+    folder = with_metrics.place / "fake-2" / "VllmWorker"
+    folder.mkdir(parents=True)
+    with_metrics.run_keyword("delete_graph", [])
+    assert set(limits) == {1.0}
+    assert len(list(folder.glob("*.metrics"))) >= 1
+    assert all(path.read_text() == "up 1\n" for path in folder.glob("*.metrics"))
+
+
+def test_a_frontend_that_hangs_does_not_hold_up_a_test(two: FakeDynamo) -> None:
+    limits: list[float] = []
+
+    def metrics(deployment: Deployment, service: str, timeout_s: float = 10.0) -> dict[str, str]:
+        limits.append(timeout_s)
+        raise Unready("it hangs")
+
+    two.context.platform.__dict__["metrics"] = metrics
+    observe_all(two.context)
+    assert limits == [1.0, 1.0]
+
+
+def test_a_graph_that_was_deleted_is_gone_though_the_ledger_cannot_be_told(
+    two: FakeDynamo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.context.platform.__dict__["delete"] = lambda deployment: None
+    two.context.injector.inject(FakeFault("fake-2"))
+
+    def full(*_: Any, **__: Any) -> None:
+        raise LedgerError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(two.context.ledger, "mark", full)
+        with pytest.raises(DeploymentError, match=r"^graph 'green' is deleted: the disk is full$"):
+            two.run_keyword("delete_all_graphs", [])
+    assert not two.context.graphs
+    assert not two.context.injector.active
+
+
+def test_a_full_disk_does_not_keep_a_test_from_ending(
+    two: FakeDynamo, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next test began with the requests and loads of the one before."""
+    two.context.begin_test("S.T")
+    two.context.log_starts.update(dict.fromkeys(two.context.log_starts, 0))
+    two.context.injector.inject(FakeFault("fake-1"), scope="S.T")
+    two.run_keyword("start_request", [], {"max_tokens": 2})
+
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    two.end_test(running.TestCase("T"), result.TestCase("T", parent=result.TestSuite("S")))
+    assert two.context.test == ""
+    assert two.context.requests == []
+    assert "faults.json' cannot be written: No space left on device" in caplog.text
+    assert "the logs of this test cannot be copied to" in caplog.text
 
 
 def test_a_load_sees_the_faults_on_its_graph_also_when_that_is_deleted(two: FakeDynamo) -> None:
@@ -313,7 +471,7 @@ def test_a_fault_comes_off_though_that_cannot_be_written_to_the_timeline(
     two.context.timeline._path = two.place  # a directory takes no lines
     assert two.context.injector.recover_all() == []
     assert two.context.injector.active == []
-    assert "Fake Fault undone: its time was over" in caplog.text
+    assert "Fake Fault came off: its time was over" in caplog.text
 
 
 @dataclass
@@ -467,3 +625,81 @@ def test_among_workers_the_one_that_serves_is_cut_off_from_the_others(
     with pytest.raises(FaultError, match="planned"):
         two.run_keyword("partition_network", [PartitionType.WORKER_WORKER], {"serving": request})
     assert (cuts[0].sources, cuts[0].targets) == ([workers[1]], [workers[0], *workers[2:]])
+
+
+@dataclass
+class Killed(FakeFault):
+    """Has ended a worker."""
+
+    victim: str = ""
+
+    @property
+    def target(self) -> dict[str, Any]:
+        return {**super().target, "service": "VllmWorker", "replica": self.victim}
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        return {"action": "respawn", "name": self.victim}
+
+
+def test_a_replica_that_a_fault_has_ended_is_told(two: FakeDynamo) -> None:
+    """It said "no running replica '0'; running are [1]" only, as if there had never been one."""
+    known = two.context.platform.replicas
+
+    def replicas(deployment: Deployment, service: str) -> list[Replica]:
+        return [each for each in known(deployment, service) if each.name != "VllmWorker-0"]
+
+    two.context.platform.__dict__["replicas"] = replicas
+    two.context.injector.inject(Killed("fake-2", "VllmWorker-0"))
+    for wanted in (0, "VllmWorker-0"):
+        with pytest.raises(FaultError, match=r"no running replica .*; Fake Fault \S+ on VllmWorker-0 has ended it"):
+            two.run_keyword("kill_worker", ["VllmWorker", wanted])
+
+
+def test_a_fault_is_named_by_its_facts_too(two: FakeDynamo) -> None:
+    """Robot Framework makes a text of them, and the failure showed all of it."""
+    two.context.injector.inject(FakeFault("fake-1"))
+    facts = str(two.run_keyword("get_fault", []))
+    assert two.run_keyword("get_fault", [facts])["state"] == "active"
+    two.run_keyword("recover_fault", [facts])
+    assert two.context.fault(facts).recovered_s is not None
+
+
+def test_a_fault_says_nothing_of_a_load_on_another_graph(two: FakeDynamo) -> None:
+    """By its id it cut the load all the same."""
+    two.run_keyword("start_load", ["l"], {"request_count": 8, "output_tokens": 2, "graph": "blue"})
+    two.run_keyword("wait_for_load_completion", ["l"])
+    other = two.context.injector.inject(FakeFault("fake-2")).entry.id
+    with pytest.raises(LoadError, match="hit another graph than that of load 'l', so it says nothing of that load"):
+        two.run_keyword("get_request_count", [], {"load": "l", "part": "before", "fault": other})
+
+
+def test_links_to_logs_of_two_graphs_say_which(two: FakeDynamo) -> None:
+    """Both were called ``Frontend-0.log``, and one was written over the other."""
+    two.context.begin_test("S.T")
+    for deployment in two.context.deployments:
+        log = deployment.results / "Frontend" / "Frontend-0.log"
+        log.parent.mkdir(parents=True)
+        log.write_text(deployment.name)
+        two.context.log_starts[log] = 0
+    two.run_keyword("start_request", [], {"max_tokens": 2})
+    story = tell_test(two.context, "S.T", 0.0)
+    assert ">blue/Frontend-0.log<" in story
+    assert ">green/Frontend-0.log<" in story
+    slices = {path.parent.name: path.read_text() for path in Path("results").rglob("Frontend-0.log")}
+    assert (slices["blue"], slices["green"]) == ("fake-1", "fake-2")
+
+
+@pytest.mark.parametrize(
+    ("left", "said"), [([1], r"was restarted since .* \(it was pid 1, it is pid 7;"), ([], "has ended")]
+)
+def test_a_replica_that_is_another_process_says_which(left: list[int], said: str, two: FakeDynamo) -> None:
+    """ "is not the process 11173 any more that it was" read like a puzzle."""
+    known = two.context.platform.replicas
+
+    def replicas(deployment: Deployment, service: str) -> list[Replica]:
+        return [replace(each, process=ProcessId(7, 7)) for each in known(deployment, service) if left]
+
+    two.context.platform.__dict__["replicas"] = replicas
+    with pytest.raises(AssertionError, match=said):
+        two.run_keyword("service_should_not_have_restarted", ["VllmWorker"])

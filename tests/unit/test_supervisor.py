@@ -23,6 +23,12 @@ from DynamoFaultLibrary.platforms.local.supervisor import Loop, Supervisor
 from DynamoFaultLibrary.processes import ProcessId
 
 
+def test_what_an_earlier_try_has_ended_is_ended(supervisor: Supervisor) -> None:
+    """`Delete Graph` could not be tried again: "the supervisor has no process group"."""
+    supervisor.call_end(["fake/Frontend-0"])
+    supervisor.call_remove_directory("/no/such/directory")
+
+
 def test_a_deadline_in_the_far_future_does_not_end_the_loop() -> None:
     """`OverflowError: timeout is too large` ended the supervisor with its graphs (row 22)."""
     loop, seen = Loop(), []

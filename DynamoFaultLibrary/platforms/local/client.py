@@ -133,6 +133,8 @@ class SupervisorClient:
             self._connection.settimeout(reply_timeout)
             self._connection.sendall(json.dumps(request).encode() + b"\n")
             reply = self._reply_to(identity)
+        except subprocess.TimeoutExpired as error:
+            raise DeploymentError(f"the supervisor has not started in {reply_timeout:g} s; see {self.log}") from error
         except TimeoutError as error:
             raise DeploymentError(
                 f"the supervisor has not answered '{call}' in {reply_timeout:g} s; see {self.log}"

@@ -21,7 +21,7 @@ from DynamoFaultLibrary.platforms.local.machine import LocalDeployment, PlannedR
 from DynamoFaultLibrary.platforms.local.network import make_network
 from DynamoFaultLibrary.platforms.local.observing import LocalObserving
 from DynamoFaultLibrary.platforms.local.planes import Part, Planes, plan_planes
-from DynamoFaultLibrary.platforms.local.settings import check_settings
+from DynamoFaultLibrary.platforms.local.settings import check_models, check_settings
 from DynamoFaultLibrary.platforms.local.shimming import LocalShimming
 from DynamoFaultLibrary.platforms.readiness import INTERVAL, TIMEOUT, Expectation, wait_until_ready
 
@@ -36,6 +36,7 @@ class LocalDeploying(LocalObserving, LocalShimming):
         check_settings(graph, settings)
         interpreter = commands.choose_interpreter(settings.interpreter)
         commands.check_requirements(graph, interpreter)
+        check_models(graph)
         supervisor = self.supervisor  # starts in the background while we plan
         own = secrets.token_hex(4)  # not a pid: containers that share a home have the same ones
         name = f"{graph.name}-{own}"

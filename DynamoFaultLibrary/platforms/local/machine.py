@@ -71,14 +71,13 @@ class Machine:
         self._lost |= set(lost)
         for local in lost.values():
             self.ports.give_back(local.ports)
-        problem = ""
-        try:
-            self._recover_by_ledger()
-            for local in lost.values():
-                local.network.close()
-        except FaultLibraryError as error:
-            problem = f"; {error}"
-        return f": {', '.join(lost) or 'no deployment'}{problem}"
+        troubles = []
+        for clean in (self._recover_by_ledger, *(local.network.close for local in lost.values())):
+            try:
+                clean()
+            except (FaultLibraryError, OSError) as error:
+                troubles.append(str(error))  # what is left of one is no reason to leave another one open
+        return "; ".join([f": {', '.join(lost) or 'no deployment'}", *troubles])
 
     def is_lost(self, deployment: Deployment) -> bool:
         """Whether it went with a supervisor that was killed."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from DynamoFaultLibrary.errors import Unready
 from DynamoFaultLibrary.platforms.base import Deployment, EndedReplica, Replica, ReplicaExit
-from DynamoFaultLibrary.platforms.http import get_text
+from DynamoFaultLibrary.platforms.http import read_metrics
 from DynamoFaultLibrary.platforms.local.child import Exit
 from DynamoFaultLibrary.platforms.local.machine import Machine, to_replica
 from DynamoFaultLibrary.platforms.readiness import TIMEOUT
@@ -31,15 +31,11 @@ class LocalObserving(Machine):
         """Log files; a replica that was started again goes on in the same file."""
         return [part.log for part in self.parts(deployment, service)]
 
-    def metrics(self, deployment: Deployment, service: str) -> dict[str, str]:
+    def metrics(self, deployment: Deployment, service: str, timeout_s: float = TIMEOUT) -> dict[str, str]:
         """Prometheus texts of the replicas that run."""
-        texts = {}
-        for replica in self.replicas(deployment, service):
-            if replica.metrics_url:
-                try:
-                    texts[replica.name] = get_text(replica.metrics_url, TIMEOUT)
-                except OSError as error:
-                    raise Unready(f"no metrics of {replica.name} at {replica.metrics_url}: {error}") from error
+        texts, problems = read_metrics(self.replicas(deployment, service), timeout_s)
+        if problems:
+            raise Unready("; ".join(problems))
         return texts
 
 

@@ -1,11 +1,13 @@
 """What cannot be meant is refused before anything starts; a setting without effect here is never ignored."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery
 from DynamoFaultLibrary.platforms.local.commands import runs_python
+from DynamoFaultLibrary.times import time_problem
 
 _MEMBERS = (1, 3, 5)
 _PORTS = range(1, 65536)
@@ -21,10 +23,28 @@ def check_settings(graph: Graph, settings: DeploySettings) -> None:
         raise DeploymentError(problem)
 
 
+def check_models(graph: Graph) -> None:
+    """See that each model of a worker which is a path is there; any other name Dynamo looks up at huggingface.co.
+
+    Raises:
+        DeploymentError: one is not.
+    """
+    for service in graph.workers:
+        model = service.argument(service.model_option) if service.model_option else None
+        if model is None or not model.startswith(("/", "./", "../", "~")):
+            continue
+        if not model.startswith("/"):
+            raise DeploymentError(
+                f"model '{model}' of service '{service.name}' is a relative path, but each deployment runs in a "
+                "directory of its own; give an absolute one"
+            )
+        if not Path(model).exists():
+            raise DeploymentError(f"model '{model}' of service '{service.name}' is a path that does not exist")
+
+
 def _problems(graph: Graph, settings: DeploySettings) -> Iterator[str]:
-    timeout = settings.timeout.total_seconds()
-    if timeout <= 0:
-        yield f"timeout must be above 0, not {timeout:g} s"
+    if problem := time_problem(settings.timeout):
+        yield f"timeout {problem}"
     if settings.ready_responses < 1:
         yield f"ready_responses must be 1 or more, not {settings.ready_responses}"
     if settings.http_port is not None and settings.http_port not in _PORTS:

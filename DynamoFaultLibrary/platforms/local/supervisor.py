@@ -209,9 +209,13 @@ class Supervisor:
         return [child.to_json() for child in self.children.values()]
 
     def call_end(self, names: list[str]) -> None:
-        """Kill process groups for good: nobody is left in them, and no fault's expiry starts one again."""
-        self._end([self._child(name) for name in names])
-        for name in names:
+        """Kill process groups for good: nobody is left in them, and no fault's expiry starts one again.
+
+        Those that an earlier try has ended are left alone, so that it can be tried again.
+        """
+        there = [name for name in names if name in self.children]
+        self._end([self.children[name] for name in there])
+        for name in there:
             del self.children[name]
         for entry in list(self.guarded.values()):
             if entry.undo.get("action") == "respawn" and entry.undo["name"] in names:
@@ -226,9 +230,10 @@ class Supervisor:
         self.directories[path] = entry
 
     def call_remove_directory(self, path: str) -> None:
-        """Remove such a directory now."""
-        self._undo(self.directories[path])
-        del self.directories[path]
+        """Remove such a directory now, unless that was done."""
+        if path in self.directories:
+            self._undo(self.directories[path])
+            del self.directories[path]
 
     def call_guard(self, entry: dict[str, Any]) -> None:
         """Undo this fault when its time is over or the client is gone. Guarding it again moves its expiry."""

@@ -60,7 +60,7 @@ class FakePlatform:
         log.write_text("started\n", encoding="utf-8")
         return [log]
 
-    def metrics(self, deployment: Deployment, service: str) -> dict[str, str]:
+    def metrics(self, deployment: Deployment, service: str, timeout_s: float = 10.0) -> dict[str, str]:
         return {replica.name: METRICS for replica in self.replicas(deployment, service)}
 
     def member_urls(self, deployment: Deployment, service: str) -> dict[str, str]:

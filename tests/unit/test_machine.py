@@ -1,0 +1,57 @@
+"""What this machine keeps of deployments: all of it is let go, whatever fails on the way; and calls to a supervisor."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from DynamoFaultLibrary.errors import DeploymentError, RecoveryError
+from DynamoFaultLibrary.ledger import Ledger
+from DynamoFaultLibrary.platforms.local.client import SupervisorClient
+from DynamoFaultLibrary.platforms.local.machine import LocalDeployment, Machine
+
+
+class Network:
+    """One that may not go."""
+
+    def __init__(self, problem: str = "") -> None:
+        self.problem = problem
+        self.is_closed = False
+
+    def add_host(self, name: str) -> Any:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.is_closed = True
+        if self.problem:
+            raise RecoveryError(self.problem)
+
+
+def test_all_networks_are_closed_though_one_does_not_go(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be undone by the ledger kept all networks open, and the first network those after it."""
+    machine, networks = Machine(ledger), [Network("its leg is still there"), Network()]
+    for number, network in enumerate(networks):
+        machine.deployments[f"d{number}"] = LocalDeployment(Path("work"), network)
+
+    def fail() -> None:
+        raise RecoveryError("a process is left")
+
+    monkeypatch.setattr(machine, "_recover_by_ledger", fail)
+    assert machine._bury() == ": d0, d1; a process is left; its leg is still there"
+    assert [network.is_closed for network in networks] == [True, True]
+
+
+def test_a_supervisor_that_does_not_start_gets_a_sentence(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was `TimeoutExpired`, with its whole command line."""
+    client = SupervisorClient(ledger)
+
+    def wait(timeout: float) -> None:
+        raise subprocess.TimeoutExpired("python3", timeout)
+
+    client.status()
+    with monkeypatch.context() as patch:
+        patch.setattr(client._launcher, "wait", wait)
+        with pytest.raises(DeploymentError, match=r"^the supervisor has not started in 30 s; see .*\.log$"):
+            client.status()
+    client.close()
