@@ -122,8 +122,10 @@ def load_command(
     plan = _plan(url, name, engine, tokenizer, options)
     was_interrupted = False
     try:
-        served = _served_model(url, model)
         directory = outputdir or Path("results") / f"load-{utc_now():%Y%m%d-%H%M%S}"
+        if (directory / "load.json").exists():
+            raise LoadError(f"'{directory}' holds the results of a load already; choose another --outputdir")
+        served = _served_model(url, model)
         was_interrupted = not _drive(replace(plan, model=served), directory, engine, tokenizer or served)
         kept = _tell_load(directory, as_json, limits)
     except FaultLibraryError as error:
@@ -204,8 +206,6 @@ def _drive(plan: LoadPlan, directory: Path, engine: str, tokenizer: str) -> bool
     from DynamoFaultLibrary.load.client import Engine, Load
     from DynamoFaultLibrary.load.progress import Progress
 
-    if (directory / "load.json").exists():
-        raise LoadError(f"'{directory}' holds the results of a load already; choose another --outputdir")
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
