@@ -10,7 +10,7 @@ import pytest
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
 from DynamoFaultLibrary.faults.process import EndProcesses, KillReplica, StallProcesses
-from DynamoFaultLibrary.platforms.base import Deployment, EndedReplica, Replica, ReplicaExit
+from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, EndedReplica, Replica, ReplicaExit
 from DynamoFaultLibrary.processes import ProcessId
 
 GONE = ProcessId(2**22 - 1, 1)
@@ -202,3 +202,14 @@ def test_a_leader_that_is_dead_but_not_reaped_has_no_command() -> None:
     killed.inject()
     with pytest.raises(EvidenceMissing, match=rf"SIGKILL did not reach pid {GONE.pid} \(\?\) of Worker-0"):
         killed.prove()
+
+
+def test_a_replica_has_the_time_to_serve_again_that_its_deployment_had() -> None:
+    """Engines that take minutes to start were given 60 s (row 25)."""
+    machine = Machine(reached=[GONE])
+    waited: list[timedelta] = []
+    machine.__dict__["wait_ready"] = lambda deployment, timeout: waited.append(timeout)
+    killed = fault(KillReplica, machine)
+    killed.deployment.settings = DeploySettings(timeout=timedelta(minutes=15))
+    assert killed.verify() == "all replicas serve"
+    assert waited == [timedelta(minutes=15)]

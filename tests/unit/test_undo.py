@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from DynamoFaultLibrary.errors import RecoveryError
+from DynamoFaultLibrary.ledger import undo as undoing
 from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE, undo
 from DynamoFaultLibrary.processes import STOPPED, ProcessId, group_members, read_command
 
@@ -73,6 +74,20 @@ def test_ending_reaches_stopped_processes(sleeper: Any, eventually: Eventually) 
     eventually(lambda: sleeper.identity.state == STOPPED)
     undo(ending(sleeper.identity))
     assert not sleeper.identity.is_running
+
+
+def test_a_process_may_take_its_time_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's memory is freed first: 2 s were too short (row 25). Time passes by itself here, 0.1 s a look."""
+    slow = ProcessId(2**22 - 1, 1)
+    looks = iter(range(1_000_000))
+    monkeypatch.setattr(undoing, "group_members", lambda group: [])
+    monkeypatch.setattr(undoing, "marked_processes", lambda name, mark: [slow] if next(looks) < 250 else [])
+
+    def wait(condition: Callable[[], bool], limit: float) -> bool:
+        return any(condition() for _ in range(round(limit / 0.1)))
+
+    monkeypatch.setattr(undoing, "wait_until", wait)
+    assert undo(ending(slow)) == "1 process ended"
 
 
 def test_ending_twice_does_no_harm(start: Callable[..., Any]) -> None:
