@@ -7,7 +7,7 @@
 # 3.12), with what that Python lacks of:
 #   for name in ai-dynamo==1.4.2 ai-dynamo-runtime==1.4.2 pydantic pydantic-core annotated-types typing-inspection msgspec \
 #     pyzmq 'kubernetes<33' python-dateutil robotframework==7.5 robotframework-pythonlibcore \
-#     robotframework-assertion-engine httpx-aiohttp; do
+#     robotframework-assertion-engine httptools uvloop; do
 #     python3 -m pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux_2_28_x86_64 \
 #       --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 -d WHEELS "$name"; done
 set -eu
