@@ -92,7 +92,7 @@ Requests Are Served Again After The Reset Of All Connections
 *** Keywords ***
 The Partition Is Over
     [Documentation]    The stream goes on as soon as packets pass; that they do is verified a moment later.
-    Wait Until Keyword Succeeds    ${PATIENCE}    100 ms    No Fault Should Be Active
+    Wait Until Fault Is Over    timeout=${PATIENCE}
 
 All Connections Between Frontend And Workers Are Reset
     [Documentation]    Once, as by a router that has lost its memory.
