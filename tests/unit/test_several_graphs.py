@@ -30,7 +30,7 @@ from DynamoFaultLibrary.errors import (
 from DynamoFaultLibrary.faults.network import PartitionType
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.shipped import find_graph
-from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe, observe_all
+from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, begin_observation, observe, observe_all
 from DynamoFaultLibrary.keywords.story import tell_test
 from DynamoFaultLibrary.ledger import Ledger, State
 from DynamoFaultLibrary.load.records import read_records
@@ -702,4 +702,12 @@ def test_a_replica_that_is_another_process_says_which(left: list[int], said: str
 
     two.context.platform.__dict__["replicas"] = replicas
     with pytest.raises(AssertionError, match=said):
+        two.run_keyword("service_should_not_have_restarted", ["VllmWorker"])
+
+
+def test_a_graph_that_could_not_be_seen_when_the_test_began_can_be_hit_all_the_same(two: FakeDynamo) -> None:
+    """What compares with the beginning of the test fails then; a fault does not need it."""
+    two.context.marks.clear()
+    begin_observation(two.context)
+    with pytest.raises(DeploymentError, match="could not be seen when this test began"):
         two.run_keyword("service_should_not_have_restarted", ["VllmWorker"])
