@@ -282,10 +282,12 @@ class Context:
             raise LoadError(f"phase '{name}' has already been started; give this one another name")
         self.phases.append(PhaseMark(name, monotonic()))
 
-    def segment(
+    def look(
         self, load: str, part: str | None = None, fault_id: str | None = None, replica: str | int | None = None
-    ) -> Segment:
-        """A load, or a part of it: before, during or after a fault, or a phase; of it what one replica served.
+    ) -> tuple[Table, Segment]:
+        """The requests of a load that have ended, and a part of them: before, during or after a fault, or a phase.
+
+        Of both what one replica served, if it is named. Records and logs are read once, so both are of one moment.
 
         Raises:
             LoadError: the load has no such part or replica, or a fault is named although the part needs none.
@@ -293,9 +295,9 @@ class Context:
         table = self.load(load).table()
         found = self._part(load, table, part, fault_id)
         if replica is None:
-            return found
+            return table, found
         served = self.served(load)
-        return found.only(lambda rows: served.by(rows, replica))
+        return table.where(served.by(table, replica)), found.only(lambda rows: served.by(rows, replica))
 
     def _part(self, load: str, table: Table, part: str | None, fault_id: str | None) -> Segment:
         plain = None if part is None else part.casefold()
@@ -312,11 +314,6 @@ class Context:
             known = [*(window.value for window in Window), *phases]
             raise LoadError(f"load '{load}' has no part '{part}'; it has {known}")
         return found[0]
-
-    def load_table(self, load: str, replica: str | int | None = None) -> Table:
-        """The requests of a load that have ended, or those of them that one replica served."""
-        table = self.load(load).table()
-        return table if replica is None else table.where(self.served(load).by(table, replica))
 
     def served(self, load: str) -> Served:
         """Which replicas served the requests of a load."""

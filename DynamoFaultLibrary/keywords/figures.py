@@ -136,10 +136,11 @@ class FigureKeywords(Component):
         check_part(self, load, part, fault)
         hit = self.context.fault_window(load, fault) if figure.of_fault else None
         now_s = known.now_s  # first: of a load that has ended by then, all records are read
+        table, segment = self.context.look(load, part, None if figure.of_fault else fault, replica)
         return View(
             place_of(load, part, replica),
-            self.context.load_table(load, replica),
-            self.context.segment(load, part, None if figure.of_fault else fault, replica),
+            table,
+            segment,
             hit,
             known.plan.ramp_s,
             known.plan.think_time_s,

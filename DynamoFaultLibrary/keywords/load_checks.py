@@ -79,7 +79,7 @@ class LoadCheckKeywords(Component):
         Short for `Get Good Request Count` ``>= min_count``.
         """
         check_part(self, load, part, fault)
-        good = self.context.segment(load, part, fault, replica).figures.good
+        good = self.context.look(load, part, fault, replica)[1].figures.good
         if good < min_count:
             place = place_of(load, part, replica)
             raise AssertionError(f"{place} has {counted(good, 'good request')}, at least {min_count} expected")
@@ -178,7 +178,7 @@ class LoadCheckKeywords(Component):
         Short for `Get Longest Outage` ``>= duration`` on a load that has ended.
         """
         segment = self._segment(load, part, fault, replica)
-        table = self.context.load_table(load, replica)
+        table, _ = self.context.look(load, replica=replica)
         longest = statistics.longest_outage(table, segment.start_s, segment.end_s)
         if longest < duration.total_seconds():
             raise AssertionError(
@@ -264,7 +264,7 @@ class LoadCheckKeywords(Component):
     ) -> Segment:
         self._ended(load)
         check_part(self, load, part, fault)
-        segment = self.context.segment(load, part, fault, replica)
+        _, segment = self.context.look(load, part, fault, replica)
         if not len(segment.rows):
             raise LoadError(
                 f"{place_of(load, part, replica)} has no request that ended: there is nothing to judge; "
