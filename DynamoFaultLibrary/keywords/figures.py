@@ -109,7 +109,8 @@ class FigureKeywords(Component):
         """The value of a figure, asserted when an operator is given; what ``then`` made of it, if that is given."""
         if figure.unit is Unit.SHARE and assertion_operator in NumericalOperators and assertion_expected is not None:
             assertion_expected = Share.check("assertion_expected", assertion_expected)
-        check_assertion(_RETURNED[figure.unit], assertion_operator, assertion_expected, figure.words.format(**options))
+        what = figure.words.format(**options)
+        check_assertion(_RETURNED[figure.unit], assertion_operator, assertion_expected, what)
         view: View | None = None
 
         def look() -> View:
@@ -123,7 +124,6 @@ class FigureKeywords(Component):
         if "error_class" in options and view is not None:
             for record in failed_records(self, load, view.segment, options["error_class"]):
                 self.info(f"{record.id}: {record.summary()}")
-        what = figure.words.format(**options)
         if options.get("error_class"):
             what += f" ({options['error_class'].value})"
         made = timedelta(seconds=value) if figure.unit is Unit.SECONDS else _RETURNED[figure.unit](value)
