@@ -1,8 +1,7 @@
 """A DynamoGraphDeployment document: found, parsed, edited, written."""
 
 import copy
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import yaml
@@ -17,29 +16,12 @@ SHAPES = {"nvidia.com/v1alpha1": "services", "nvidia.com/v1beta1": "components"}
 class Graph:
     """A graph: a name and services. Edits change the document; whatever they do not touch stays as it was."""
 
-    def __init__(self, document: dict[str, Any], source: str) -> None:
+    def __init__(self, document: dict[str, Any], source: str, companions: Sequence[dict[str, Any]] = ()) -> None:
         self.document = document
         self.source = source
+        self.companions = list(companions)
+        """The other documents of the file, ConfigMaps and claims among them; graphs are left out."""
         self.services = {service.name: service for service in _services(document, source)}
-
-    @classmethod
-    def load(cls, path: Path) -> "Graph":
-        """Read the one DynamoGraphDeployment in a YAML file; other documents in the file are left aside.
-
-        Raises:
-            GraphError: the file is missing, is not YAML, or holds no graph or more than one.
-        """
-        try:
-            documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise GraphError(f"cannot read graph file '{path}': {error.strerror}") from error
-        except (yaml.YAMLError, ValueError) as error:
-            raise GraphError(f"graph file '{path}' is not YAML: {' '.join(str(error).split())}") from error
-        graphs = [item for item in documents if isinstance(item, dict) and item.get("kind") == KIND]
-        if len(graphs) != 1:
-            kinds = [item.get("kind") if isinstance(item, dict) else type(item).__name__ for item in documents]
-            raise GraphError(f"'{path}' must hold one {KIND}, but its documents are of kind {kinds}")
-        return cls(graphs[0], str(path))
 
     @property
     def name(self) -> str:
@@ -102,7 +84,7 @@ class Graph:
 
     def copy(self) -> "Graph":
         """An independent copy."""
-        return Graph(copy.deepcopy(self.document), self.source)
+        return Graph(copy.deepcopy(self.document), self.source, copy.deepcopy(self.companions))
 
     def to_yaml(self) -> str:
         """The document as YAML."""

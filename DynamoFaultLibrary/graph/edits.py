@@ -1,6 +1,7 @@
-"""Edits of a graph that may contradict each other: two ways to say one thing must say the same."""
+"""Edits of a graph, made as their user means them: each reaches what it speaks of, or says why not."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from DynamoFaultLibrary.errors import GraphError
 from DynamoFaultLibrary.graph.document import Graph
@@ -9,48 +10,99 @@ from DynamoFaultLibrary.graph.service import MODEL_OPTIONS
 MIGRATION_LIMIT, MIGRATION_MAX_SEQ_LEN = "--migration-limit", "--migration-max-seq-len"
 
 
-def set_replicas(graph: Graph, replicas: Mapping[str, int] | int | None) -> None:
-    """Set the number of replicas of all workers, or by service name.
+@dataclass(frozen=True)
+class Edits:
+    """What to change in a graph; fields are called as the arguments of `Deploy Graph`."""
+
+    replicas: Mapping[str, int] | int | None = None
+    model: str | None = None
+    image: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    args: Mapping[str, str] = field(default_factory=dict)
+    """Options of the workers; an empty value makes a flag."""
+    frontend_args: Mapping[str, str] = field(default_factory=dict)
+    router_mode: str | None = None
+    migration_limit: int | None = None
+    migration_max_seq_len: int | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One edit of one service, and the place in the document where it was written."""
+
+    service: str
+    what: str
+    """Such as ``--router-mode=kv``, ``replicas=3``, ``model=tiny-model``."""
+    place: str
+    """Such as ``args``, ``shell command in args[0]``, ``env MODEL_PATH``."""
+
+
+def apply_edits(graph: Graph, edits: Edits) -> list[Change]:
+    """Edit the graph; returns what went where.
 
     Raises:
-        GraphError: there is no such service, or no worker.
+        GraphError: an edit cannot be made, would have no effect, or contradicts another; the graph may be half edited.
     """
+    changes = [
+        *_set_replicas(graph, edits.replicas),
+        *_set_variables(graph, edits.env),
+        *_set_model_and_arguments(graph, edits),
+        *_set_frontend_arguments(graph, edits),
+    ]
+    if edits.image:
+        for service in graph.services.values():
+            service.image = edits.image
+            changes.append(Change(service.name, f"image={edits.image}", "image"))
+    return changes
+
+
+def _set_replicas(graph: Graph, replicas: Mapping[str, int] | int | None) -> list[Change]:
+    if replicas is None:
+        return []
     if isinstance(replicas, Mapping):
-        for name, count in replicas.items():
-            graph.service(name).replicas = int(count)
-    elif replicas is not None:
+        wanted = {name: int(count) for name, count in replicas.items()}
+    else:
         _check_workers(graph, f"replicas={replicas}")
-        for service in graph.workers:
-            service.replicas = replicas
+        wanted = {service.name: replicas for service in graph.workers}
+    for name, count in wanted.items():
+        graph.service(name).replicas = count
+    return [Change(name, f"replicas={count}", "replicas") for name, count in wanted.items()]
 
 
-def set_model_and_arguments(graph: Graph, model: str | None, args: Mapping[str, str] | None) -> None:
-    """Set the workers' model and options; an empty value makes a flag.
+def _set_variables(graph: Graph, env: Mapping[str, str]) -> list[Change]:
+    changes = []
+    for service in graph.services.values():
+        for name, value in env.items():
+            service.set_variable(name, str(value))
+            changes.append(Change(service.name, f"{name}={value}", "env"))
+    return changes
 
-    Raises:
-        GraphError: there is no worker to set them for, or both name the model and differ.
-    """
+
+def _set_model_and_arguments(graph: Graph, edits: Edits) -> list[Change]:
+    model, args = edits.model, edits.args
     if args:
         _check_workers(graph, f"args={dict(args)}")
     for option in MODEL_OPTIONS:
-        if model and args and args.get(option, model) != model:
+        if model and args.get(option, model) != model:
             raise GraphError(f"model={model} and args say different things: args has {option}={args[option]}")
+    changes = []
     if model:
         graph.set_model(model)
+        changes += [Change(service.name, f"model={model}", "args") for service in graph.workers]
     for service in graph.workers:
-        for option, value in (args or {}).items():
+        for option, value in args.items():
             service.set_argument(option, str(value) or None)
+            changes.append(Change(service.name, _said(option, value), "args"))
+    return changes
 
 
-def set_frontend_arguments(
-    graph: Graph, frontend_args: Mapping[str, str] | None, own: Mapping[str, tuple[str, object | None]]
-) -> None:
-    """Set options of the frontend; `own` has, by option, the name and value of the argument that sets it too.
-
-    Raises:
-        GraphError: two of them differ, or one would have no effect.
-    """
-    wanted = {option: str(value) for option, value in (frontend_args or {}).items()}
+def _set_frontend_arguments(graph: Graph, edits: Edits) -> list[Change]:
+    wanted = {option: str(value) for option, value in edits.frontend_args.items()}
+    own = {
+        "--router-mode": ("router_mode", edits.router_mode),
+        MIGRATION_LIMIT: ("migration_limit", edits.migration_limit),
+        MIGRATION_MAX_SEQ_LEN: ("migration_max_seq_len", edits.migration_max_seq_len),
+    }
     for option, (name, setting) in own.items():
         if setting is None:
             continue
@@ -63,6 +115,11 @@ def set_frontend_arguments(
     longest = wanted.get(MIGRATION_MAX_SEQ_LEN)
     if longest is not None and (graph.frontend.argument(MIGRATION_LIMIT) or "0") == "0":
         raise GraphError(f"migration_max_seq_len={longest} has no effect while migration is off; set migration_limit")
+    return [Change(graph.frontend.name, _said(option, value), "args") for option, value in wanted.items()]
+
+
+def _said(option: str, value: str) -> str:
+    return f"{option}={value}" if value else option
 
 
 def _check_workers(graph: Graph, what: str) -> None:

@@ -8,14 +8,8 @@ from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError
-from DynamoFaultLibrary.graph import Graph
-from DynamoFaultLibrary.graph.edits import (
-    MIGRATION_LIMIT,
-    MIGRATION_MAX_SEQ_LEN,
-    set_frontend_arguments,
-    set_model_and_arguments,
-    set_replicas,
-)
+from DynamoFaultLibrary.graph.edits import Edits, apply_edits
+from DynamoFaultLibrary.graph.manifest import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.calling import on_graph
@@ -103,21 +97,23 @@ class DeploymentKeywords(Component):
         """  # noqa: E501  # a table's row is a line
         began = monotonic()
         source = robot_context.suite_directory()
-        edited = Graph.load(find_graph(graph, *([source] if source else [])))
+        edited = Manifest.load(find_graph(graph, *([source] if source else []))).graph()
         for deployment in filter(self.context.platform.is_lost, self.context.deployments):
             self.context.remove_deployment(deployment)  # it went with its supervisor; its alias is free
         called = self.context.new_alias(alias, edited.name)
-        set_replicas(edited, replicas)
-        for service in edited.services.values():
-            for name, value in (env or {}).items():
-                service.set_variable(name, str(value))
-        set_model_and_arguments(edited, model, args)
-        own = {
-            "--router-mode": ("router_mode", router_mode),
-            MIGRATION_LIMIT: ("migration_limit", migration_limit),
-            MIGRATION_MAX_SEQ_LEN: ("migration_max_seq_len", migration_max_seq_len),
-        }
-        set_frontend_arguments(edited, frontend_args, own)
+        apply_edits(
+            edited,
+            Edits(
+                replicas=replicas,
+                model=model,
+                env=env or {},
+                args=args or {},
+                frontend_args=frontend_args or {},
+                router_mode=router_mode,
+                migration_limit=migration_limit,
+                migration_max_seq_len=migration_max_seq_len,
+            ),
+        )
         settings = DeploySettings(
             discovery=discovery,
             etcd_members=etcd_members,

@@ -68,6 +68,36 @@ class DeploySettings:
 
 
 @dataclass(frozen=True)
+class PlannedProcess:
+    """A process that a platform would start, and what its environment has beside the platform's own."""
+
+    service: str
+    name: str
+    """Of the replica, and of the container where it is not the main one: ``Frontend-0``, ``Frontend-0/init-cache``."""
+    command: str
+    directory: str
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something that a graph says of a service and that a platform does otherwise, and why."""
+
+    service: str
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a platform would start for a graph, what it sets otherwise than the graph, and what cannot be here."""
+
+    processes: Sequence[PlannedProcess] = ()
+    overridden: Sequence[Remark] = ()
+    missing: Sequence[Remark] = ()
+
+
+@dataclass(frozen=True)
 class Replica:
     """One running copy of a service.
 
@@ -96,6 +126,8 @@ class Deployment:
     model: str = ""
     infrastructure: list[str] = field(default_factory=list)
     """Services that the platform added: etcd, nats."""
+    plan: Plan = field(default_factory=Plan)
+    """How it was started."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +153,14 @@ class EndedReplica:
 
 class Deploying(Protocol):
     """Bring a graph up and take it away."""
+
+    def plan(self, graph: Graph, settings: DeploySettings) -> Plan:
+        """Say what `deploy` would start; nothing is started and nothing is left behind.
+
+        Raises:
+            DeploymentError: a setting has no effect here, or the graph cannot be meant.
+        """
+        ...
 
     def deploy(self, graph: Graph, settings: DeploySettings, results: Path) -> Deployment:
         """Start a graph and return when it answers well; on any failure nothing is left running.

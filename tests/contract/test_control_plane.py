@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from DynamoFaultLibrary.clock import wait_until
-from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.ledger import Ledger, Owner
 from DynamoFaultLibrary.platforms.base import (
@@ -42,7 +42,7 @@ def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalP
 
 def deploy(platform: LocalPlatform, tmp_path: Path, settings: DeploySettings) -> Deployment:
     assert isinstance(platform, ControlPlane)
-    return platform.deploy(Graph.load(find_graph("position-agg.yaml")), settings, tmp_path / "results")
+    return platform.deploy(Manifest.load(find_graph("position-agg.yaml")).graph(), settings, tmp_path / "results")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from DynamoFaultLibrary.faults.injector import Injector
 from DynamoFaultLibrary.faults.process import StallProcesses
-from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.ledger import Ledger, Owner, State, read_ledger
 from DynamoFaultLibrary.platforms.base import DeploySettings
@@ -38,7 +38,7 @@ def what_is_open(pid: int) -> dict[str, int]:
 
 def test_a_thousand_faults_leave_nothing_open(platform: LocalPlatform, tmp_path: Path) -> None:
     """Descriptors, threads and files are as many after 1,000 faults as after one."""
-    graph = Graph.load(find_graph("position-agg.yaml"))
+    graph = Manifest.load(find_graph("position-agg.yaml")).graph()
     deployment = platform.deploy(graph, DeploySettings(), tmp_path / "results")
     injector = Injector(platform.ledger, platform)
     job = f'"client": {{"pid": {os.getpid()},'

@@ -11,7 +11,7 @@ from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, Unsupported
 from DynamoFaultLibrary.faults.injector import Injector
 from DynamoFaultLibrary.faults.network import NetworkPartition
-from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.ledger import Ledger, Owner, State, read_ledger
 from DynamoFaultLibrary.net.filter import PacketFilter
@@ -62,7 +62,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform
 
 @pytest.fixture(scope="module")
 def deployment(platform: LocalPlatform, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    graph = Graph.load(find_graph("position-agg.yaml"))
+    graph = Manifest.load(find_graph("position-agg.yaml")).graph()
     return platform.deploy(graph, DeploySettings(network=NetworkMode.ISOLATED), tmp_path_factory.mktemp("results"))
 
 
@@ -196,7 +196,7 @@ def test_a_respawned_replica_is_on_the_same_host(
 
 def test_nothing_of_a_network_is_left(platform: LocalPlatform, tmp_path: Path) -> None:
     before = links(platform)
-    graph = Graph.load(find_graph("position-agg.yaml"))
+    graph = Manifest.load(find_graph("position-agg.yaml")).graph()
     second = platform.deploy(graph, DeploySettings(network=NetworkMode.ISOLATED), tmp_path)
     assert len(links(platform)) == len(before) + 1
     platform.delete(second)

@@ -11,7 +11,7 @@ import pytest
 
 from DynamoFaultLibrary.clock import utc_now, wait_until
 from DynamoFaultLibrary.errors import DeploymentError, Unready, Unsupported
-from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.ledger import Ledger, Owner, read_ledger
 from DynamoFaultLibrary.platforms.base import (
@@ -68,7 +68,7 @@ def deployment(platform: LocalPlatform, tmp_path: Path, network: NetworkMode) ->
 
 
 def deploy(platform: LocalPlatform, tmp_path: Path, settings: DeploySettings) -> Deployment:
-    return platform.deploy(Graph.load(find_graph("position-agg.yaml")), settings, tmp_path / "results")
+    return platform.deploy(Manifest.load(find_graph("position-agg.yaml")).graph(), settings, tmp_path / "results")
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -92,7 +92,7 @@ def test_disaggregated_graphs_use_their_prefill_worker(
     platform: LocalPlatform, tmp_path: Path, graph: str, network: NetworkMode
 ) -> None:
     settings = DeploySettings(network=network)
-    deployment = platform.deploy(Graph.load(find_graph(graph)), settings, tmp_path / "results")
+    deployment = platform.deploy(Manifest.load(find_graph(graph)).graph(), settings, tmp_path / "results")
     prefill = next(service.name for service in deployment.graph.workers if service.role == "prefill")
     (log,) = platform.logs(deployment, prefill)
     assert "request completed" in log.read_text()

@@ -8,7 +8,7 @@ import pytest
 
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, LoadError
 from DynamoFaultLibrary.faults.cancellation import CancelRequests
-from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record, RequestSpec
@@ -85,7 +85,7 @@ def cancel(sender: Sender, count: int = 2) -> CancelRequests:
         Request(RequestSpec(f"request-{number}", "http://f", **cast("Any", spec)), cast("Any", sender))
         for number in range(1, count + 1)
     ]
-    graph = Graph.load(find_graph("position-agg.yaml"))
+    graph = Manifest.load(find_graph("position-agg.yaml")).graph()
     deployment = cast("Deployment", type("D", (), {"name": "d", "graph": graph})())
     fault = CancelRequests(sender.server, deployment, requests, SOON)
     fault.inject()

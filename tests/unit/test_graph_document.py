@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from DynamoFaultLibrary.errors import GraphError
-from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph import Graph, Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph, shipped_graphs
 
 ALPHA = """
@@ -99,7 +99,7 @@ def minimal(**spec: object) -> dict[str, object]:
 def test_a_graph_is_read_from_its_file(text: str, tmp_path: Path) -> None:
     path = tmp_path / "graph.yaml"
     path.write_text(text)
-    graph = Graph.load(path)
+    graph = Manifest.load(path).graph()
     assert graph.name == "agg"
     assert graph.source == str(path)
     assert list(graph.services) == ["Frontend", "Decode"]
@@ -332,12 +332,12 @@ def test_a_graph_without_a_frontend_says_so_when_asked_for_it() -> None:
 
 def test_a_missing_file_is_an_error_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match=rf"cannot read graph file '{tmp_path}/none.yaml': No such file"):
-        Graph.load(tmp_path / "none.yaml")
+        Manifest.load(tmp_path / "none.yaml").graph()
 
 
 def test_a_directory_is_no_graph_file(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match="Is a directory"):
-        Graph.load(tmp_path)
+        Manifest.load(tmp_path).graph()
 
 
 @pytest.mark.parametrize("content", [b"a: [1, 2", b"\xff\xfe\x00", b"a: 1\n\tb: 2"], ids=["open", "binary", "tab"])
@@ -345,7 +345,7 @@ def test_a_file_that_is_not_yaml_is_an_error_on_one_line(content: bytes, tmp_pat
     path = tmp_path / "graph.yaml"
     path.write_bytes(content)
     with pytest.raises(GraphError) as raised:
-        Graph.load(path)
+        Manifest.load(path).graph()
     assert str(raised.value).startswith(f"graph file '{path}' is not YAML: ")
     assert "\n" not in str(raised.value)
 
@@ -354,32 +354,30 @@ def test_a_date_that_does_not_exist_is_an_error_of_the_file(tmp_path: Path) -> N
     path = tmp_path / "graph.yaml"
     path.write_text(ALPHA.replace("owner: us", "since: 2024-13-45"))
     with pytest.raises(GraphError, match=f"graph file '{path}' is not YAML"):
-        Graph.load(path)
+        Manifest.load(path).graph()
 
 
 @pytest.mark.parametrize(
-    ("text", "kinds"),
+    ("text", "message"),
     [
-        ("", r"\[\]"),
-        ("just words", r"\['str'\]"),
-        ("kind: Deployment", r"\['Deployment'\]"),
-        (f"{ALPHA}\n---{BETA}", r"\['DynamoGraphDeployment', 'DynamoGraphDeployment'\]"),
+        ("", r"must hold a DynamoGraphDeployment, but its documents are of kind \[\]"),
+        ("just words", r"must hold a DynamoGraphDeployment, but its documents are of kind \['str'\]"),
+        ("kind: Deployment", r"must hold a DynamoGraphDeployment, but its documents are of kind \['Deployment'\]"),
+        (f"{ALPHA}\n---{BETA}", r"holds more than one graph; it has \['agg', 'agg'\]"),
     ],
     ids=["empty", "no map", "other kind", "two graphs"],
 )
-def test_a_file_must_hold_exactly_one_graph(text: str, kinds: str, tmp_path: Path) -> None:
+def test_a_file_must_hold_a_graph_and_say_which(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "graph.yaml"
     path.write_text(text)
-    with pytest.raises(
-        GraphError, match=rf"must hold one DynamoGraphDeployment, but its documents are of kind {kinds}"
-    ):
-        Graph.load(path)
+    with pytest.raises(GraphError, match=message):
+        Manifest.load(path).graph()
 
 
 def test_other_documents_beside_the_graph_are_left_aside(tmp_path: Path) -> None:
     path = tmp_path / "graph.yaml"
     path.write_text(f"kind: ConfigMap\n---{ALPHA}\n---\nkind: Secret\n")
-    assert Graph.load(path).name == "agg"
+    assert Manifest.load(path).graph().name == "agg"
 
 
 @pytest.mark.parametrize("version", ["nvidia.com/v1", "v1alpha1", None, 1])
@@ -428,7 +426,7 @@ def test_two_v1beta1_components_of_one_name_are_an_error() -> None:
 
 @pytest.mark.parametrize("path", sorted(shipped_graphs().glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_shipped_graph_has_one_frontend_and_workers_that_name_a_model(path: Path) -> None:
-    graph = Graph.load(path)
+    graph = Manifest.load(path).graph()
     assert graph.name == path.stem
     assert [service.name for service in graph.services.values() if service.is_frontend] == [graph.frontend.name]
     assert graph.frontend.command[-2:] == ["--router-mode", "round-robin"]

@@ -3,13 +3,13 @@
 import pytest
 
 from DynamoFaultLibrary.errors import DeploymentError
-from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph import Graph, Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.platforms.logs import ARRIVAL, MIGRATION, SERVING, LogLine, check_logged
 
 
 def graph(**environment: str) -> Graph:
-    found = Graph.load(find_graph("position-agg.yaml"))
+    found = Manifest.load(find_graph("position-agg.yaml")).graph()
     for name, value in environment.items():
         found.frontend.set_variable(name, value)
     return found

@@ -10,7 +10,7 @@ import pytest
 from DynamoFaultLibrary.errors import DeploymentError, FaultError, RecoveryError, Unsupported
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.network import PartitionType, default_sides
-from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords.network import bytes_per_second
 from DynamoFaultLibrary.ledger.undo import undo
@@ -121,7 +121,7 @@ def test_replicas_that_share_a_host_cannot_be_cut_off(tmp_path: Path) -> None:
 
 
 def deployment(graph: str, results: Path, *infrastructure: str) -> Deployment:
-    loaded = Graph.load(find_graph(graph))
+    loaded = Manifest.load(find_graph(graph)).graph()
     return Deployment("d", loaded, DeploySettings(), results, "", infrastructure=list(infrastructure))
 
 

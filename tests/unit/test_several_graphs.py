@@ -28,7 +28,7 @@ from DynamoFaultLibrary.errors import (
     Unready,
 )
 from DynamoFaultLibrary.faults.network import PartitionType
-from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, begin_observation, observe, observe_all
 from DynamoFaultLibrary.keywords.story import tell_test
@@ -61,7 +61,7 @@ def two(dynamo: FakeDynamo) -> FakeDynamo:
 
 def add(dynamo: FakeDynamo, alias: str | None) -> Deployment:
     url = f"http://127.0.0.1:{dynamo.server.server_address[1]}"
-    graph = Graph.load(find_graph(GRAPH))
+    graph = Manifest.load(find_graph(GRAPH)).graph()
     name = f"fake-{len(dynamo.context.deployments) + 1}"
     made = Deployment(name, graph, DeploySettings(), dynamo.place / name, url, "m", ["etcd", "nats"])
     dynamo.context.add_deployment(made, alias)

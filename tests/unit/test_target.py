@@ -10,7 +10,7 @@ import pytest
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults import target
 from DynamoFaultLibrary.faults.target import Chooser, matching_processes
-from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import shipped_graphs
 from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Replica, ReplicaExit
 from DynamoFaultLibrary.processes import ProcessId, read_command
@@ -69,7 +69,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def chooser(machine: Machine, seed: int = 0) -> Chooser:
-    graph = Graph.load(shipped_graphs() / "position-agg.yaml")
+    graph = Manifest.load(shipped_graphs() / "position-agg.yaml").graph()
     deployment = Deployment("agg-1", graph, DeploySettings(), machine.directory, "http://127.0.0.1:1")
     return Chooser(machine, deployment, random.Random(seed))  # noqa: S311  # repeatable choices, not secrets
 

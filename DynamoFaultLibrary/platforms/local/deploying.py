@@ -1,6 +1,7 @@
 """Bring graphs up on this machine, and take them away."""
 
 import secrets
+import shlex
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unread
 from DynamoFaultLibrary.graph import Graph, Service
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
-from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, EndedReplica
+from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, EndedReplica, Plan, PlannedProcess
 from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local import commands, cuda
 from DynamoFaultLibrary.platforms.local.child import ProcessSpec
@@ -30,6 +31,20 @@ _LOG_LINES = 15
 
 class LocalDeploying(LocalObserving, LocalShimming):
     """See `platforms.base.Deploying`."""
+
+    def plan(self, graph: Graph, settings: DeploySettings) -> Plan:
+        """Say which processes `deploy` would start."""
+        check_settings(graph, settings)
+        interpreter = commands.choose_interpreter(settings.interpreter)
+        processes = []
+        for service in [*graph.workers, graph.frontend]:
+            own = {**graph.environment, **service.environment}
+            command = shlex.join(commands.command_line(service, interpreter, own))
+            processes += [
+                PlannedProcess(service.name, f"{service.name}-{index}", command, "", own)
+                for index in range(service.replicas)
+            ]
+        return Plan(processes)
 
     def deploy(self, graph: Graph, settings: DeploySettings, results: Path) -> Deployment:
         """Start planes, workers and frontend, and wait until they answer well."""

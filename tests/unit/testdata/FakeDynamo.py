@@ -18,7 +18,7 @@ from robot.api.deco import keyword, library
 from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults.injector import Fault
-from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph import Graph, Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords.component import CONVERTERS
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
@@ -138,7 +138,7 @@ class FakeDynamo(DynamoFaultLibrary):
         self.context._platform = FakePlatform(self.place, url)  # type: ignore[assignment]
         self.deployed = deployed
         if deployed:
-            graph = Graph.load(find_graph(GRAPH))
+            graph = Manifest.load(find_graph(GRAPH)).graph()
             made = Deployment("fake-1", graph, DeploySettings(), self.place, url, "m", ["etcd", "nats"])
             self.context.add_deployment(made)
             observe(self.context, made, DEPLOYMENT)
