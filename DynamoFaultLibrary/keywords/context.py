@@ -34,6 +34,7 @@ from DynamoFaultLibrary.load.windows import (
     Window,
     cut_at_fault,
     cut_at_phases,
+    in_order,
     whole,
 )
 from DynamoFaultLibrary.pabot import pabot_above
@@ -268,6 +269,13 @@ class Context:
         if not known.folder.may_be_hit_by(fault.entry.target):
             raise LoadError(f"{fault} hit another graph than that of load '{load}', so it says nothing of that load")
         return window_of(fault)
+
+    def faults_on(self, load: str) -> list[FaultWindow]:
+        """All faults of this run that were proven and hit the graph of a load, in order of their injection."""
+        folder = self.load(load).folder
+        return in_order(
+            window_of(fault) for fault in self.faults if fault.active_s and folder.may_be_hit_by(fault.entry.target)
+        )
 
     def begin_phase(self, name: str) -> None:
         """Mark the beginning of a phase of the running test.

@@ -74,6 +74,7 @@ class FigureKeywords(Component):
                 known.plan.ramp_s,
                 present,
                 known.plan.think_time_s,
+                self.context.faults_on(load),
             )
             if found.seconds is not None:
                 self.note(
@@ -81,16 +82,16 @@ class FigureKeywords(Component):
                     "the service level is back to what it was before the fault",
                     hit.effective_s + found.seconds,
                 )
+                self.info(f"measured by {found.describe()}")
                 return
             place = f"load '{load}' has not recovered from {hit.label}"
             if found.level is None:
                 raise LoadError(f"{place} as far as can be determined: {found.reason}; see {known.folder.path}")
             if present is None:
-                raise AssertionError(f"{place} before its end: {found.reason}; see {known.folder.path}")
+                raise AssertionError(f"{place} before its end: {found.reason}{found.whose}; see {known.folder.path}")
             if now >= deadline:
-                raise AssertionError(
-                    f"{place}: after {timeout.total_seconds():g} s {found.present}; see {known.folder.path}"
-                )
+                waited = f"after {timeout.total_seconds():g} s {found.present}{found.whose}"
+                raise AssertionError(f"{place}: {waited}; see {known.folder.path}")
             time.sleep(max(_POLL_S, monotonic() - now))  # half of the time at most is spent on reading
 
     def measure(
@@ -121,6 +122,8 @@ class FigureKeywords(Component):
         value = figure.value(look, **options)
         if figure.event and view is not None and view.fault is not None:
             self.note(EventKind.GOOD, figure.event.format(**options), view.fault.effective_s + value)
+        for remark in view.remarks if view is not None else ():
+            self.info(remark)
         if "error_class" in options and view is not None:
             for record in failed_records(self, load, view.segment, options["error_class"]):
                 self.info(f"{record.id}: {record.summary()}")
@@ -146,6 +149,8 @@ class FigureKeywords(Component):
             known.plan.think_time_s,
             now_s,
             str(known.folder.path),
+            segment.start_s,
+            self.context.faults_on(load) if figure.of_fault else (),
         )
 
 

@@ -3,7 +3,7 @@
 Keywords, the tables of log.html and of ``dynamo-fault report``, and the definitions in docs/load.md come from here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
@@ -51,6 +51,12 @@ class View:
     now_s: float | None
     path: str
     """Where the records are."""
+    began_s: float
+    """When the load began."""
+    faults: Sequence[FaultWindow] = ()
+    """All that hit its graph."""
+    remarks: list[str] = field(default_factory=list)
+    """What the log is to say beside the value."""
 
     def judged(self) -> Segment:
         """The part.
@@ -66,9 +72,15 @@ class View:
         """The fault.
 
         Raises:
-            LoadError: no request ended after it.
+            LoadError: no request ended after it, or the load began after it.
         """
         assert self.fault is not None  # noqa: S101  # whoever makes a view for such a figure finds the fault first
+        late_s = self.began_s - self.fault.effective_s
+        if late_s > 0:
+            raise LoadError(
+                f"{self.place} began {late_s:.1f} s after {self.fault.label} took effect, so it says nothing of the "
+                f"time before; start the load before the fault; see {self.path}"
+            )
         if not (self.table.ended >= self.fault.effective_s).any():
             raise LoadError(
                 f"no request of {self.place} ended after {self.fault.label} took effect: there is nothing to judge; "
@@ -258,14 +270,14 @@ def _full_recovery_time(look: Look, hold: timedelta) -> float:
     view = look()
     if hold <= timedelta(0):
         raise LoadError(f"hold must be above 0 s, not {hold.total_seconds():g} s")
-    found = full_recovery(view.table, view.hit(), hold.total_seconds(), view.ramp_s, view.now_s, view.think_s)
+    fault = view.hit()
+    found = full_recovery(view.table, fault, hold.total_seconds(), view.ramp_s, view.now_s, view.think_s, view.faults)
     if found.seconds is None:
+        verdict = "is" if found.level else "cannot be determined:"
         raise AssertionError(
-            f"full recovery of {view.place} from {view.hit().label} is {found.reason}; see {view.path}"
-            if found.reason.startswith("not")
-            else f"full recovery of {view.place} from {view.hit().label} cannot be determined: {found.reason}; "
-            f"see {view.path}"
+            f"full recovery of {view.place} from {fault.label} {verdict} {found.reason}{found.whose}; see {view.path}"
         )
+    view.remarks.append(f"measured by {found.describe()}")
     return found.seconds
 
 
@@ -275,6 +287,8 @@ def _last_error_time(look: Look) -> float:
 
 
 def _told(value: float | None, after: Aftermath, otherwise: str) -> str:
+    if after.began_after:
+        return "not known: the load began after the fault"
     if not after.ended:
         return "not known: no request ended after the fault"
     return otherwise if value is None else seconds(value)
@@ -453,7 +467,7 @@ FIGURES = (
         options={"hold": Option(timedelta, timedelta(seconds=HOLD_S))},
         event="the service level is back to what it was before the fault",
         title="Full recovery",
-        fact=lambda a: seconds(a.full.seconds) if a.full.seconds is not None else a.full.reason,
+        fact=lambda a: (seconds(a.full.seconds) if a.full.seconds is not None else a.full.reason) + a.full.whose,
     ),
     Figure(
         "Get Time To Last Error",
@@ -487,7 +501,7 @@ FIGURES = (
         "Example:\n| `Get Lost Request Count` | ``==`` | 0 |",
         of_fault=True,
         title="Lost requests",
-        fact=lambda a: str(a.lost) if a.ended else NONE,
+        fact=lambda a: str(a.lost) if a.ended and not a.began_after else NONE,
     ),
 )
 

@@ -10,8 +10,13 @@ of what the load showed before the fault. Clients that wait for answers of even 
 more the latency varies, the longer the stretch and the larger the tolerance, down to 60 %. Requests that come at random
 (Poisson) are held to 90 % of what was due. What is not tolerated is a queue that grows and shrinks by itself: a service
 at 80 % of its limit may be called "not reached" in one run of ten though nothing happened to it.
+
+Of several faults each is judged by the level from before it, unless the load had not fully recovered from the one
+before when it was injected: then by the level from before that one, else the damage of the first would be the measure
+of the second.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +24,7 @@ import numpy as np
 from DynamoFaultLibrary.load import statistics
 from DynamoFaultLibrary.load.records import Outcome
 from DynamoFaultLibrary.load.table import Floats, Table
-from DynamoFaultLibrary.load.windows import FaultWindow
+from DynamoFaultLibrary.load.windows import FaultWindow, in_order
 
 LEAST_ANSWERS = 20
 """Good answers without which there is no baseline, and that each stretch of time is long enough for."""
@@ -35,6 +40,8 @@ _STEPS, _MOST_STEPS = 100, 200_000
 _ANSWERS_AT_RANDOM = 100
 """Answers that a stretch of time needs when their number varies as if they came at random."""
 _SHORTEST = 1e-6
+_NOTHING = "no baseline: no request has ended"
+_NOT_OVER = "from which the load was not seen to recover fully"
 _NO_USUAL_GAP = 2.0
 """So many times the longest time without a good answer before the fault: that is an outage."""
 _RARE_GAP = 5.0
@@ -55,13 +62,31 @@ class ServiceLevel:
 class FullRecovery:
     """When the service level held again, in seconds from the moment the fault took effect; None: `reason` says why.
 
-    `present` says of a load that runs how far it is.
+    `present` says of a load that runs how far it is. The measure is the level before the earlier fault `before`; None:
+    before the fault itself.
     """
 
     level: ServiceLevel | None
     seconds: float | None
     reason: str = ""
     present: str = ""
+    before: FaultWindow | None = None
+
+    @property
+    def whose(self) -> str:
+        """Which service level it was judged by, in brackets, where that is not the one from before the fault itself."""
+        return f" (measured by the level before {self.before.label})" if self.before else ""
+
+    def describe(self) -> str:
+        """The service level that it was judged by, for people; empty without one."""
+        if self.level is None:
+            return ""
+        before = self.before.label if self.before else "the fault"
+        why = f", {_NOT_OVER}" if self.before else ""
+        return (
+            f"the service level before {before}{why}: {self.level.throughput:.2f} good answers/s, p{PERCENT} latency "
+            f"{self.level.latency:.3f} s, {self.level.failures:.1%} failed"
+        )
 
 
 @dataclass(frozen=True)
@@ -69,7 +94,7 @@ class Aftermath:
     """What is to be said of a load after a fault. Times in seconds from the moment it took effect; None: there is none.
 
     `lost` requests were in flight at the injection and failed. `ended` requests ended after the fault took effect:
-    without any there is nothing to judge.
+    without any there is nothing to judge. Nor is there where the load `began_after` that.
     """
 
     fault: FaultWindow
@@ -79,19 +104,31 @@ class Aftermath:
     last_error_s: float | None
     longest_outage_s: float
     lost: int
+    began_after: bool = False
 
 
-def aftermath(
-    table: Table, fault: FaultWindow, ramp_s: float = 0.0, now_s: float | None = None, think_s: float = 0.0
-) -> Aftermath:
-    """All of it; the arguments are those of `full_recovery`."""
+def aftermaths(
+    table: Table, faults: Sequence[FaultWindow], ramp_s: float = 0.0, now_s: float | None = None, think_s: float = 0.0
+) -> list[Aftermath]:
+    """All of it, of each fault that a load met, in the order of their injection; the rest as in `full_recovery`."""
+    if not len(table):
+        return [Aftermath(fault, 0, None, FullRecovery(None, None, _NOTHING), None, 0.0, 0) for fault in faults]
+    calms = _calm_times(table, in_order(faults), HOLD_S, ramp_s, think_s)
+    return [_aftermath(table, fault, calm, now_s, think_s) for fault, calm in calms]
+
+
+def _aftermath(table: Table, fault: FaultWindow, calm: "_Calm", now_s: float | None, think_s: float) -> Aftermath:
+    ended = int((table.ended >= fault.effective_s).sum())
+    full = _full_recovery(table, fault, calm, HOLD_S, now_s, think_s)
+    if float(table.started.min()) > fault.effective_s:
+        return Aftermath(fault, ended, None, full, None, 0.0, 0, began_after=True)
     return Aftermath(
         fault,
-        int((table.ended >= fault.effective_s).sum()),
+        ended,
         statistics.recovery_time(table, fault.effective_s),
-        full_recovery(table, fault, HOLD_S, ramp_s, now_s, think_s),
+        full,
         statistics.last_error_time(table, fault.effective_s),
-        statistics.longest_outage(table, fault.effective_s, float(table.ended[-1])) if len(table) else 0.0,
+        statistics.longest_outage(table, fault.effective_s, float(table.ended[-1])),
         statistics.lost_requests(table, fault.injected_s),
     )
 
@@ -103,23 +140,78 @@ def full_recovery(
     ramp_s: float = 0.0,
     now_s: float | None = None,
     think_s: float = 0.0,
+    others: Sequence[FaultWindow] = (),
 ) -> FullRecovery:
     """When the service level was back, for `hold_s` at least and to the end of the records.
 
     `ramp_s` is the time from the first start in which the load grew: it tells nothing of the service level. `now_s`
     is the present of a load that runs: what is in flight is not in its table. `think_s` is the pause of its clients
-    between two requests: part of the time that an answer takes, as far as the throughput goes.
+    between two requests: part of the time that an answer takes, as far as the throughput goes. Of `others`, the faults
+    on the same graph, those count that were injected before this one, while the load ran.
     """
     if not len(table):
-        return FullRecovery(None, None, "no baseline: no request has ended")
-    begin_s = float(table.due.min()) + ramp_s
-    seen = table.where(table.is_ok & (table.ended >= begin_s) & (table.ended < fault.injected_s))
+        return FullRecovery(None, None, _NOTHING)
+    earlier = in_order(each for each in others if each.injected_s < fault.injected_s)
+    calms = _calm_times(table, [*earlier, fault], hold_s, ramp_s, think_s)
+    return _full_recovery(table, fault, list(calms)[-1][1], hold_s, now_s, think_s)
+
+
+@dataclass(frozen=True)
+class _Calm:
+    """The time from which a service level is taken: it ended when the fault `before` was injected."""
+
+    begin_s: float
+    before: FaultWindow
+
+    @property
+    def end_s(self) -> float:
+        return self.before.injected_s
+
+    def good(self, table: Table) -> Table:
+        """Good answers in that time."""
+        return table.where(table.is_ok & (table.ended >= self.begin_s) & (table.ended < self.end_s))
+
+
+def _calm_times(
+    table: Table, faults: Sequence[FaultWindow], hold_s: float, ramp_s: float, think_s: float
+) -> Iterator[tuple[FaultWindow, _Calm]]:
+    """For each fault the time whose service level is its measure.
+
+    That ends with its injection, if the load had fully recovered from the fault before by then, as far as could be
+    seen; else it is that of the fault before. A fault from before the load began is none to have recovered from.
+    """
+    begin_s, first_s = float(table.due.min()) + ramp_s, float(table.started.min())
+    calm: _Calm | None = None
+    last: FaultWindow | None = None
+    for fault in faults:
+        if calm is None or last is None:
+            calm = _Calm(begin_s, fault)
+        else:
+            past = table.where(table.ended < fault.injected_s)
+            found = _full_recovery(past, last, calm, hold_s, fault.injected_s, think_s)
+            if found.seconds is not None:
+                did_nothing = found.seconds == 0 and calm.before is last
+                fresh = _Calm(calm.begin_s if did_nothing else last.effective_s + found.seconds, fault)
+                calm = fresh if len(fresh.good(past)) >= LEAST_ANSWERS else calm
+        last = fault if fault.injected_s >= first_s else None
+        yield fault, calm
+
+
+def _full_recovery(
+    table: Table, fault: FaultWindow, calm: _Calm, hold_s: float, now_s: float | None, think_s: float
+) -> FullRecovery:
+    """When the level of a calm time was back after a fault."""
+    before = None if calm.before is fault else calm.before
+    if not (table.started <= fault.effective_s).any():
+        return FullRecovery(None, None, "no baseline: no request started before the fault", before=before)
+    seen = calm.good(table)
     if len(seen) < LEAST_ANSWERS:
-        after_ramp = " and after the ramp" if ramp_s else ""
+        after_ramp = " and after the ramp" if calm.begin_s > float(table.due.min()) else ""
         some = f"{len(seen)} good answer{'' if len(seen) == 1 else 's'}"
-        reason = f"no baseline: {some} before the fault{after_ramp}, {LEAST_ANSWERS} are needed"
-        return FullRecovery(None, None, reason)
-    baseline = _Baseline(table, seen, begin_s, fault.injected_s, think_s)
+        what = f"{before.label}, {_NOT_OVER}" if before else "the fault"
+        reason = f"no baseline: {some} before {what}{after_ramp}, {LEAST_ANSWERS} are needed"
+        return FullRecovery(None, None, reason, before=before)
+    baseline = _Baseline(table, seen, calm.begin_s, calm.end_s, think_s)
     window_s = max(hold_s, baseline.answers_needed / baseline.level.throughput)
     end_s = _horizon(table, baseline.level, now_s) - think_s  # of who pauses then it is not known what follows
     room_s = end_s - window_s - fault.effective_s
@@ -127,11 +219,12 @@ def full_recovery(
         recorded = max(0.0, end_s - fault.effective_s)
         reason = f"not known: only {recorded:.1f} s were recorded after the fault, {window_s:.1f} s are needed"
         present = f"only {recorded:.1f} s after the fault can be judged, {window_s:.1f} s are needed"
-        return FullRecovery(baseline.level, None, reason, present)
+        return FullRecovery(baseline.level, None, reason, present, before)
     steps = min(_MOST_STEPS, int(np.ceil(room_s / window_s * _STEPS)))
     starts = fault.effective_s + np.linspace(0.0, room_s, steps + 1)
     outage_s = baseline.end_of_outage(table, fault.effective_s, end_s)
-    return _judge(_Windows(table, baseline, starts, window_s, end_s), baseline.level, fault, outage_s)
+    found = _judge(_Windows(table, baseline, starts, window_s, end_s), baseline.level, fault, outage_s)
+    return replace(found, before=before)
 
 
 def _horizon(table: Table, level: ServiceLevel, now_s: float | None) -> float:

@@ -334,3 +334,26 @@ def test_an_expression_that_fails_is_told_in_one_sentence(
         "assertion_expected 'value < 1' cannot be evaluated for p95 latency: TypeError: '<' not supported; value is a "
         "timedelta: compare value.total_seconds()"
     )
+
+
+@pytest.mark.parametrize("figure", OF_FAULTS, ids=lambda figure: figure.keyword)
+def test_a_load_that_began_after_a_fault_has_no_figure_of_it(world: World, figure: Any) -> None:
+    """It had a recovery time, which counted from before its start."""
+    world.fault(-20.0)
+    with pytest.raises(
+        LoadError, match=r"load 'default' began 20\.0 s after kill on W-0 took effect, so it says nothing"
+    ):
+        world.get(figure.keyword)
+
+
+def test_the_log_says_which_service_level_a_full_recovery_was_measured_by(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(tmp_path)
+    world.load(15, 75)
+    world.fault(50.0)
+    earlier = FaultWindow("stall on W-1", 45.0, 45.0, None)
+    world.context.faults_on = lambda load: [earlier]  # type: ignore[method-assign]
+    with caplog.at_level("INFO"):
+        assert world.get("Get Full Recovery Time", hold=timedelta(seconds=10)) == timedelta(0)
+    assert "measured by the service level before stall on W-1, from which the load was not seen" in caplog.text
