@@ -187,7 +187,7 @@ def _served_model(url: str, wanted: str | None) -> str:
         return str(wanted)
     if wanted is not None or len(served) != 1:
         asked = f"model '{wanted}' is not" if wanted else "name one with --model: not exactly one is"
-        raise LoadError(f"{asked} served at {url}; served are {served or 'none'}")
+        raise LoadError(f"{asked} served at {address.url}; served are {served or 'none'}")
     return served[0]
 
 

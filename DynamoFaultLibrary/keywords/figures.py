@@ -47,11 +47,13 @@ class FigureKeywords(Component):
         hold: timedelta = timedelta(seconds=HOLD_S),
         load: str = DEFAULT,
         fault: str | None = None,
+        replica: str | int | None = None,
     ) -> None:
         """Waits until a load has had its service level from before the last fault for ``hold``, see `Full recovery`.
 
         The load must run, and go on for that long. Fails when the service level does not come back within ``timeout``
-        or before the load ends, and says how far it is; fails at once when there is no baseline.
+        or before the load ends, and says how far it is; fails at once when there is no baseline. With ``replica`` what
+        that replica serves must be as before.
 
         Example:
         | `Kill Worker` | VllmWorker | respawn=True |
@@ -67,8 +69,11 @@ class FigureKeywords(Component):
         while True:
             now = monotonic()
             present = known.now_s
+            table = records.table()
+            if replica is not None:
+                table = table.where(self.context.served(load).by(table, replica))
             found = full_recovery(
-                records.table(),
+                table,
                 hit,
                 hold.total_seconds(),
                 known.plan.ramp_s,
@@ -84,7 +89,7 @@ class FigureKeywords(Component):
                 )
                 self.info(f"measured by {found.describe()}")
                 return
-            place = f"load '{load}' has not recovered from {hit.label}"
+            place = f"{place_of(load, replica=replica)} has not recovered from {hit.label}"
             if found.level is None:
                 raise LoadError(f"{place} as far as can be determined: {found.reason}; see {known.folder.path}")
             if present is None:

@@ -17,6 +17,7 @@ from typing import Any
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import LoadError, Unsupported
 from DynamoFaultLibrary.load import aiperf_files
+from DynamoFaultLibrary.load.address import split_login
 from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.records import Endpoint
 from DynamoFaultLibrary.processes import die_with_parent
@@ -51,6 +52,11 @@ def arguments_of(plan: LoadPlan, tokenizer: str, directory: Path) -> list[str]:
     if plan.refused_pause_s != LoadPlan.refused_pause_s:
         raise LoadError(
             "aiperf's clients do not pause after a refused connection; use engine=native, or no refused_pause"
+        )
+    if split_login(plan.url)[1]:
+        raise LoadError(
+            "aiperf writes the address that it is given into its files, with the password; use engine=native, or an "
+            "address without user and password"
         )
     workload = plan.workload
     options: dict[str, object] = {

@@ -13,6 +13,7 @@ import orjson
 
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load import aiperf_files
+from DynamoFaultLibrary.load.address import split_login
 from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.load.table import Table, read_table
@@ -121,7 +122,7 @@ class LoadFolder:
             "clock_offset_s": self.clock_offset_s,
             "deployment": self.deployment,
             "tally": self.tally,
-            "plan": asdict(self.plan) if self.plan else None,
+            "plan": {**asdict(self.plan), "url": split_login(self.plan.url)[0]} if self.plan else None,
         }
         partial = self.path / f"{STATE_FILE}.part"
         partial.write_bytes(orjson.dumps(state, option=orjson.OPT_INDENT_2))

@@ -204,3 +204,8 @@ def test_a_sending_process_that_is_late_ends_with_all_it_has_started(
     assert child is not None
     sender.close(0.1)
     eventually(lambda: not child.is_running)
+
+
+def test_a_password_is_refused_since_aiperf_writes_it() -> None:
+    with pytest.raises(LoadError, match="aiperf writes the address that it is given into its files, with the password"):
+        arguments(url="http://me:s3cret@host")
