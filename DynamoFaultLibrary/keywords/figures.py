@@ -22,6 +22,7 @@ from DynamoFaultLibrary.keywords.component import (
     check,
     check_assertion,
 )
+from DynamoFaultLibrary.keywords.ends import frontend_is_gone
 from DynamoFaultLibrary.keywords.loads import DEFAULT
 from DynamoFaultLibrary.load.client import Engine
 from DynamoFaultLibrary.load.figures import FIGURES, Figure, Unit, View
@@ -53,7 +54,7 @@ class FigureKeywords(Component):
 
         The load must run, and go on for that long. Fails when the service level does not come back within ``timeout``
         or before the load ends, and says how far it is; fails at once when there is no baseline. With ``replica`` what
-        that replica serves must be as before.
+        that replica serves must be as before. Fails at once, too, when the frontend has ended and nobody starts it again.
 
         Example:
         | `Kill Worker` | VllmWorker | respawn=True |
@@ -94,6 +95,8 @@ class FigureKeywords(Component):
                 raise LoadError(f"{place} as far as can be determined: {found.reason}; see {known.folder.path}")
             if present is None:
                 raise AssertionError(f"{place} before its end: {found.reason}{found.whose}; see {known.folder.path}")
+            if gone := frontend_is_gone(self.context, known.deployment):
+                raise AssertionError(f"{place}, and cannot: {gone}; see {known.folder.path}")
             if now >= deadline:
                 waited = f"after {timeout.total_seconds():g} s {found.present}{found.whose}"
                 raise AssertionError(f"{place}: {waited}; see {known.folder.path}")

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from DynamoFaultLibrary.clock import monotonic, utc_now, wait_until
-from DynamoFaultLibrary.errors import LoadError, Unanswered
+from DynamoFaultLibrary.errors import LoadError, NothingComes, Unanswered
 from DynamoFaultLibrary.load.aiperf import PATIENCE, arguments_of, find_aiperf
 from DynamoFaultLibrary.load.folder import RECORDS_FILE, LoadFolder, LoadState
 from DynamoFaultLibrary.load.plan import LoadPlan
@@ -27,6 +27,10 @@ from DynamoFaultLibrary.load.records import Outcome, Record, RequestSpec, iterat
 from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.load.table import Table
 from DynamoFaultLibrary.modules import module_environment
+
+
+Why = Callable[[], str]
+"""Says why nothing more can come from a server; empty when something may."""
 
 
 class SenderProcess:
@@ -99,14 +103,16 @@ class SenderProcess:
         timeout: timedelta,
         what: str,
         on_progress: Callable[[dict[str, Any]], None] | None = None,
+        nothing_comes: Why = lambda: "",
     ) -> dict[str, Any]:
         """Wait for the first event that `matches`, those that came before included.
 
         Raises:
+            NothingComes: `nothing_comes` says why it cannot come any more.
             LoadError: it did not come in time, or the process is gone.
         """
         deadline = monotonic() + timeout.total_seconds()
-        seen = 0
+        seen, why = 0, ""
         with self._changed:
             while True:
                 for event in self._events[seen:]:
@@ -115,6 +121,9 @@ class SenderProcess:
                 seen = len(self._events)
                 if self._ended:
                     raise LoadError(f"waited for {what}, but the sending process {self.pid} is gone; see {self.log}")
+                if why:
+                    raise NothingComes(f"waited for {what}, but {why}; records so far: {self.records}")
+                why = nothing_comes()  # what came before that is looked at once more
                 left = deadline - monotonic()
                 if left <= 0:
                     raise Unanswered(f"waited {timeout.total_seconds():g} s for {what}; records so far: {self.records}")
@@ -270,7 +279,7 @@ class Load:
         has_ended = not self.is_running or self.sender.find(lambda event: event["event"] == "finished") is not None
         return None if has_ended else monotonic()
 
-    def start(self, tokenizer: str, timeout: timedelta) -> None:
+    def start(self, tokenizer: str, timeout: timedelta, nothing_comes: Why = lambda: "") -> None:
         """Start it and wait for its first good response.
 
         Raises:
@@ -281,7 +290,11 @@ class Load:
             extra = {"tokenizer": tokenizer} if self.folder.engine == Engine.AIPERF else {}
             self.sender.command("load", plan=self.plan.to_json(), **extra)
             try:
-                event = self.sender.wait_for(lambda event: event["event"] in ("first", "finished"), timeout, what)
+                event = self.sender.wait_for(
+                    lambda event: event["event"] in ("first", "finished"), timeout, what, nothing_comes=nothing_comes
+                )
+            except NothingComes:
+                raise
             except Unanswered as late:
                 self.give_up()
                 waited = f"waited {timeout.total_seconds():g} s for {what}"
@@ -321,7 +334,7 @@ class Load:
         ]
         return "; ".join(filter(None, words))
 
-    def wait_for_good(self, count: int, timeout: timedelta) -> None:
+    def wait_for_good(self, count: int, timeout: timedelta, nothing_comes: Why = lambda: "") -> None:
         """Wait until so many requests that start from now on have ended well.
 
         Raises:
@@ -335,7 +348,9 @@ class Load:
         key = next(self._keys)
         self.sender.command("await", count=count, key=key)
         what = f"{count} good requests of load '{self.plan.name}'"
-        event = self.sender.wait_for(lambda e: e["event"] == "finished" or e.get("key") == key, timeout, what)
+        event = self.sender.wait_for(
+            lambda e: e["event"] == "finished" or e.get("key") == key, timeout, what, nothing_comes=nothing_comes
+        )
         if event["event"] == "finished":
             raise Unanswered(f"load '{self.plan.name}' has ended before it had {count} more good requests")
 

@@ -711,3 +711,19 @@ def test_a_graph_that_could_not_be_seen_when_the_test_began_can_be_hit_all_the_s
     begin_observation(two.context)
     with pytest.raises(DeploymentError, match="could not be seen when this test began"):
         two.run_keyword("service_should_not_have_restarted", ["VllmWorker"])
+
+
+def test_a_service_under_the_cuda_shim_is_one_of_any_graph(two: FakeDynamo) -> None:
+    """Only the graph that was deployed last was looked at, though the shim is for all."""
+    shimmed: list[Any] = []
+    two.context.platform.__dict__["shim_cuda"] = shimmed.append
+    two.context.platform.__dict__["awaits_cuda_change"] = lambda replica: False
+    first, last = two.context.deployments
+    last.graph.services["Another"] = last.graph.services.pop("VllmWorker")
+    assert "VllmWorker" in first.graph.services
+    two.run_keyword("set_up_cuda_shim", [["VllmWorker", "Another"]])
+    assert shimmed == [["VllmWorker", "Another"]]
+    with pytest.raises(
+        FaultError, match="services names 'Nobody', which no deployed graph has: 'blue' has .*; 'green' has .*Another"
+    ):
+        two.run_keyword("set_up_cuda_shim", [["Nobody"]])
