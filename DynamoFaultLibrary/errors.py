@@ -35,7 +35,7 @@ class Unanswered(LoadError, Symptom):  # noqa: N818  # the same
     """What was waited for did not come: an answer, tokens, good requests of a load."""
 
 
-class NothingComes(Unanswered):  # noqa: N818  # the same
+class NothingComes(Unanswered):
     """What was waited for cannot come any more: who would bring it has ended, and nobody starts it again."""
 
 

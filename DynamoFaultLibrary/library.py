@@ -153,6 +153,9 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     | ``DYNAMO_FAULT_STATE`` | Directory of ledgers and work files; default ``$XDG_STATE_HOME/dynamo-fault`` |
     | ``DYNAMO_PYTHON`` | Python that runs Dynamo; default: the one that runs robot |
     | ``DYNAMO_FAULT_RUN`` | Name of the run in ledger and results; ``dynamo-fault run`` sets it |
+
+    A robot that imports the library twice, with different arguments, has two instances of it. Each has a ledger, a
+    supervisor and results of its own, the second one with ``.import-2`` at the end of the run's name.
     """
 
     ROBOT_LISTENER_API_VERSION = 3  # PythonLibCore registers whatever has this as a listener

@@ -142,8 +142,12 @@ def _plan(url: str, name: str, engine: str, tokenizer: str | None, options: dict
     Raises:
         click.UsageError: the options are wrong; the message names them as they are typed.
     """
-    if not name or "/" in name or not name.isprintable():
-        raise click.UsageError(f"--name {name!r} is not a name: expected letters, without '/'")
+    from DynamoFaultLibrary.load.folder import check_name
+
+    try:
+        check_name("--name", name)
+    except FaultLibraryError as error:
+        raise click.UsageError(str(error)) from error
     if tokenizer is not None and engine != "aiperf":
         raise click.UsageError(
             "--tokenizer is for --engine aiperf; the native engine counts tokens by the server's word"

@@ -33,8 +33,8 @@ class CudaKeywords(InjectingComponent):
         It holds for replicas that start from now on. Those that run already are started again once (or, with
         ``restart=False``, when something else starts them again). Each replica has a toggle of its own, so that
         `Enable Cuda Faults` can choose among them. The shim is built with gcc and make when it is first needed, and
-        kept in the state directory; where it cannot be built, the test is skipped with the reason. It is for all graphs:
-        where some are deployed, one of them must have each of ``services``.
+        kept in the state directory; where it cannot be built, the test is skipped with the reason. It is for all
+        graphs: where some are deployed, one of them must have each of ``services``.
 
         It is in place until `Remove Cuda Shim`, or the end of the suite; another call replaces ``services``.
 

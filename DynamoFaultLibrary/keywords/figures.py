@@ -31,6 +31,7 @@ from DynamoFaultLibrary.load.recovery import HOLD_S, full_recovery
 from DynamoFaultLibrary.load.table import Follower
 from DynamoFaultLibrary.load.windows import Segment, Window
 from DynamoFaultLibrary.reports.timeline import EventKind
+from DynamoFaultLibrary.times import check_time
 
 _SHOWN_ERRORS = 25
 _POLL_S = 0.2
@@ -54,14 +55,14 @@ class FigureKeywords(Component):
 
         The load must run, and go on for that long. Fails when the service level does not come back within ``timeout``
         or before the load ends, and says how far it is; fails at once when there is no baseline. With ``replica`` what
-        that replica serves must be as before. Fails at once, too, when the frontend has ended and nobody starts it again.
+        that replica serves must be as before. It fails at once, too, when the frontend has ended and nobody
+        starts it again.
 
         Example:
         | `Kill Worker` | VllmWorker | respawn=True |
         | `Wait Until Recovered` | timeout=30 s |
         """
-        if hold <= timedelta(0):
-            raise LoadError(f"hold must be above 0 s, not {hold.total_seconds():g} s")
+        check_time("hold", hold)
         known, hit = self.context.load(load), self.context.fault_window(load, fault)
         if known.folder.engine == Engine.AIPERF:
             raise LoadError(f"load '{load}' is sent by aiperf, which tells nothing while it runs")

@@ -13,20 +13,21 @@ from DynamoFaultLibrary.engines.model import TINY_MODEL
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component
-from DynamoFaultLibrary.keywords.context import check_name
 from DynamoFaultLibrary.keywords.ends import frontend_is_gone
 from DynamoFaultLibrary.keywords.load_options import complete, with_load_options
 from DynamoFaultLibrary.keywords.observation import begin_observation
-from DynamoFaultLibrary.keywords.requests import answers_are_known, check_above_zero
+from DynamoFaultLibrary.keywords.requests import answers_are_known
 from DynamoFaultLibrary.keywords.serving import remember_servers
 from DynamoFaultLibrary.keywords.story import save_faults
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.load.client import Engine, Load
+from DynamoFaultLibrary.load.folder import check_name
 from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.progress import PROGRESS_FILE, Progress
 from DynamoFaultLibrary.load.windows import whole
 from DynamoFaultLibrary.reports.results import failure_table, write_whole
 from DynamoFaultLibrary.reports.timeline import EventKind
+from DynamoFaultLibrary.times import check_above_zero
 
 DEFAULT = "default"
 

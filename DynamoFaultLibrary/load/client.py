@@ -28,7 +28,6 @@ from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.load.table import Table
 from DynamoFaultLibrary.modules import module_environment
 
-
 Why = Callable[[], str]
 """Says why nothing more can come from a server; empty when something may."""
 

@@ -19,6 +19,7 @@ from DynamoFaultLibrary.load.recovery import HOLD_S, Aftermath, full_recovery
 from DynamoFaultLibrary.load.statistics import CONSECUTIVE_GOOD, Distribution, Figures, Targets
 from DynamoFaultLibrary.load.table import Floats, Table
 from DynamoFaultLibrary.load.windows import FaultWindow, Segment
+from DynamoFaultLibrary.times import check_time
 
 NONE = "-"
 
@@ -268,8 +269,7 @@ def _recovery_time(look: Look, consecutive: int) -> float:
 
 def _full_recovery_time(look: Look, hold: timedelta) -> float:
     view = look()
-    if hold <= timedelta(0):
-        raise LoadError(f"hold must be above 0 s, not {hold.total_seconds():g} s")
+    check_time("hold", hold)
     fault = view.hit()
     found = full_recovery(view.table, fault, hold.total_seconds(), view.ramp_s, view.now_s, view.think_s, view.faults)
     if found.seconds is None:

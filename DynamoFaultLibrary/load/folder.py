@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import orjson
 
-from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.errors import FaultLibraryError, LoadError
 from DynamoFaultLibrary.load import aiperf_files
 from DynamoFaultLibrary.load.address import split_login
 from DynamoFaultLibrary.load.plan import LoadPlan
@@ -22,12 +22,27 @@ from DynamoFaultLibrary.load.windows import whole
 RECORDS_FILE = "requests.jsonl"
 STATE_FILE = "load.json"
 STATE_VERSION = 1
+LONGEST_NAME = 120
+"""Bytes of a load's name or an alias; file systems take 255, and numbers are appended."""
 
 
 def safe_name(name: str) -> str:
     """A name as a file name: ``Suites.Migration.Worker Death`` becomes ``migration.worker_death``."""
     text = re.sub(r"[^a-z0-9.]+", "_", name.lower()).strip("_.")
     return text.removeprefix("suites.") or f"suite_{zlib.crc32(name.encode()):08x}"
+
+
+def check_name(argument: str, name: str) -> None:
+    """Refuse a name that cannot be a folder's.
+
+    Raises:
+        FaultLibraryError: it is empty, has a slash or a control character, begins with a dot, or is too long.
+    """
+    if not name or name[0] == "." or "/" in name or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
+        raise FaultLibraryError(
+            f"{argument} {name!r} is not a name: expected 1 to {LONGEST_NAME} bytes of any letters, without '/' and "
+            "without a dot at the beginning, since a folder is called by it"
+        )
 
 
 class LoadState(StrEnum):

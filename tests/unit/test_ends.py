@@ -89,7 +89,7 @@ def test_recovery_is_not_awaited_from_a_frontend_that_has_ended(
     dynamo.run_keyword("wait_for_load_requests", [50])
     dynamo.context.injector.inject(FakeFault("fake-1"), scope="S.T")
     end("Frontend")
-    with pytest.raises(AssertionError, match="has not recovered from Fake Fault.*, and cannot: no replica of 'Front"):
+    with pytest.raises(AssertionError, match=r"has not recovered from Fake Fault.*, and cannot: no replica of 'Front"):
         dynamo.run_keyword("wait_until_recovered", [], {"timeout": HOUR, "hold": HOUR})
 
 

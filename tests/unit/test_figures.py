@@ -219,7 +219,7 @@ def test_full_recovery_without_a_baseline_fails_with_the_reason(world: World) ->
 @pytest.mark.parametrize("keyword", ["Get Full Recovery Time", "Wait Until Recovered"])
 def test_a_hold_of_nothing_is_refused(world: World, keyword: str) -> None:
     world.fault(8.0)
-    with pytest.raises(LoadError, match="hold must be above 0 s, not 0 s"):
+    with pytest.raises(FaultLibraryError, match="hold must be above 0, not 0 s"):
         world.get(keyword, hold=timedelta(0))
 
 

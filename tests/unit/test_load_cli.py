@@ -143,6 +143,8 @@ def test_without_exactly_one_model_it_must_be_named(served: list[str], told: str
         (["--ramp", "30"], "Error: --ramp must be shorter than --duration (30 s), not 30 s"),
         (["--arrival", "poisson"], "Error: --arrival=poisson says how requests of a rate are spread; it needs --rate"),
         (["--name", "a/b"], "Error: --name 'a/b' is not a name"),
+        (["--name", ".."], "Error: --name '..' is not a name"),
+        (["--name", "n" * 121], "Error: --name 'nnn"),
         (["--tokenizer", "t"], "Error: --tokenizer is for --engine aiperf"),
         (["--engine", "aiperf", "--retries", "1"], "Error: aiperf does not retry requests"),
     ],

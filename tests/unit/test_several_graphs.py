@@ -724,6 +724,6 @@ def test_a_service_under_the_cuda_shim_is_one_of_any_graph(two: FakeDynamo) -> N
     two.run_keyword("set_up_cuda_shim", [["VllmWorker", "Another"]])
     assert shimmed == [["VllmWorker", "Another"]]
     with pytest.raises(
-        FaultError, match="services names 'Nobody', which no deployed graph has: 'blue' has .*; 'green' has .*Another"
+        FaultError, match=r"services names 'Nobody', which no deployed graph has: 'blue' has .*; 'green' has .*Another"
     ):
         two.run_keyword("set_up_cuda_shim", [["Nobody"]])
