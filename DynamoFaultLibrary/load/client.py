@@ -452,5 +452,5 @@ _MODULES = {
     Engine.NATIVE: "DynamoFaultLibrary.load.sender",
     Engine.AIPERF: "DynamoFaultLibrary.load.aiperf",
 }
-_PATIENCE = {Engine.NATIVE: 5.0, Engine.AIPERF: PATIENCE + 5.0}
+_PATIENCE = {Engine.NATIVE: 5.0, Engine.AIPERF: 2 * PATIENCE + 5.0}
 """Seconds that a sending process has to end; aiperf's waits for aiperf."""
