@@ -4,14 +4,14 @@ import itertools
 import random
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
 from DynamoFaultLibrary.clock import monotonic
-from DynamoFaultLibrary.errors import DeploymentError, FaultError, LoadError
+from DynamoFaultLibrary.errors import DeploymentError, FaultError, FaultLibraryError, LoadError
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import ActiveFault, Injector
 from DynamoFaultLibrary.keywords import robot_context
@@ -348,6 +348,7 @@ class Context:
         for name, load in list(self.loads.items()):
             if load.scope == self.test:
                 load.give_up()
+                self._export_faults(load)
                 del self.loads[name]
                 self._ended_with[name] = self.test
         self.timeline.test = ""
@@ -375,6 +376,7 @@ class Context:
         self.close_sender()
         for load in self.loads.values():
             load.give_up()
+            self._export_faults(load)
         if self._platform is not None:
             self._platform.close()
             self._platform = None
@@ -382,6 +384,12 @@ class Context:
         self.graphs.clear()
         if self._ledger is not None:
             leave_run(self._ledger.run)
+
+    def _export_faults(self, load: Load) -> None:
+        """Have the exports of a load that has ended tell what became of it after the faults that it met."""
+        with suppress(FaultLibraryError, OSError):  # without a record there is nothing to export
+            if faults := self.faults_on(load.plan.name):
+                load.folder.export(faults)
 
     def _note_recovery(self, fault: ActiveFault) -> None:
         self.timeline.add(EventKind.RECOVERED, f"{fault.entry.kind} came off: {fault.entry.detail}", fault.recovered_s)

@@ -467,7 +467,7 @@ FIGURES = (
         options={"hold": Option(timedelta, timedelta(seconds=HOLD_S))},
         event="the service level is back to what it was before the fault",
         title="Full recovery",
-        fact=lambda a: (seconds(a.full.seconds) if a.full.seconds is not None else a.full.reason) + a.full.whose,
+        fact=lambda a: str(a.full),
     ),
     Figure(
         "Get Time To Last Error",

@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -15,9 +15,10 @@ from DynamoFaultLibrary.errors import FaultLibraryError, LoadError
 from DynamoFaultLibrary.load import aiperf_files
 from DynamoFaultLibrary.load.address import split_login
 from DynamoFaultLibrary.load.plan import LoadPlan
+from DynamoFaultLibrary.load.recovery import aftermaths
 from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.load.table import Table, read_table
-from DynamoFaultLibrary.load.windows import whole
+from DynamoFaultLibrary.load.windows import FaultWindow, met_by, whole
 
 RECORDS_FILE = "requests.jsonl"
 STATE_FILE = "load.json"
@@ -143,15 +144,17 @@ class LoadFolder:
         partial.write_bytes(orjson.dumps(state, option=orjson.OPT_INDENT_2))
         partial.replace(self.path / STATE_FILE)
 
-    def export(self) -> None:
-        """Write the figures in aiperf's schema, as JSON and CSV, unless aiperf has done so.
+    def export(self, faults: Sequence[FaultWindow] = ()) -> None:
+        """Write the figures in aiperf's schema, as JSON and CSV, unless aiperf has done so; those after `faults` too.
 
         Raises:
             LoadError: there is no record.
         """
         if self.engine != "native":
             return
-        aiperf_files.write_exports(self.path, whole(self.table), self.state is not LoadState.COMPLETED)
+        load = whole(self.table)
+        afters = aftermaths(self.table, met_by(load, faults), self.ramp_s, self.now_s, self.think_s)
+        aiperf_files.write_exports(self.path, load, self.state is not LoadState.COMPLETED, afters)
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -17,7 +17,8 @@ of the second.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +78,9 @@ class FullRecovery:
         """Which service level it was judged by, in brackets, where that is not the one from before the fault itself."""
         return f" (measured by the level before {self.before.label})" if self.before else ""
 
+    def __str__(self) -> str:
+        return (self.reason if self.seconds is None else f"{self.seconds:.3f} s") + self.whose
+
     def describe(self) -> str:
         """The service level that it was judged by, for people; empty without one."""
         if self.level is None:
@@ -105,6 +109,22 @@ class Aftermath:
     longest_outage_s: float
     lost: int
     began_after: bool = False
+
+
+def to_json(after: Aftermath | None) -> dict[str, Any]:
+    """For programs, always with the same names; `full_recovery` says why where nothing is known."""
+    found = after and after.ended and not after.began_after
+    level = after.full.level if after else None
+    return {
+        "recovery_s": after.recovery_s if after else None,
+        "full_recovery_s": after.full.seconds if after else None,
+        "full_recovery": str(after.full) if after else None,
+        "baseline": asdict(level) if level else None,
+        "baseline_before": (after.full.before or after.fault).label if after and level else None,
+        "last_error_s": after.last_error_s if after else None,
+        "longest_outage_s": after.longest_outage_s if after and found else None,
+        "lost_requests": after.lost if after and found else None,
+    }
 
 
 def aftermaths(

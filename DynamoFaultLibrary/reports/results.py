@@ -13,7 +13,7 @@ from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load import aiperf_files
 from DynamoFaultLibrary.load.figures import rate, seconds, share
 from DynamoFaultLibrary.load.folder import STATE_FILE, LoadFolder, safe_name
-from DynamoFaultLibrary.load.recovery import Aftermath, aftermaths
+from DynamoFaultLibrary.load.recovery import Aftermath, aftermaths, to_json
 from DynamoFaultLibrary.load.windows import WHOLE, FaultWindow, PhaseMark, Segment, Window, cut_at_fault, met_by, whole
 from DynamoFaultLibrary.reports.tables import Grid, ScenarioRow, cut, fault_facts, scenario_table
 from DynamoFaultLibrary.reports.timeline import EventKind
@@ -94,7 +94,6 @@ class LoadReport:
         table = self.folder.table
         parts = cut(table, self.fault, self.phases)
         replicas = cut(table, None, [], self.folder.served)
-        after = self.aftermath
         return {
             "title": self.title,
             "path": str(self.folder.path),
@@ -102,14 +101,8 @@ class LoadReport:
             "state": self.folder.state.value,
             "startup_s": self.startup_s,
             "fault": None if self.fault is None else asdict(self.fault),
-            "recovery_s": after.recovery_s if after else None,
-            "full_recovery_s": after.full.seconds if after else None,
-            "full_recovery": dict(fault_facts(after))["Full recovery"] if after else None,
-            "baseline": asdict(after.full.level) if after and after.full.level else None,
-            "baseline_before": (after.full.before or after.fault).label if after and after.full.level else None,
-            "last_error_s": after.last_error_s if after else None,
-            "longest_outage_s": after.longest_outage_s if after else None,
-            "lost_requests": after.lost if after else None,
+            **to_json(self.aftermath),
+            "faults": [{**asdict(each.fault), **to_json(each)} for each in self.aftermaths],
             "parts": {name: asdict(segment.figures) for name, segment in parts.items()},
             "replicas": {name: asdict(part.figures) for name, part in replicas.items() if name != WHOLE},
             "violations": self.scenario(sla_s).violations,
