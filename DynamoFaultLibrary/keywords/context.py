@@ -18,8 +18,9 @@ from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.serving import served_by
 from DynamoFaultLibrary.ledger import Ledger, Owner
 from DynamoFaultLibrary.ledger.run import leave_run, take_run
-from DynamoFaultLibrary.load.client import Load, Request, SenderProcess
+from DynamoFaultLibrary.load.client import Load, Request
 from DynamoFaultLibrary.load.folder import check_name, safe_name
+from DynamoFaultLibrary.load.process import SenderProcess
 from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.load.table import Table
 from DynamoFaultLibrary.load.windows import (

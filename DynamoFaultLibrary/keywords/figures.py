@@ -25,7 +25,8 @@ from DynamoFaultLibrary.keywords.component import (
 from DynamoFaultLibrary.keywords.ends import frontend_is_gone
 from DynamoFaultLibrary.keywords.loads import DEFAULT
 from DynamoFaultLibrary.load.client import Engine
-from DynamoFaultLibrary.load.figures import FIGURES, Figure, Unit, View
+from DynamoFaultLibrary.load.figures import FIGURES, Figure, Unit
+from DynamoFaultLibrary.load.measures import View
 from DynamoFaultLibrary.load.records import Outcome, Record, iterate_records
 from DynamoFaultLibrary.load.recovery import HOLD_S, full_recovery
 from DynamoFaultLibrary.load.table import Follower

@@ -146,7 +146,9 @@ def write_exports(directory: Path, load: Segment, was_cancelled: bool, afters: S
         ],
         **({FAULTS_KEY: [_fault(load, after) for after in afters]} if afters else {}),
     }
-    (directory / SUMMARY_FILE).write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2))
+    (directory / SUMMARY_FILE).write_bytes(
+        orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
+    )
     columns = ["avg", "min", "max", "p50", "p90", "p95", "p99", "std"]
     with (directory / CSV_FILE).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -12,10 +12,11 @@ import pytest
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import LoadError, Unsupported
-from DynamoFaultLibrary.load import client
+from DynamoFaultLibrary.load import client, process
 from DynamoFaultLibrary.load.aiperf import PATIENCE, arguments_of, find_aiperf
-from DynamoFaultLibrary.load.client import Engine, Load, SenderProcess
+from DynamoFaultLibrary.load.client import Engine, Load
 from DynamoFaultLibrary.load.plan import Arrival, ConnectionReuse, LoadPlan, Workload
+from DynamoFaultLibrary.load.process import SenderProcess
 from DynamoFaultLibrary.load.records import Endpoint
 from DynamoFaultLibrary.modules import module_environment
 from DynamoFaultLibrary.processes import ProcessId
@@ -243,7 +244,7 @@ def sending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
         return load, [each for each in found if each is not None]
 
     monkeypatch.setattr(
-        client, "module_environment", lambda: {**module_environment(), "PYTHONPATH": _only_on_the_path(tmp_path)}
+        process, "module_environment", lambda: {**module_environment(), "PYTHONPATH": _only_on_the_path(tmp_path)}
     )
     return begin
 

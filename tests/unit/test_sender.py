@@ -15,8 +15,9 @@ import orjson
 import pytest
 import uvloop
 
-from DynamoFaultLibrary.load.client import Request, SenderProcess
+from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.load.plan import LoadPlan, Workload
+from DynamoFaultLibrary.load.process import SenderProcess
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, RequestSpec, read_records
 from DynamoFaultLibrary.load.sender import Output, Sender
 
