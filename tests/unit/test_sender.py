@@ -136,7 +136,7 @@ def test_what_has_ended_is_read_promptly_and_what_was_in_flight_is_recorded_when
 
     loopback.routes[COMPLETIONS] = answer
     script = (
-        "import json, sys, time; from pathlib import Path; from DynamoFaultLibrary.load.client import SenderProcess\n"
+        "import json, sys, time; from pathlib import Path; from DynamoFaultLibrary.load.process import SenderProcess\n"
         "sender = SenderProcess(Path(sys.argv[1]))\n"
         "sender.command('load', plan=json.loads(sys.argv[2]))\ntime.sleep(60)"
     )
