@@ -21,9 +21,11 @@ def inline(value: Any, quote: str = "", flow: bool = False) -> str:  # noqa: ANN
     if isinstance(value, dict | list | tuple) and not value:
         return "{}" if isinstance(value, dict) else "[]"
     text = str(value)
+    if not quote and not _may_be_plain(text, flow):
+        quote = "'" if '"' in text and "'" not in text else '"'
     if quote == "'" and _is_printable(text):
         return "'" + text.replace("'", "''") + "'"
-    if quote == '"' or not _may_be_plain(text, flow):
+    if quote:
         return '"' + "".join(_ESCAPES.get(char) or _shown(char) for char in text) + '"'
     return text
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from difflib import SequenceMatcher
+from enum import Enum
 from typing import Any, NamedTuple
 
 from DynamoFaultLibrary.graph.yaml_reading import (
@@ -40,8 +41,8 @@ def write(part: Part, wanted: Json) -> str:
     """The part's own text with its value changed to `wanted`; what did not change stays byte for byte."""
     if part.root is None or unchanged(part.root, wanted):
         return part.own_text
-    for expand in (False, True):
-        text = _Writer(part, expand).write(wanted)
+    for aliases in Aliases:
+        text = _Writer(part, aliases).write(wanted)
         if _reads_as(text, wanted):
             return text
     return dump(wanted)  # nothing known leads here; what Kubernetes reads comes before how it looks
@@ -71,6 +72,14 @@ def _reads_as(text: str, wanted: Json) -> bool:
         return False
 
 
+class Aliases(Enum):
+    """What becomes of an alias when values change; the first way that gives what is wanted is taken."""
+
+    FOLLOW = "stays, and changes with its anchor"
+    OWN = "stays if its own value does not change"
+    EXPAND = "is written out, and merge keys with it"
+
+
 class _Unfit(Exception):  # noqa: N818  # no error: a signal of this module
     """The edit cannot be made inside this value; it is written anew as a whole."""
 
@@ -87,11 +96,11 @@ class _Place(NamedTuple):
 class _Writer:
     """Collects replacements of a document's text."""
 
-    def __init__(self, part: Part, expand: bool) -> None:
+    def __init__(self, part: Part, aliases: Aliases) -> None:
         self.text = part.text if part.text.endswith("\n") else part.text + "\n"
         self.part = part
-        self.expand = expand
-        """Write what aliases and merge keys stand for, since what they point to changes."""
+        self.expand = aliases is Aliases.EXPAND
+        self.follow = aliases is Aliases.FOLLOW
         self.newline = "\r\n" if "\r\n" in part.own_text else "\n"
         self.step = _list_step(part.root, self.text)
         self.changes: list[tuple[int, int, str]] = []
@@ -113,7 +122,7 @@ class _Writer:
 
     def _edit(self, node: Node, wanted: Json, place: _Place) -> None:
         if isinstance(node, Alias):
-            if self.expand or not unchanged(node, wanted):
+            if self.expand or not (self.follow or unchanged(node, wanted)):
                 self._replace(node, wanted, place)
             return
         if unchanged(node, wanted) and not self.expand:
@@ -166,7 +175,7 @@ class _Writer:
         for name, entry in wanted.items():
             if name in own:
                 last = index[name]
-            elif name not in given or not _same(given[name], entry):
+            elif name not in given or not (self.follow or _same(given[name], entry)):
                 groups.append((last, [self._pair(name, entry, column, node.flow, quoted)]))
         self._rearrange(spans, kept, groups, column, node.flow)
 
