@@ -91,6 +91,8 @@ class _Place(NamedTuple):
     column: int
     in_map: bool = True
     flow: bool = False
+    quoted: bool = False
+    """Whether strings there are in double quotes throughout, as in JSON."""
 
 
 class _Writer:
@@ -113,12 +115,11 @@ class _Writer:
             self._edit(root, wanted, _Place(root.start, -2))
         except _Unfit:
             return dump(wanted)
-        end = self.part.end + len(self.text) - len(self.part.text) if self.part.end == len(self.part.text) else None
         at, pieces = self.part.start, []
         for start, stop, text in sorted(self.changes, key=lambda change: change[0]):
             pieces += [self.text[at:start], text.replace("\n", self.newline)]
             at = max(at, stop)
-        return "".join([*pieces, self.text[at : end or self.part.end]])
+        return "".join([*pieces, self.text[at : self.part.end]])
 
     def _edit(self, node: Node, wanted: Json, place: _Place) -> None:
         if isinstance(node, Alias):
@@ -133,7 +134,7 @@ class _Writer:
                 case Mapping() if isinstance(wanted, dict) and wanted:
                     self._mapping(node, wanted)
                 case Sequence() if isinstance(wanted, list) and wanted:
-                    self._sequence(node, wanted, place)
+                    self._sequence(node, wanted)
                 case Scalar() if not unchanged(node, wanted):
                     self._scalar(node, wanted, place)
                 case Scalar():
@@ -164,12 +165,12 @@ class _Writer:
         if not any(kept):
             raise _Unfit
         column = self._column(node.pairs[0][0].start)
+        quoted = node.flow and node.pairs[0][0].style == '"'
         for name, (key, item) in own.items():
             if name in wanted:
                 lead = self.text.index(":", key.end) + 1
-                self._edit(item, wanted[name], _Place(lead, column, flow=node.flow))
+                self._edit(item, wanted[name], _Place(lead, column, flow=node.flow, quoted=quoted))
         spans = [(key.start, item.end) for key, item in own.values()]
-        quoted = node.flow and node.pairs[0][0].style == '"'
         groups: list[tuple[int, list[tuple[str, list[str]]]]] = []
         last, index = -1, {name: at for at, name in enumerate(own)}
         for name, entry in wanted.items():
@@ -186,7 +187,7 @@ class _Writer:
         head, tail = _render(entry, column, in_map=True, step=self.step)
         return f"{label}:{' ' if head else ''}{head}", tail
 
-    def _sequence(self, node: Sequence, wanted: list[Json], place: _Place) -> None:
+    def _sequence(self, node: Sequence, wanted: list[Json]) -> None:
         olds = [value(item) for item in node.items]
         matches = list(_align(olds, wanted))
         kept = [old is not None and new is not None for old, new in matches if old is not None]
@@ -204,7 +205,11 @@ class _Writer:
             elif old is not None and new is not None:
                 last = old
                 lead = starts[old] + (0 if node.flow else 1)
-                self._edit(node.items[old], wanted[new], _Place(lead, column, in_map=False, flow=node.flow))
+                self._edit(
+                    node.items[old],
+                    wanted[new],
+                    _Place(lead, column, in_map=False, flow=node.flow, quoted=quote == '"'),
+                )
         ends = [item.end for item in node.items]
         self._rearrange(list(zip(starts, ends, strict=True)), kept, groups, column, node.flow)
 
@@ -298,7 +303,7 @@ class _Writer:
         name = f"&{node.anchor}" if node.anchor and not self.expand else ""
         quote = node.style if isinstance(node, Scalar) and node.style in ("'", '"') and isinstance(wanted, str) else ""
         if place.flow:
-            head, tail = _flow(wanted, quote == '"'), []
+            head, tail = _flow(wanted, place.quoted or quote == '"'), []
         else:
             head, tail = _render(wanted, place.column, place.in_map, self.step, quote)
         words = " ".join(filter(None, [name, head]))
