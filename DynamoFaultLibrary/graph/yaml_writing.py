@@ -25,16 +25,10 @@ from DynamoFaultLibrary.graph.yaml_reading import (
     read,
     value,
 )
-from DynamoFaultLibrary.graph.yaml_scalars import block_text, inline, patched
+from DynamoFaultLibrary.graph.yaml_rendering import block_text, dump, flowing, inline, patched, render
 
 Json = Any
 """dict, list, str, int, float, bool or None."""
-
-
-def dump(document: Json) -> str:
-    """A document without a text of its own as YAML."""
-    head, tail = _render(document, -2, in_map=True, step=0)
-    return "".join(f"{line}\n" for line in ([head] if head else []) + tail)
 
 
 def write(part: Part, wanted: Json) -> str:
@@ -183,8 +177,8 @@ class _Writer:
     def _pair(self, name: str, entry: Json, column: int, flow: bool, quoted: bool) -> tuple[str, list[str]]:
         label = inline(name, '"' if quoted else "", flow)
         if flow:
-            return f"{label}: {_flow(entry, quoted)}", []
-        head, tail = _render(entry, column, in_map=True, step=self.step)
+            return f"{label}: {flowing(entry, quoted)}", []
+        head, tail = render(entry, column, in_map=True, step=self.step)
         return f"{label}:{' ' if head else ''}{head}", tail
 
     def _sequence(self, node: Sequence, wanted: list[Json]) -> None:
@@ -215,8 +209,8 @@ class _Writer:
 
     def _item(self, entry: Json, column: int, flow: bool, quote: str) -> tuple[str, list[str]]:
         if flow:
-            return _flow(entry, quote == '"'), []
-        head, tail = _render(entry, column, in_map=False, step=self.step, quote=quote)
+            return flowing(entry, quote == '"'), []
+        head, tail = render(entry, column, in_map=False, step=self.step, quote=quote)
         return f"- {head}", tail
 
     def _rearrange(
@@ -302,10 +296,11 @@ class _Writer:
     def _replace(self, node: Node, wanted: Json, place: _Place) -> None:
         name = f"&{node.anchor}" if node.anchor and not self.expand else ""
         quote = node.style if isinstance(node, Scalar) and node.style in ("'", '"') and isinstance(wanted, str) else ""
+        tail: list[str] = []
         if place.flow:
-            head, tail = _flow(wanted, place.quoted or quote == '"'), []
+            head = flowing(wanted, place.quoted or quote == '"')
         else:
-            head, tail = _render(wanted, place.column, place.in_map, self.step, quote)
+            head, tail = render(wanted, place.column, place.in_map, self.step, quote)
         words = " ".join(filter(None, [name, head]))
         if isinstance(node, Scalar | Alias) and node.start < node.end and head and not tail:
             self._change(node.start, node.end, words)
@@ -360,8 +355,8 @@ def _list_step(root: Node | None, text: str) -> int:
 
 def _align(olds: list[Json], news: list[Json]) -> Iterator[tuple[int | None, int | None]]:
     """Which old entry each new one comes from: (old, new), (old, None) for those gone, (None, new) for new ones."""
-    told = [[json.dumps(entry, sort_keys=True) for entry in side] for side in (olds, news)]
-    for tag, a, b, c, d in SequenceMatcher(None, *told, autojunk=False).get_opcodes():
+    before, after = ([json.dumps(entry, sort_keys=True) for entry in side] for side in (olds, news))
+    for tag, a, b, c, d in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         if tag == "equal":
             yield from zip(range(a, b), range(c, d), strict=True)
             continue
@@ -381,34 +376,3 @@ def _alike(old: Json, new: Json) -> bool:
     if isinstance(old, dict) and isinstance(new, dict):
         return bool(old.get("name") == new.get("name"))
     return isinstance(old, list) is isinstance(new, list) and isinstance(old, dict) is isinstance(new, dict)
-
-
-def _render(entry: Json, column: int, in_map: bool, step: int, quote: str = "") -> tuple[str, list[str]]:
-    """A value in block style: what stands behind the `:` or `-` of its collection at `column`, and the lines below."""
-    if isinstance(entry, dict) and entry:
-        inner = column + 2
-        lines = []
-        for key, item in entry.items():
-            head, tail = _render(item, inner, in_map=True, step=step)
-            lines += [f"{' ' * inner}{inline(str(key))}:{' ' if head else ''}{head}", *tail]
-    elif isinstance(entry, list | tuple) and entry:
-        inner = max(column + (step if in_map else 2), 0)
-        lines = []
-        for item in entry:
-            head, tail = _render(item, inner, in_map=False, step=step, quote=quote)
-            lines += [f"{' ' * inner}- {head}", *tail]
-    elif isinstance(entry, str) and "\n" in entry and (block := block_text(entry)):
-        pad = " " * (max(column, 0) + 2)
-        return f"|{block[0]}", [pad + line if line else "" for line in block[1]]
-    else:
-        return inline(entry, quote), []
-    return ("", lines) if in_map else (lines[0].lstrip(" "), lines[1:])
-
-
-def _flow(entry: Json, quoted: bool) -> str:
-    quote = '"' if quoted else ""
-    if isinstance(entry, dict):
-        return "{" + ", ".join(f"{inline(str(k), quote, True)}: {_flow(v, quoted)}" for k, v in entry.items()) + "}"
-    if isinstance(entry, list | tuple):
-        return "[" + ", ".join(_flow(item, quoted) for item in entry) + "]"
-    return inline(entry, quote, flow=True)
