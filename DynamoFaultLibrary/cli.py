@@ -1,5 +1,6 @@
 """The command ``dynamo-fault``."""
 
+import importlib
 import json
 import os
 import sys
@@ -15,19 +16,22 @@ from DynamoFaultLibrary.ledger import Entry, State, read_ledger, state_directory
 from DynamoFaultLibrary.ledger.recovery import Recovery, ledgers, recover
 from DynamoFaultLibrary.net.namespace import enter_own_namespaces, may_administer_networks
 
+_ELSEWHERE = {"load": "load_cli", "report": "load_cli", "compare": "compare_cli", "history": "compare_cli"}
+"""Commands that are imported when they are asked for, and their modules."""
+
 
 class _Commands(click.Group):
     """Imports the commands of loads when they are asked for: numpy starts threads, and `run` must have one only."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted([*super().list_commands(context), "load", "report"])
+        return sorted([*super().list_commands(context), *_ELSEWHERE])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in ("load", "report"):
+        if name not in _ELSEWHERE:
             return super().get_command(context, name)
-        from DynamoFaultLibrary.load_cli import load_command, report_command
-
-        return load_command if name == "load" else report_command
+        module = importlib.import_module(f"DynamoFaultLibrary.{_ELSEWHERE[name]}")
+        command: click.Command = getattr(module, f"{name}_command")
+        return command
 
 
 @click.group(cls=_Commands)

@@ -21,8 +21,13 @@ def page(reports: Sequence[LoadReport], sla_s: float | None = None) -> str:
         "<h2>Metrics</h2>" + metrics_table(list(reports), names, sla_s).to_html(),
         *(_load(name, report) for name, report in zip(names, reports, strict=True)),
     ]
-    head = '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Loads</title></head>'
-    return f'{head}<body style="{_STYLE}">{"".join(parts)}</body></html>\n'
+    return document("Loads", "".join(parts))
+
+
+def document(title: str, body: str) -> str:
+    """A page of its own."""
+    head = f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title></head>'
+    return f'{head}<body style="{_STYLE}">{body}</body></html>\n'
 
 
 def _load(name: str, report: LoadReport) -> str:

@@ -160,6 +160,17 @@ def _error_rows(reports: list[LoadReport]) -> list[list[str]]:
     return [[f"  {kind}", *(str(each.get(kind, 0)) for each in errors)] for kind in classes]
 
 
+def load_folders(directory: Path) -> list[Path]:
+    """Folders of loads below a folder."""
+    marks = (STATE_FILE, aiperf_files.RECORDS_FILE)
+    return sorted(Path(place) for place, _, names in os.walk(directory) if any(mark in names for mark in marks))
+
+
+def suite_of(load: Path) -> Path | None:
+    """The folder with the results of a load's suite, below that of its run; None: it is of no suite."""
+    return next((parent for parent in load.parents if (parent / TIMELINE_FILE).exists()), None)
+
+
 def read_results(directory: Path) -> list[LoadReport]:
     """All loads below a folder, in the order of their paths.
 
@@ -168,19 +179,23 @@ def read_results(directory: Path) -> list[LoadReport]:
     """
     if not directory.is_dir():
         raise LoadError(f"'{directory}' is not a folder")
-    marks = {STATE_FILE, aiperf_files.RECORDS_FILE}
-    folders = sorted({path.parent for path in directory.rglob("*") if path.name in marks})
+    folders = load_folders(directory)
     if not folders:
         raise LoadError(
             f"no load below '{directory}': expected {STATE_FILE} and requests.jsonl of this library, "
             f"or {aiperf_files.RECORDS_FILE} of aiperf"
         )
-    return [_report(folder) for folder in folders]
+    return [read_load(folder) for folder in folders]
 
 
-def _report(path: Path) -> LoadReport:
+def read_load(path: Path) -> LoadReport:
+    """The load in a folder.
+
+    Raises:
+        LoadError: it cannot be read.
+    """
     folder = LoadFolder.read(path)
-    suite = next((parent for parent in path.parents if (parent / TIMELINE_FILE).exists()), None)
+    suite = suite_of(path)
     if suite is None or not len(folder.table):
         return LoadReport(folder)
     load = whole(folder.table)
