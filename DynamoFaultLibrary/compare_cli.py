@@ -25,6 +25,12 @@ _KINDS = {
     "missing": ("MISSING",),
 }
 """What may count, and the changes of verdicts that it means."""
+_WORDS = {
+    "failed": "newly failed, or more often",
+    "defect": "newly with a known defect",
+    "skipped": "newly skipped",
+    "missing": "missing",
+}
 _VS, _MARK = "--vs", "\0"
 """As typed, and as a positional argument, so that click keeps its place among the paths."""
 
@@ -73,9 +79,13 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
     help="What makes the exit status 1; may be given several times.",
 )
 @click.option(
-    "--figure", "figures", multiple=True, metavar="NAME", help="Judge this figure only, such as p99; several."
+    "--figure",
+    "figures",
+    multiple=True,
+    metavar="NAME",
+    help="Judge this figure, such as p99, in place of the usual ones; several.",
 )
-@click.option("--margin", type=_Share(), default="5%", help="A figure must differ by this to be worse or better.")
+@click.option("--margin", type=_Share(), default="10%", help="A figure must differ by this to be worse or better.")
 @click.option("--alpha", type=_Share(), default="1%", help="Chance of a false alarm, of all figures together.")
 @click.option("--all", "everything", is_flag=True, help="Show the figures within noise, too.")
 @_JSON
@@ -101,16 +111,14 @@ def compare_command(
     from DynamoFaultLibrary.reports.compare import compare
     from DynamoFaultLibrary.reports.compare_page import page
     from DynamoFaultLibrary.reports.compare_tables import to_json, to_text
-    from DynamoFaultLibrary.reports.measures import BY_NAME
+    from DynamoFaultLibrary.reports.measures import BY_NAME, JUDGED
 
     unknown = [name for name in figures if name not in BY_NAME]
     if unknown:
         raise click.UsageError(f"--figure '{unknown[0]}' is not known; known are {', '.join(BY_NAME)}")
     try:
         sides = _sides(groups)
-        found = compare(
-            sides, [each for name, each in BY_NAME.items() if not figures or name in figures], alpha, margin
-        )
+        found = compare(sides, figures or JUDGED, alpha, margin)
     except FaultLibraryError as error:
         raise _Unusable(str(error)) from error
     worse = _worse(found, counts)
@@ -155,7 +163,7 @@ def history_command(directory: Path, as_json: bool, html: Path | None, dashboard
     except FaultLibraryError as error:
         raise _Unusable(str(error)) from error
     if html is not None:
-        _write(html, page(runs, str(directory)))
+        _write(html, page(runs, str(directory.resolve())))
     click.echo(json.dumps(to_json(runs), indent=1) if as_json else history_table(runs).to_text())
 
 
@@ -220,11 +228,10 @@ def _worse(found: Sequence["Comparison"], counts: Sequence[str]) -> list[str]:
         for what in counts:
             if what == _FIGURES:
                 number = len(each.with_judgement(Judgement.WORSE))
-                told += [f"{counted(number, 'figure')} of {each.other.label} beyond noise"] if number else []
+                told += [f"{counted(number, 'figure')} of {each.other.label} worse beyond noise"] if number else []
             else:
                 number = sum(change.kind.name in _KINDS[what] for change in each.tests)
-                words = {"failed": "failed more", "defect": "newly shown as known defect"}.get(what, f"newly {what}")
-                told += [f"{counted(number, 'test')} of {each.other.label} {words}"] if number else []
+                told += [f"{counted(number, 'test')} of {each.other.label} {_WORDS[what]}"] if number else []
     return told
 
 

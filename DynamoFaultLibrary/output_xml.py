@@ -10,7 +10,7 @@ from robot.errors import DataError
 from robot.result import TestCase, TestSuite
 
 from DynamoFaultLibrary.errors import FaultLibraryError
-from DynamoFaultLibrary.reports.run import Tested, Verdict
+from DynamoFaultLibrary.reports.run import Ruling, Verdict
 
 OUTPUT_FILE = "output.xml"
 KNOWN_DEFECT = "robot:skip-on-failure"
@@ -28,7 +28,7 @@ class RobotRun:
     started: datetime | None
     version: str
     """Of Dynamo; empty: it does not say."""
-    tests: dict[str, Tested]
+    tests: dict[str, Ruling]
 
 
 def output_of(place: Path) -> Path | None:
@@ -69,12 +69,12 @@ def read_output(path: Path) -> RobotRun:
         suite = ExecutionResult(path, include_keywords=False).suite
     except DataError as error:
         raise FaultLibraryError(f"'{path}' is no output.xml of Robot Framework, or it is cut off") from error
-    tests: dict[str, Tested] = {}
+    tests: dict[str, Ruling] = {}
     for test in suite.all_tests:
         name, number = str(test.full_name), 1
         while (called := name if number == 1 else f"{name} ({number})") in tests:
             number += 1
-        tests[called] = Tested(verdict_of(test), "" if test.passed else first_line(test))
+        tests[called] = Ruling(verdict_of(test), "" if test.passed else first_line(test))
     return RobotRun(suite.start_time, " + ".join(sorted(set(_versions(suite)))), tests)
 
 

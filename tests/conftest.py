@@ -1,6 +1,8 @@
 """Children of tests start with default signals, however the tests were started."""
 
 import signal
+import sys
+from pathlib import Path
 from types import FrameType
 
 
@@ -12,3 +14,5 @@ def _ignore(number: int, frame: FrameType | None) -> None:
 for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _ignore)
+
+sys.path.insert(0, str(Path(__file__).parent))  # for made_runs

@@ -2,15 +2,15 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
 
 from DynamoFaultLibrary.errors import FaultLibraryError
-from DynamoFaultLibrary.reports.measures import MEASURES, Measure
+from DynamoFaultLibrary.reports.measures import JUDGED, MEASURES, Measure
 from DynamoFaultLibrary.reports.noise import Pair, are_enough, fisher, p_values
-from DynamoFaultLibrary.reports.run import Run, Tested, Verdict
+from DynamoFaultLibrary.reports.run import Ruling, Run, Verdict
 
 OVERALL = "all loads"
 _MORE_OFTEN = 0.05
@@ -34,8 +34,8 @@ class Side:
         return next((tested.message for tested in found if tested.verdict is verdict), "")
 
     @staticmethod
-    def _tested(run: Run, test: str) -> Tested:
-        return (run.tests or {}).get(test, Tested(Verdict.MISSING))
+    def _tested(run: Run, test: str) -> Ruling:
+        return (run.tests or {}).get(test, Ruling(Verdict.MISSING))
 
     @property
     def tests(self) -> list[str]:
@@ -46,6 +46,10 @@ class Side:
     def loads(self) -> list[str]:
         """Names of the loads of all its runs."""
         return list(dict.fromkeys(name for run in self.runs for name in run.loads))
+
+    def met_fault(self, load: str) -> bool:
+        """Whether a load met a fault: it is noisier then."""
+        return bool(self.values(load, "outage"))
 
     def values(self, load: str, measure: str) -> list[float]:
         """A figure of a load, in each run that has it."""
@@ -68,10 +72,8 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class TestChange:
+class VerdictChange:
     """A test whose verdict changed, and the reason, if it did not pass."""
-
-    __test__ = False  # it is no test of pytest
 
     name: str
     kind: Kind
@@ -114,7 +116,7 @@ class Comparison:
 
     one: Side
     other: Side
-    tests: Sequence[TestChange]
+    tests: Sequence[VerdictChange]
     figures: Sequence[FigureChange]
     common_tests: int
     common_loads: int
@@ -128,12 +130,12 @@ class Comparison:
 
 
 def compare(
-    sides: Sequence[Side], measures: Sequence[Measure] = MEASURES, alpha: float = 0.01, margin: float = 0.05
+    sides: Sequence[Side], judged: Collection[str] = JUDGED, alpha: float = 0.01, margin: float = 0.1
 ) -> list[Comparison]:
     """Each side beside the first one.
 
-    A figure is worse or better if its noise explains the difference with a chance of at most `alpha`, for all figures
-    together, and if it differs by the share `margin` at least.
+    Of the figures that are `judged` one is worse or better if noise explains its difference with a chance of at most
+    `alpha`, for all of them together, and if it differs by the share `margin` at least.
 
     Raises:
         FaultLibraryError: two sides have neither a test nor a load in common.
@@ -141,10 +143,15 @@ def compare(
     first = sides[0]
     for other in sides[1:]:
         _check_common(first, other)
-    drafts = [(other, *draft) for other in sides[1:] for draft in _drafts(first, other, measures)]
-    chances = p_values([_pair(load, measure, one, two) for _, load, measure, one, two in drafts])
+    drafts = [(other, *draft) for other in sides[1:] for draft in _drafts(first, other)]
+    chances = p_values(
+        [
+            _pair(load, measure, one, two, first.met_fault(load)) if measure.name in judged else _NO_PAIR
+            for _, load, measure, one, two in drafts
+        ]
+    )
     figures = [
-        (other, _judged(load, measure, one, two, p, alpha, margin))
+        (other, _judged(load, measure, one, two, p, measure.name in judged, alpha, margin))
         for (other, load, measure, one, two), p in zip(drafts, chances, strict=True)
     ]
     return [_comparison(first, side, [change for other, change in figures if other is side]) for side in sides[1:]]
@@ -176,13 +183,13 @@ def _example(side: Side) -> str:
     return f"'{next(iter([*side.tests, *side.loads]), 'nothing')}'"
 
 
-def _test_change(name: str, one: Side, other: Side) -> TestChange | None:
+def _test_change(name: str, one: Side, other: Side) -> VerdictChange | None:
     before, after = one.verdicts(name), other.verdicts(name)
     kind = _kind(before, after)
     if kind is None:
         return None
     worst = next((each for each in (Verdict.FAILED, Verdict.DEFECT, Verdict.SKIPPED) if after[each]), Verdict.PASSED)
-    return TestChange(name, kind, before, after, other.message(name, worst))
+    return VerdictChange(name, kind, before, after, other.message(name, worst))
 
 
 def _kind(before: Mapping[Verdict, int], after: Mapping[Verdict, int]) -> Kind | None:
@@ -213,18 +220,19 @@ def _kind(before: Mapping[Verdict, int], after: Mapping[Verdict, int]) -> Kind |
     return Kind.FAILS_MORE if more else Kind.FAILS_LESS
 
 
+_NO_PAIR = Pair("", [], [], 0.0)
 _Draft = tuple[str, Measure, list[float], list[float]]
 
 
-def _drafts(one: Side, other: Side, measures: Sequence[Measure]) -> Iterator[_Draft]:
+def _drafts(one: Side, other: Side) -> Iterator[_Draft]:
     """Figures that both sides have, of all loads together and of each load."""
     common = [load for load in one.loads if load in set(other.loads)]
-    for measure in measures:
+    for measure in MEASURES:
         everywhere = [load for load in common if _is_everywhere(load, measure, one, other)]
         if len(everywhere) > 1:
             yield OVERALL, measure, _overall(one, everywhere, measure), _overall(other, everywhere, measure)
     for load in common:
-        for measure in measures:
+        for measure in MEASURES:
             before, after = one.values(load, measure.name), other.values(load, measure.name)
             if before and after:
                 yield load, measure, before, after
@@ -239,11 +247,11 @@ def _overall(side: Side, loads: Sequence[str], measure: Measure) -> list[float]:
     return [measure.combined([run.loads[load][measure.name] for load in loads]) for run in side.runs]
 
 
-def _pair(load: str, measure: Measure, before: Sequence[float], after: Sequence[float]) -> Pair:
+def _pair(load: str, measure: Measure, before: Sequence[float], after: Sequence[float], with_fault: bool) -> Pair:
     """Samples to test; empty ones where a figure was not reached, which is judged by how often that was."""
     if not all(map(math.isfinite, [*before, *after])):
-        return Pair(measure.name, [], [], measure.least_variance)
-    group = f"{OVERALL} {measure.name}" if load == OVERALL else measure.name
+        return _NO_PAIR
+    group = f"{measure.name} of {OVERALL if load == OVERALL else 'a load with a fault' if with_fault else 'a load'}"
     one, other = ([measure.scaled(value) for value in values] for values in (before, after))
     return Pair(group, one, other, measure.least_variance)
 
@@ -254,12 +262,13 @@ def _judged(
     before: list[float],
     after: list[float],
     p: float | None,
+    is_asked: bool,
     alpha: float,
     margin: float,
 ) -> FigureChange:
     one, other = median(before), median(after)
     missed, missed_after = (sum(map(math.isinf, values)) for values in (before, after))
-    if missed or missed_after:
+    if is_asked and (missed or missed_after):
         p = fisher(missed, len(before), missed_after, len(after)) if are_enough(len(before), len(after)) else None
         one, other = missed / len(before), missed_after / len(after)
     if p is None:

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from DynamoFaultLibrary.load.figures import NONE
-from DynamoFaultLibrary.reports.compare import OVERALL, Comparison, FigureChange, Judgement, Side, TestChange
+from DynamoFaultLibrary.reports.compare import OVERALL, Comparison, FigureChange, Judgement, Side, VerdictChange
 from DynamoFaultLibrary.reports.measures import Measure
 from DynamoFaultLibrary.reports.noise import LEAST_ON_A_SIDE, LEAST_RUNS
 from DynamoFaultLibrary.reports.run import Run, Verdict
@@ -99,7 +99,7 @@ def _text(comparison: Comparison, everything: bool) -> str:
     return "\n\n".join(parts)
 
 
-def _reasons(tests: Sequence[TestChange]) -> Iterator[str]:
+def _reasons(tests: Sequence[VerdictChange]) -> Iterator[str]:
     yield "Reasons:"
     yield from (f"  {change.name}: {change.message}" for change in tests if change.message)
 

@@ -1,7 +1,7 @@
 """How verdicts and figures went on from run to run: a table, JSON data, and a page with trends."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -68,7 +68,7 @@ def page(runs: Sequence[Run], title: str) -> str:
     if tested:
         parts.append("<h2>Verdicts</h2>" + _verdicts(tested) + _changes(tested))
     if repeated:
-        parts.append("<h2>Figures</h2>")
+        parts.append("<h2>Figures</h2>" + _overall(runs, repeated))
         parts += [_load(runs, load, is_open=len(repeated) == 1) for load in repeated]
     if len(repeated) < len(loads):
         parts.append(f"<p>Loads that only one run has: {len(loads) - len(repeated)}.</p>")
@@ -164,21 +164,37 @@ def _verdict(run: Run, name: str) -> Verdict:
     return tested.verdict if tested else Verdict.MISSING
 
 
+def _overall(runs: Sequence[Run], loads: Sequence[str]) -> str:
+    """Charts of those loads together that all runs with loads have; empty unless there are two."""
+    of_loads = [run for run in runs if run.loads]
+    common = [load for load in loads if all(load in run.loads for run in of_loads)]
+    if len(common) < 2:
+        return ""
+    charts = []
+    for measure in MEASURES:
+        name = measure.name
+        have = [load for load in common if all(math.isfinite(run.loads[load].get(name, math.inf)) for run in of_loads)]
+        if name in _SHOWN and have:
+            values = [measure.combined([run.loads[load][name] for load in have]) for run in of_loads]
+            charts.append(_chart(of_loads, measure, values))
+    words = f"{len(common)} loads that all runs have: sums of counts, geometric means of the others"
+    return f"<details open><summary>{words}</summary>{''.join(charts)}</details>"
+
+
 def _load(runs: Sequence[Run], load: str, is_open: bool) -> str:
     """A chart for each figure that a load has in two runs at least."""
     of_load = [run for run in runs if load in run.loads]
     charts = [
-        _chart(of_load, measure, lambda run, name=measure.name: run.loads[load].get(name))  # type: ignore[misc]
+        _chart(of_load, measure, [run.loads[load].get(measure.name) for run in of_load])
         for measure in MEASURES
         if measure.name in _SHOWN and sum(measure.name in run.loads[load] for run in of_load) > 1
     ]
     return f"<details{' open' if is_open else ''}><summary>{escape(load)}</summary>{''.join(charts)}</details>"
 
 
-def _chart(runs: Sequence[Run], measure: Measure, value_of: Callable[[Run], float | None]) -> str:
+def _chart(runs: Sequence[Run], measure: Measure, values: Sequence[float | None]) -> str:
     """A dot a run; what was not reached is a cross at the top."""
     columns = _Columns(runs)
-    values = [value_of(run) for run in runs]
     known = [value for value in values if value is not None and math.isfinite(value)]
     most = nice(max(known, default=0.0))
     unit = {"seconds": " (s)", "rate": "", "count": ""}[measure.unit.value]

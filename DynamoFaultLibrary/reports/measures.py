@@ -125,6 +125,8 @@ MEASURES = (
     Measure("pause", "Longest pause in a stream", Unit.SECONDS, lambda seen: seen.figures.longest_gap),
     Measure("startup", "Startup", Unit.SECONDS, lambda seen: seen.startup_s),
 )
+JUDGED = ("p50", "p99", "ttft-p99", "throughput", "failed", "lost", "recovery", "full-recovery", "outage")
+"""What is judged unless others are asked for: the more figures, the larger a difference must be."""
 BY_NAME = {measure.name: measure for measure in MEASURES}
 
 

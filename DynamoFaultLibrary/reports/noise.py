@@ -16,7 +16,7 @@ import numpy as np
 LEAST_RUNS, LEAST_ON_A_SIDE = 8, 3
 """Repeats of both sides together, and of each: that noise of whatever shape parts the two sides completely has a chance
 of 1 in 28 with 3 and 5 repeats, of 1 in 35 with 4 and 4, of 1 in 126 with 5 and 5."""
-_LEAST_GROUP = 5
+_LEAST_GROUP = 4
 """Pairs that it takes to tell how noisy their kind is."""
 _MUCH_NOISIER = 3.0
 """Times the variance that is usual in the group."""

@@ -20,7 +20,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Tested:
+class Ruling:
     """What came of a test, and the first line of its message."""
 
     verdict: Verdict
@@ -37,7 +37,7 @@ class Run:
     """Local time."""
     version: str = ""
     """Of Dynamo; empty: not known."""
-    tests: Mapping[str, Tested] | None = None
+    tests: Mapping[str, Ruling] | None = None
     """By full name; None: without tests."""
     loads: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By test and name."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from statistics import median
 
+from DynamoFaultLibrary.load.figures import Unit
 from DynamoFaultLibrary.reports.compare import FigureChange, Judgement
 from DynamoFaultLibrary.reports.svg import LEFT, RIGHT, WIDTH, line, nice, svg, text
 
@@ -38,16 +39,17 @@ def _strip(change: FigureChange, labels: tuple[str, str], top: float) -> str:
     scale = (WIDTH - LEFT - RIGHT - 80) / most
     base = top + 20 + 2 * _LANE
     parts.append(line(LEFT, base, LEFT + scale * most, base, "#cbd5e0"))
+    unit = " s" if change.measure.unit is Unit.SECONDS else ""
     for number in range(_FEW_TICKS + 1):
         value = most * number / _FEW_TICKS
         parts += [
             line(LEFT + scale * value, top + 20, LEFT + scale * value, base, "#edf2f7"),
-            text(LEFT + scale * value, base + 11, f"{value:g}", "#718096", "middle"),
+            text(LEFT + scale * value, base + 11, f"{value:g}{unit}", "#718096", "middle"),
         ]
     for lane, (label, side) in enumerate(zip(labels, (change.before, change.after), strict=True)):
         y = top + 20 + _LANE * (lane + 0.5)
         parts.append(text(LEFT - 8, y + 4, label[:20], COLOURS[lane], "end"))
-        parts += [_dot(change, value, LEFT + scale * min(value, most) + 0.0, y, COLOURS[lane]) for value in side]
+        parts += [_dot(change, value, LEFT + scale * min(value, most), y, COLOURS[lane]) for value in side]
         if math.isfinite(middle := median(side)):
             x = LEFT + scale * middle
             parts.append(line(x, y - 6, x, y + 6, COLOURS[lane]))
