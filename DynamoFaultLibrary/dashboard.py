@@ -27,11 +27,14 @@ def feed(runs: Sequence[Run], page: Path) -> None:
     outputs = [(run, output) for run in runs if (output := output_of(run.path)) is not None]
     if not outputs:
         raise FaultLibraryError("--dashboard needs an output.xml of Robot Framework, and no run here has one")
+    unusable = next((output for _, output in outputs if ":" in str(output)), None)
+    if unusable is not None:
+        raise FaultLibraryError(f"robotframework-dashboard takes what follows ':' for tags, so rename '{unusable}'")
     before = page.stat().st_mtime_ns if page.exists() else None
     command = [sys.executable, "-m", f"{_MODULE}.main", "-d", str(page.with_suffix(".db")), "-n", str(page.absolute())]
     command.append("--offlinedependencies")
     for run, output in outputs:
-        command += ["-o", f"{output}:{run.version}" if run.version else str(output)]
+        command += ["-o", f"{output}:version_{run.version}" if run.version else str(output)]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT)
     except subprocess.TimeoutExpired as error:
