@@ -361,3 +361,26 @@ def test_a_page_that_cannot_be_written_is_named(folders: Path, tmp_path: Path) -
     answer = call("compare", folders / "old-0", folders / "old-1", "--html", tmp_path / "no" / "page.html")
     assert answer.exit_code == 2
     assert "cannot write" in answer.stderr
+
+
+def test_the_dashboard_is_an_extra(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("DynamoFaultLibrary.dashboard.find_spec", lambda name: None)
+    answer = call("history", folders, "--dashboard", tmp_path / "page.html")
+    assert answer.exit_code == 2
+    assert "install 'robotframework-dynamofaultlibrary[dashboard]'" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("12:00", "takes what follows ':' for tags, so rename"), ("load", "needs an output.xml of Robot Framework")],
+)
+def test_runs_that_the_dashboard_cannot_read_are_named(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, sentence: str
+) -> None:
+    monkeypatch.setattr("DynamoFaultLibrary.dashboard.find_spec", lambda name: object())
+    shutil.copytree(folders / "old-0", tmp_path / "runs" / name)
+    if name == "load":
+        (tmp_path / "runs" / name / "output.xml").unlink()
+    answer = call("history", tmp_path / "runs", "--dashboard", tmp_path / "page.html")
+    assert answer.exit_code == 2
+    assert sentence in answer.stderr
