@@ -12,7 +12,7 @@ from typing import Any, Self
 import orjson
 
 from DynamoFaultLibrary.errors import FaultLibraryError, LoadError
-from DynamoFaultLibrary.load import aiperf_files
+from DynamoFaultLibrary.load import aiperf_files, upstream_files
 from DynamoFaultLibrary.load.address import split_login
 from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.recovery import aftermaths
@@ -23,6 +23,8 @@ from DynamoFaultLibrary.load.windows import FaultWindow, met_by, whole
 RECORDS_FILE = "requests.jsonl"
 STATE_FILE = "load.json"
 STATE_VERSION = 1
+UPSTREAM = "upstream"
+"""Engine of the clients of upstream's older fault tests."""
 LONGEST_NAME = 120
 """Bytes of a load's name or an alias; file systems take 255, and numbers are appended."""
 
@@ -92,6 +94,8 @@ class LoadFolder:
         Raises:
             LoadError: they are missing, or are no records.
         """
+        if self.engine == UPSTREAM:
+            return upstream_files.read_table(self.path)
         is_ours = self.engine == "native"
         records = self.path / (RECORDS_FILE if is_ours else aiperf_files.RECORDS_FILE)
         if not self.is_complete and not records.exists():
@@ -158,7 +162,7 @@ class LoadFolder:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """What lies in a folder, of this library or of aiperf.
+        """What lies in a folder, of this library, of aiperf or of upstream's tests.
 
         Raises:
             LoadError: it is no folder of a load's results.
@@ -169,6 +173,8 @@ class LoadFolder:
         if (path / aiperf_files.RECORDS_FILE).exists():
             done = aiperf_files.was_completed(path)
             return cls(path, path.name, None, LoadState.COMPLETED if done else LoadState.RUNNING, engine="aiperf")
+        if upstream_files.is_upstream(path):
+            return cls(path, path.name, None, LoadState.COMPLETED, engine=UPSTREAM)
         raise LoadError(
             f"'{path}' holds no load: expected {STATE_FILE} and {RECORDS_FILE}, or aiperf's {aiperf_files.RECORDS_FILE}"
         )

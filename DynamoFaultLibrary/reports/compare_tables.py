@@ -25,7 +25,8 @@ def sides_table(sides: Sequence[Side]) -> Grid:
     for side in sides:
         first, last = min(run.started for run in side.runs), max(run.started for run in side.runs)
         when = f"{first:{_TIME}}" if first == last else f"{first:{_TIME}} to {last:{_TIME}}"
-        verdicts = [str(sum(run.count(verdict) for run in side.runs)) for verdict in _COUNTED]
+        counts = [sum(run.count(verdict) for run in side.runs) for verdict in _COUNTED]
+        verdicts = [str(count) if side.tests else NONE for count in counts]
         rows.append([side.label, str(len(side.runs)), when, *verdicts, str(len(side.loads))])
     return Grid(["", "Runs", "Started", *(verdict.value.capitalize() for verdict in _COUNTED), "Loads"], rows)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from DynamoFaultLibrary.errors import LoadError
-from DynamoFaultLibrary.load import aiperf_files
+from DynamoFaultLibrary.load import aiperf_files, upstream_files
 from DynamoFaultLibrary.load.figures import rate, seconds, share
 from DynamoFaultLibrary.load.folder import STATE_FILE, LoadFolder, safe_name
 from DynamoFaultLibrary.load.recovery import Aftermath, aftermaths, to_json
@@ -162,8 +162,12 @@ def _error_rows(reports: list[LoadReport]) -> list[list[str]]:
 
 def load_folders(directory: Path) -> list[Path]:
     """Folders of loads below a folder."""
-    marks = (STATE_FILE, aiperf_files.RECORDS_FILE)
-    return sorted(Path(place) for place, _, names in os.walk(directory) if any(mark in names for mark in marks))
+    marks = (STATE_FILE, aiperf_files.RECORDS_FILE, upstream_files.CLIENTS)
+    return sorted(
+        Path(place)
+        for place, _, names in os.walk(directory)
+        if any(fnmatch(name, mark) for name in names for mark in marks)
+    )
 
 
 def suite_of(load: Path) -> Path | None:
@@ -183,7 +187,7 @@ def read_results(directory: Path) -> list[LoadReport]:
     if not folders:
         raise LoadError(
             f"no load below '{directory}': expected {STATE_FILE} and requests.jsonl of this library, "
-            f"or {aiperf_files.RECORDS_FILE} of aiperf"
+            f"{aiperf_files.RECORDS_FILE} of aiperf, or {upstream_files.CLIENTS} of upstream's tests"
         )
     return [read_load(folder) for folder in folders]
 
@@ -196,9 +200,14 @@ def read_load(path: Path) -> LoadReport:
     """
     folder = LoadFolder.read(path)
     suite = suite_of(path)
-    if suite is None or not len(folder.table):
+    if not len(folder.table):
         return LoadReport(folder)
     load = whole(folder.table)
+    if suite is None:
+        if folder.engine == "native":
+            return LoadReport(folder)
+        log = upstream_files.ScenarioLog.of(path)
+        return LoadReport(folder, met_by(load, log.faults), startup_s=log.startup_s)
     events = list(_events(suite / TIMELINE_FILE))
     phases = [
         PhaseMark(event["data"]["phase"], event["monotonic_s"])

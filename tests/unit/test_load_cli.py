@@ -368,7 +368,7 @@ def test_only_loads_without_a_record_are_an_error(write_load: Write) -> None:
 def test_an_empty_folder_is_an_error_that_says_what_was_expected(tmp_path: Path) -> None:
     assert refused(report(tmp_path)) == (
         f"Error: no load below '{tmp_path}': expected load.json and requests.jsonl of this library, "
-        "or profile_export.jsonl of aiperf"
+        "profile_export.jsonl of aiperf, or client_*.log.txt of upstream's tests"
     )
 
 

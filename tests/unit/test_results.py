@@ -402,7 +402,7 @@ def test_a_folder_without_a_load_is_an_error_that_says_what_was_expected(tmp_pat
         read_results(tmp_path)
     assert str(raised.value) == (
         f"no load below '{tmp_path}': expected load.json and requests.jsonl of this library, "
-        "or profile_export.jsonl of aiperf"
+        "profile_export.jsonl of aiperf, or client_*.log.txt of upstream's tests"
     )
 
 
