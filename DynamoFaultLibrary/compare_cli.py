@@ -128,7 +128,7 @@ def compare_command(
         click.echo(json.dumps({**to_json(sides, found), "worse": worse}, indent=1))
     else:
         click.echo(to_text(sides, found, everything))
-        click.echo(f"\nWorse: {'; '.join(worse)}." if worse else f"\nNothing is worse of: {', '.join(counts)}.")
+        click.echo(f"\n{'; '.join(worse)}." if worse else f"\nNothing is worse of: {', '.join(counts)}.")
     for run in (run for side in sides for run in side.runs):
         _tell_partial(run)
     sys.exit(1 if worse else 0)
@@ -228,7 +228,10 @@ def _worse(found: Sequence["Comparison"], counts: Sequence[str]) -> list[str]:
         for what in counts:
             if what == _FIGURES:
                 number = len(each.with_judgement(Judgement.WORSE))
-                told += [f"{counted(number, 'figure')} of {each.other.label} worse beyond noise"] if number else []
+                verb = "is" if number == 1 else "are"
+                told += (
+                    [f"{counted(number, 'figure')} of {each.other.label} {verb} worse beyond noise"] if number else []
+                )
             else:
                 number = sum(change.kind.name in _KINDS[what] for change in each.tests)
                 told += [f"{counted(number, 'test')} of {each.other.label} {_WORDS[what]}"] if number else []

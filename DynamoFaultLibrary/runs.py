@@ -35,18 +35,23 @@ def find_runs(place: Path) -> list[Path]:
         outputs = list(_outputs(place))
     except OSError as error:
         raise FaultLibraryError(f"cannot read '{error.filename}': {error.strerror}") from error
-    if outputs:
-        return outputs
-    loads = load_folders(place)
-    if not loads:
+    loads = [load for load in load_folders(place) if not any(load.is_relative_to(output) for output in outputs)]
+    if not outputs and not loads:
         raise FaultLibraryError(
-            f"no run in '{place}': expected {OUTPUT_FILE} of Robot Framework, or loads of this library or of aiperf"
+            f"no run in '{place}': expected {OUTPUT_FILE} of Robot Framework, or loads of this library, of aiperf or "
+            "of upstream's tests"
         )
-    of_robot = {suite.parent for load in loads if (suite := suite_of(load)) is not None}
-    if len(of_robot) > 1:
-        return sorted(of_robot)
-    names = [_name(load) for load in loads]
-    return [place] if of_robot or len(set(names)) == len(names) else loads
+    return sorted([*outputs, *_runs_of(loads, place, is_alone=not outputs)])
+
+
+def _runs_of(loads: Sequence[Path], place: Path, is_alone: bool) -> list[Path]:
+    """What loads without an output.xml are runs of."""
+    suites = {load: suite_of(load) for load in loads}
+    of_robot = {suite.parent for suite in suites.values() if suite is not None}
+    others = [load for load, suite in suites.items() if suite is None]
+    names = [_name(load) for load in others]
+    is_one = is_alone and not of_robot and len(set(names)) == len(names)
+    return [place] if others and is_one else [*of_robot, *others]
 
 
 def _outputs(place: Path) -> Iterator[Path]:

@@ -224,7 +224,11 @@ def read_load(path: Path) -> LoadReport:
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(keepends=True), 1):
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    except OSError as error:
+        raise LoadError(f"cannot read '{path}': {error.strerror}") from error
+    for number, line in enumerate(lines, 1):
         if not line.endswith("\n"):
             continue  # torn: whoever wrote it was killed
         try:
@@ -249,7 +253,7 @@ def _faults(path: Path, load: LoadFolder) -> list[FaultWindow]:
             for each in json.loads(path.read_text(encoding="utf-8"))
             if (effective_s := _effective_s(each)) and load.may_be_hit_by(each.get("target") or {})
         ]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise LoadError(f"'{path}' is not what this library writes: {error!r}") from error
 
 

@@ -31,12 +31,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five runs of an old version, five of a new one with a slower tail, and seven more of the old one."""
     top, rng = tmp_path_factory.mktemp("runs"), np.random.default_rng(11)
     for number in range(5):
-        make_run(top / f"old-{number}", Version(name="1.4.2", requests=900), rng, day=1 + number)
+        make_run(top / f"old-{number}", Version(name="1.4.2", requests=500), rng, day=1 + number)
         make_run(
-            top / f"new-{number}", Version(name="1.6.1", requests=900, slow_tail={PLANTED: 1.2}), rng, day=10 + number
+            top / f"new-{number}", Version(name="1.6.1", requests=500, slow_tail={PLANTED: 1.2}), rng, day=10 + number
         )
     for number in range(7):
-        make_run(top / f"same-{number}", Version(name="1.4.2", requests=900), rng, day=20 + number)
+        make_run(top / f"same-{number}", Version(name="1.4.2", requests=500), rng, day=20 + number)
     return top
 
 
@@ -61,7 +61,7 @@ def test_a_planted_regression_of_a_fifth_in_p99_is_found(folders: Path) -> None:
     assert (f"{SUITE} {PLANTED}.Test {PLANTED}: default", "p99") in worse
     assert {load for load, _ in worse} == {f"{SUITE} {PLANTED}.Test {PLANTED}: default"}
     assert not [each for each in found["figures"] if each["judgement"] == "better"]
-    assert data["worse"] == [f"{len(worse)} figures of 1.6.1 worse beyond noise"]
+    assert data["worse"] == [f"{len(worse)} figures of 1.6.1 are worse beyond noise"]
 
 
 def test_a_version_beside_itself_raises_no_alarm_in_20_comparisons(folders: Path) -> None:
@@ -93,7 +93,7 @@ def test_single_runs_are_compared_by_verdict_and_no_figure_is_judged(folders: Pa
     assert f"{SUITE} 5.Test 5  newly failed" in answer.stdout
     assert f"  {SUITE} 5.Test 5: no good response" in answer.stdout
     assert "1 run and 1 run do not tell how much figures vary by themselves" in answer.stdout
-    assert answer.stdout.splitlines()[-1] == "Worse: 1 test of bad newly failed, or more often."
+    assert answer.stdout.splitlines()[-1] == "1 test of bad newly failed, or more often."
     good = call("compare", folders / "old-0", folders / "new-0")
     assert good.exit_code == 0
     assert good.stdout.splitlines()[-1] == "Nothing is worse of: failed, figures."
@@ -208,6 +208,28 @@ def test_repeats_of_one_load_are_runs_and_have_no_tests(folders: Path, tmp_path:
     assert answer.exit_code == 0, answer.output
     assert "1 load in common" in answer.stdout
     assert "0 worse and 0 better beyond noise" in answer.stdout
+
+
+def test_loads_beside_runs_of_suites_are_runs_too(folders: Path, tmp_path: Path) -> None:
+    shutil.copytree(folders / "old-0", tmp_path / "suites")
+    for name in ("load-1", "load-2"):
+        shutil.copytree(folders / "old-0" / RUN_ID / "load.suite_0" / "load" / "default", tmp_path / name)
+    shutil.copytree(folders / "old-0" / RUN_ID, tmp_path / "killed" / RUN_ID)
+    assert find_runs(tmp_path) == [
+        tmp_path / "killed" / RUN_ID,
+        tmp_path / "load-1",
+        tmp_path / "load-2",
+        tmp_path / "suites",
+    ]
+
+
+def test_results_that_cannot_be_read_are_named(folders: Path, tmp_path: Path) -> None:
+    shutil.copytree(folders / "old-0", tmp_path / "odd")
+    timeline = tmp_path / "odd" / RUN_ID / "load.suite_3" / "timeline.jsonl"
+    timeline.unlink()
+    timeline.mkdir()
+    answer = call("compare", folders / "old-1", tmp_path / "odd")
+    assert (answer.exit_code, answer.stderr) == (2, f"Error: cannot read '{timeline}': Is a directory\n")
 
 
 def test_a_load_that_was_cut_off_is_marked(folders: Path, tmp_path: Path) -> None:
@@ -325,7 +347,7 @@ def test_the_pages_fetch_nothing_and_show_pictures(folders: Path, tmp_path: Path
     assert seen.fetched == []
     assert "svg" in seen.tags
     assert seen.tags.count("details") == 9
-    assert "figures of 1.6.1 worse beyond noise" in page.read_text()
+    assert "figures of 1.6.1 are worse beyond noise" in page.read_text()
     assert call("history", folders, "--html", trends).exit_code == 0
     seen = _Page(trends.read_text())
     assert seen.fetched == []
