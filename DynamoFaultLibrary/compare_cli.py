@@ -123,12 +123,12 @@ def compare_command(
         raise _Unusable(str(error)) from error
     worse = _worse(found, counts)
     if html is not None:
-        _write(html, page(sides, found, worse))
+        _write(html, page(sides, found, _conclusion(found, counts, worse), bool(worse)))
     if as_json:
         click.echo(json.dumps({**to_json(sides, found), "worse": worse}, indent=1))
     else:
         click.echo(to_text(sides, found, everything))
-        click.echo(f"\n{'; '.join(worse)}." if worse else f"\nNothing is worse of: {', '.join(counts)}.")
+        click.echo(f"\n{_conclusion(found, counts, worse)}")
     for run in (run for side in sides for run in side.runs):
         _tell_partial(run)
     sys.exit(1 if worse else 0)
@@ -236,6 +236,14 @@ def _worse(found: Sequence["Comparison"], counts: Sequence[str]) -> list[str]:
                 number = sum(change.kind.name in _KINDS[what] for change in each.tests)
                 told += [f"{counted(number, 'test')} of {each.other.label} {_WORDS[what]}"] if number else []
     return told
+
+
+def _conclusion(found: Sequence["Comparison"], counts: Sequence[str], worse: Sequence[str]) -> str:
+    """What came of it, in one line."""
+    if worse:
+        return f"{'; '.join(worse)}."
+    unknown = _FIGURES in counts and not any(each.is_judged for each in found)
+    return f"Nothing is worse of: {', '.join(counts)}.{' No figure was judged.' if unknown else ''}"
 
 
 def _readable(places: Sequence[Path]) -> list["Run"]:

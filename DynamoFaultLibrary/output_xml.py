@@ -16,6 +16,7 @@ OUTPUT_FILE = "output.xml"
 KNOWN_DEFECT = "robot:skip-on-failure"
 _EXCUSED = "Failed test skipped using "
 """How Robot's message of a failed test begins that a tag or option has turned into a skipped one."""
+_ORIGINAL = "Original failure:"
 _WIDTH = 160
 _VERSION = "dynamo"
 """Name of the suite metadata that says which Dynamo was tested: ``--metadata Dynamo:1.6.1``."""
@@ -53,8 +54,12 @@ def is_marked(test: TestCase) -> bool:
 
 
 def first_line(test: TestCase) -> str:
-    """Of its message. A line that announces another one, such as `Parent suite teardown failed:`, comes with that."""
-    lines = [line for line in test.message.splitlines() if line.strip()] or ["no message"]
+    """Of its message. A line that announces another one, such as `Parent suite teardown failed:`, comes with that.
+
+    Of a failed test that Robot has turned into a skipped one it is why the test failed.
+    """
+    _, _, original = test.message.partition(_ORIGINAL) if test.message.startswith(_EXCUSED) else ("", "", "")
+    lines = [line for line in (original or test.message).splitlines() if line.strip()] or ["no message"]
     line = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
     return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 3]}..."
 

@@ -123,6 +123,11 @@ class Comparison:
     lone_loads: Sequence[str]
     """Loads that only one of the sides has."""
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether there were repeats enough for a figure at least."""
+        return any(figure.judgement is not Judgement.UNKNOWN for figure in self.figures)
+
     def with_judgement(self, *wanted: Judgement) -> list[FigureChange]:
         """Figures that were judged so, those of all loads first."""
         found = (figure for figure in self.figures if figure.judgement in wanted)

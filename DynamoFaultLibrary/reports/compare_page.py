@@ -18,14 +18,13 @@ from DynamoFaultLibrary.reports.strips import draw_strips
 _MOST_STRIPS = 30
 
 
-def page(sides: Sequence[Side], comparisons: Sequence[Comparison], worse: Sequence[str]) -> str:
-    """The whole page; `worse` says what is worse of that which counts."""
-    verdict = "; ".join(worse) if worse else "Nothing that counts is worse."
-    colour = "#c53030" if worse else "#2f855a"
+def page(sides: Sequence[Side], comparisons: Sequence[Comparison], conclusion: str, is_worse: bool) -> str:
+    """The whole page."""
+    colour = "#c53030" if is_worse else "#2f855a"
     title = " and ".join(side.label for side in sides)
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f'<p style="color:{colour};font-weight:bold">{escape(verdict)}</p>',
+        f'<p style="color:{colour};font-weight:bold">{escape(conclusion)}</p>',
         sides_table(sides).to_html(),
         *(_comparison(each) for each in comparisons),
     ]

@@ -117,7 +117,7 @@ def tests_sentence(comparison: Comparison) -> str:
 def figures_sentence(comparison: Comparison) -> str:
     """What was judged, or why it was not."""
     loads = f"{counted(comparison.common_loads, 'load')} in common"
-    if not comparison.with_judgement(Judgement.WORSE, Judgement.BETTER, Judgement.ALIKE):
+    if not comparison.is_judged:
         counts = " and ".join(counted(len(side.runs), "run") for side in (comparison.one, comparison.other))
         return (
             f"{loads}. {counts} do not tell how much figures vary by themselves, so none is called worse or better: "
@@ -131,9 +131,8 @@ def figures_sentence(comparison: Comparison) -> str:
 
 def noteworthy(comparison: Comparison) -> list[FigureChange]:
     """Figures beyond noise; without any judgement, those of all loads and the largest differences."""
-    found = comparison.with_judgement(Judgement.WORSE, Judgement.BETTER)
-    if found or comparison.with_judgement(Judgement.ALIKE):
-        return found
+    if comparison.is_judged:
+        return comparison.with_judgement(Judgement.WORSE, Judgement.BETTER)
     overall = [each for each in comparison.figures if each.load == OVERALL]
     others = [each for each in comparison.figures if each.load != OVERALL and _differs(each)]
     return [*overall, *sorted(others, key=_size, reverse=True)[:MOST_DIFFERENCES]]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from made_runs import RUN_ID, Version, make_run
+from robot.api import TestSuite as Suite
 
 from DynamoFaultLibrary.cli import main
 from DynamoFaultLibrary.reports.compare import OVERALL, Comparison, Judgement, Kind, Side, compare
@@ -96,7 +97,7 @@ def test_single_runs_are_compared_by_verdict_and_no_figure_is_judged(folders: Pa
     assert answer.stdout.splitlines()[-1] == "1 test of bad newly failed, or more often."
     good = call("compare", folders / "old-0", folders / "new-0")
     assert good.exit_code == 0
-    assert good.stdout.splitlines()[-1] == "Nothing is worse of: failed, figures."
+    assert good.stdout.splitlines()[-1] == "Nothing is worse of: failed, figures. No figure was judged."
 
 
 def test_what_counts_can_be_chosen(folders: Path) -> None:
@@ -239,6 +240,17 @@ def test_a_load_that_was_cut_off_is_marked(folders: Path, tmp_path: Path) -> Non
     answer = call("compare", folders / "old-1", tmp_path / "cut")
     assert answer.exit_code == 0
     assert f"PARTIAL: load '{SUITE} 0.Test 0: default'" in answer.stderr
+
+
+def test_the_reason_of_a_known_defect_is_why_its_test_failed(tmp_path: Path) -> None:
+    known = "Known\n    [Tags]    robot:skip-on-failure\n    Fail    it hangs\n"
+    text = f"*** Test Cases ***\n{known}Not Here\n    Skip    no GPU\n"
+    output = tmp_path / "output.xml"
+    Suite.from_string(text).run(output=str(output), stdout=None, stderr=None, log=None)
+    assert [(each.verdict, each.message) for each in (read_run(output).tests or {}).values()] == [
+        (Verdict.DEFECT, "it hangs"),
+        (Verdict.SKIPPED, "no GPU"),
+    ]
 
 
 def _twice(old: Path, _: Path) -> list[str | Path]:
