@@ -21,7 +21,7 @@ class Graph:
         self.source = source
         self.companions = list(companions)
         """The other documents of the file, ConfigMaps and claims among them; graphs are left out."""
-        self.services = {service.name: service for service in _services(document, source)}
+        self.services = {service.name: service for service in _services(document, source, self.companions)}
 
     @property
     def name(self) -> str:
@@ -44,8 +44,13 @@ class Graph:
 
     @property
     def workers(self) -> list[Service]:
-        """All services but the frontend, in the order of the document."""
-        return [service for service in self.services.values() if not service.is_frontend]
+        """Services that run an engine (worker, prefill, decode, encode), in the order of the document."""
+        return [service for service in self.services.values() if service.role.is_worker]
+
+    @property
+    def others(self) -> list[Service]:
+        """Services that are neither frontend nor worker: planner, router, EPP and the like."""
+        return [item for item in self.services.values() if not (item.is_frontend or item.role.is_worker)]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -91,7 +96,7 @@ class Graph:
         return yaml.safe_dump(self.document, sort_keys=False)
 
 
-def _services(document: dict[str, Any], source: str) -> Iterator[Service]:
+def _services(document: dict[str, Any], source: str, companions: Sequence[dict[str, Any]]) -> Iterator[Service]:
     version = document.get("apiVersion")
     field = SHAPES.get(str(version))
     if field is None:
@@ -115,4 +120,4 @@ def _services(document: dict[str, Any], source: str) -> Iterator[Service]:
     for name, entry in entries:
         if not name or not isinstance(entry, dict):
             raise GraphError(f"spec.{field} of graph '{source}' has an entry without a name or fields: {entry!r}")
-        yield view(name, entry)
+        yield view(name, entry, companions)

@@ -7,13 +7,15 @@ stays as it was written. Field names are those of upstream's DynamoGraphDeployme
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, cast
 
 from DynamoFaultLibrary.errors import GraphError
+from DynamoFaultLibrary.graph.resources import pod_gpus
+from DynamoFaultLibrary.graph.roles import Role, role_of
 
 Document = dict[str, Any]
 
-FRONTEND = "frontend"
 MODEL_OPTIONS = ("--model-path", "--model")
 """Where the engines take their model from; `dynamo.vllm` says --model, the others --model-path."""
 
@@ -26,17 +28,29 @@ _NO_PROGRAM = re.compile(r"-.*|\d+[smhd]?|[A-Za-z_]\w*=.*", re.DOTALL)
 class Service(ABC):
     """A named service with replicas."""
 
-    def __init__(self, name: str, document: Document) -> None:
+    def __init__(self, name: str, document: Document, companions: Sequence[Document] = ()) -> None:
         self.name = name
         self.document = document
+        self.companions = companions
+        """Other documents of the file, such as its ConfigMaps and its templates of resource claims."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, replicas={self.replicas})"
 
     @property
     @abstractmethod
-    def role(self) -> str:
-        """`frontend`, `worker`, `prefill`, `decode` or another role that the CRD knows."""
+    def component_types(self) -> tuple[str, str]:
+        """What the document says that the service is: its component type and its sub-type, "" where it says nothing."""
+
+    @property
+    @abstractmethod
+    def pod(self) -> Document:
+        """The pod spec as it is: `extraPodSpec` in v1alpha1, `podTemplate.spec` in v1beta1."""
+
+    @property
+    def role(self) -> Role:
+        """What the service is there for: by its component type, else by what it runs."""
+        return role_of(*self.component_types, self.command)
 
     @property
     def container(self) -> Document:
@@ -53,14 +67,24 @@ class Service(ABC):
         """The main container; an empty one where it is missing, put into the document if `make`."""
 
     @property
-    @abstractmethod
+    def nodes(self) -> int:
+        """Number of pods, each on a node of its own, that make one replica (`multinode.nodeCount`)."""
+        count = _child(self.document, "multinode", make=False).get("nodeCount", 1)
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise GraphError(f"nodeCount of service '{self.name}' must be a whole number of 1 or more, not {count!r}")
+        return count
+
+    @property
     def gpus(self) -> int:
-        """Number of GPUs that one replica asks for."""
+        """Number of GPUs of any vendor that one replica asks for, on all its nodes together."""
+        where = f"service '{self.name}'"
+        resources = _child(self.document, "resources", make=False)
+        return self.nodes * pod_gpus(self.pod, self.container, resources, self.companions, where)
 
     @property
     def is_frontend(self) -> bool:
         """Whether clients talk to this service."""
-        return self.role == FRONTEND
+        return self.role is Role.FRONTEND
 
     @property
     def replicas(self) -> int:
@@ -173,22 +197,16 @@ class AlphaService(Service):
     """`spec.services.<Name>` of v1alpha1."""
 
     @property
-    def role(self) -> str:
-        return str(self.document.get("subComponentType") or self.document.get("componentType") or "worker")
+    def component_types(self) -> tuple[str, str]:
+        return str(self.document.get("componentType") or ""), str(self.document.get("subComponentType") or "")
 
     @property
-    def is_frontend(self) -> bool:
-        return self.document.get("componentType") == FRONTEND
+    def pod(self) -> Document:
+        return _child(self.document, "extraPodSpec", make=False)
 
     def _find_container(self, make: bool) -> Document:
         pod = _child(self.document, "extraPodSpec", make)
         return _child(pod, "mainContainer", make)
-
-    @property
-    def gpus(self) -> int:
-        resources = self.document.get("resources") or {}
-        amounts = resources.get("limits") or resources.get("requests") or {}
-        return int(amounts.get("gpu", 0))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -204,8 +222,12 @@ class BetaService(Service):
     """One entry of `spec.components` of v1beta1."""
 
     @property
-    def role(self) -> str:
-        return str(self.document.get("type") or "worker")
+    def component_types(self) -> tuple[str, str]:
+        return str(self.document.get("type") or ""), ""
+
+    @property
+    def pod(self) -> Document:
+        return _child(_child(self.document, "podTemplate", make=False), "spec", make=False)
 
     def _find_container(self, make: bool) -> Document:
         pod = _child(_child(self.document, "podTemplate", make), "spec", make)
@@ -217,12 +239,6 @@ class BetaService(Service):
         if make:
             pod["containers"] = [*containers, main]
         return main
-
-    @property
-    def gpus(self) -> int:
-        resources = self.container.get("resources") or {}
-        amounts = resources.get("limits") or resources.get("requests") or {}
-        return int(amounts.get("nvidia.com/gpu", 0))
 
     @property
     def environment(self) -> dict[str, str]:
