@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,21 @@ from DynamoFaultLibrary.ledger import Entry, State, read_ledger, state_directory
 from DynamoFaultLibrary.ledger.recovery import Recovery, ledgers, recover
 from DynamoFaultLibrary.net.namespace import enter_own_namespaces, may_administer_networks
 
+_LAZY = {"graph": "graph_cli", "load": "load_cli", "report": "load_cli"}
+"""Commands by the module that has them."""
+
 
 class _Commands(click.Group):
-    """Imports the commands of loads when they are asked for: numpy starts threads, and `run` must have one only."""
+    """Imports some commands when they are asked for: numpy starts threads, and `run` must have one only."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted([*super().list_commands(context), "load", "report"])
+        return sorted([*super().list_commands(context), *_LAZY])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in ("load", "report"):
+        if name not in _LAZY:
             return super().get_command(context, name)
-        from DynamoFaultLibrary.load_cli import load_command, report_command
-
-        return load_command if name == "load" else report_command
+        command: click.Command = getattr(import_module(f"DynamoFaultLibrary.{_LAZY[name]}"), f"{name}_command")
+        return command
 
 
 @click.group(cls=_Commands)

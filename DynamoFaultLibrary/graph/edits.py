@@ -35,8 +35,8 @@ class Change:
     """Such as ``--router-mode=kv``, ``replicas=3``, ``model=tiny-model``."""
     place: str
     """Such as ``args``, ``shell command in args[0]``, ``env MODEL_PATH``."""
-    why_not: str = ""
-    """Why the edit does not reach this place, though it may matter there; empty when it was made."""
+    reached: bool = True
+    """False: the place still says what it said, and `place` says why."""
 
 
 def apply_edits(graph: Graph, edits: Edits) -> list[Change]:

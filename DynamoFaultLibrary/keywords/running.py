@@ -7,7 +7,7 @@ from robot.api.deco import keyword
 
 from DynamoFaultLibrary.errors import DeploymentError, Unready
 from DynamoFaultLibrary.keywords.calling import on_graph
-from DynamoFaultLibrary.keywords.component import Component, Operator, check
+from DynamoFaultLibrary.keywords.component import Component, Operator, check, check_assertion
 from DynamoFaultLibrary.platforms.base import Replica, require
 from DynamoFaultLibrary.platforms.running import Inspecting, RunningProcess
 
@@ -38,6 +38,7 @@ class RunningKeywords(Component):
         Example:
         | `Get Command Line` | Frontend | contains | --migration-limit 3 | process_name=dynamo.frontend |
         """
+        check_assertion(str, assertion_operator, assertion_expected, "Command line")
         values = []
         for name, process in self._processes(service, replica, process_name):
             what = f"Command line of {name} (pid {process.pid})"
@@ -65,6 +66,7 @@ class RunningKeywords(Component):
         Example:
         | `Get Process Variable` | PositionWorker | DYN_LOG | ``==`` | debug |
         """
+        check_assertion(str, assertion_operator, assertion_expected, f"Variable {name}")
         values = []
         for owner, process in self._processes(service, replica, process_name):
             if name not in process.environment:

@@ -11,18 +11,18 @@ from DynamoFaultLibrary.reports.grid import Grid
 
 EDITS, NOT_REACHED = "Edits", "Not reached by edits"
 OVERRIDDEN, MISSING = "Set otherwise here", "Not on this machine"
-_LONGEST = 100
-"""Characters of a command that a table shows."""
+_PROGRAM, _COMMAND = 60, 240
+"""Characters that a table shows of what a service runs, and of a process' command."""
 
 
 def edit_tables(changes: Sequence[Change]) -> dict[str, Grid]:
     """What went where and what did not, by title; without empty tables."""
-    made = [[each.service, each.what, each.place] for each in changes if not each.why_not]
-    left = [[each.service, each.what, each.place, each.why_not] for each in changes if each.why_not]
+    made = [[each.service, each.what, each.place] for each in changes if each.reached]
+    left = [[each.service, each.what, each.place] for each in changes if not each.reached]
     return _filled(
         {
             EDITS: Grid(["Service", "Edit", "Where"], made, words=3),
-            NOT_REACHED: Grid(["Service", "Edit", "Where", "Why not"], left, words=4),
+            NOT_REACHED: Grid(["Service", "Edit", "Where, and why not"], left, words=3),
         }
     )
 
@@ -42,18 +42,25 @@ def to_html(tables: dict[str, Grid], yaml: str = "") -> str:
 
 def services_table(graph: Graph) -> Grid:
     """A row for each service."""
-    header = ["Service", "Role", "Runs", "Model", "Replicas", "GPUs"]
-    return Grid(header, [_service(service) for service in graph.services.values()], words=4)
+    header = ["Service", "Role", "Replicas", "GPUs", "Model", "Runs"]
+    return Grid(header, [_service(service) for service in graph.services.values()], words=6)
 
 
 def processes_table(processes: Sequence[PlannedProcess]) -> Grid:
-    """A row for each process; long commands are cut."""
-    return Grid(["Process", "Command"], [[each.name, _cut(each.command)] for each in processes], words=2)
+    """A row for processes with the same command; long ones are cut."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for each in processes:
+        alike.setdefault((each.service, each.command), []).append(each.name)
+    rows = [
+        [names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}", _cut(command, _COMMAND)]
+        for (_, command), names in alike.items()
+    ]
+    return Grid(["Process", "Command"], rows, words=2)
 
 
 def runs(service: Service) -> str:
     """What a service runs, in a line; empty where only its image knows."""
-    return _cut(shlex.join(service.command))
+    return _cut(shlex.join(service.command), _PROGRAM)
 
 
 def model(service: Service) -> str:
@@ -62,14 +69,8 @@ def model(service: Service) -> str:
 
 
 def _service(service: Service) -> list[str]:
-    return [
-        service.name,
-        service.role,
-        runs(service) or "-",
-        model(service) or "-",
-        str(service.replicas),
-        str(service.gpus),
-    ]
+    figures = [str(service.replicas), str(service.gpus)]
+    return [service.name, service.role, *figures, model(service) or "-", runs(service) or "-"]
 
 
 def _remarks(remarks: Sequence[Remark]) -> Grid:
@@ -81,6 +82,6 @@ def _filled(tables: dict[str, Grid]) -> dict[str, Grid]:
     return {title: grid for title, grid in tables.items() if grid.rows}
 
 
-def _cut(command: str) -> str:
+def _cut(command: str, longest: int) -> str:
     line = " ".join(command.split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"

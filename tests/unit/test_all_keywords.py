@@ -71,7 +71,7 @@ BAD_NAMES = ("../../escape", "a/b", "${EMPTY}", ".", "a\\tb", "n" * 300)
 WRONG_TEXT: dict[str, tuple[str, ...]] = {
     "alias": ("${EMPTY}", "a/b"),
     "fault": ("nonsense-id",),
-    "file": ("no-such-graph.yaml", "position-agg.yaml#no-such-graph", "#", "${EMPTY}"),
+    "file": ("no-such-graph.yaml", "no-such-graph.yaml#name", "${EMPTY}"),
     "gpu": ("first",),
     "graph": ("no-such-graph",),
     "interpreter": ("/no/such/python",),
