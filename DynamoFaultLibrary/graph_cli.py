@@ -81,7 +81,7 @@ def graph_command(
                                            and migration_max_seq_len
       --set args.--max-num-seqs=7          an option of the workers
       --set args.--enforce-eager=          a flag
-      --set frontend_args.--http-port=8080 an option of the frontend
+      --set frontend_args.--http-port=80   an option of the frontend
       --set env.DYN_LOG=debug              a variable of all services
 
     Exits with 0 if FILE and edits are good, whether or not the graph can run here; with 1 if one of them is refused;
@@ -180,10 +180,7 @@ def _tell(graph: "Graph", changes: "list[Change]", plan: "Plan", refusal: str) -
     from DynamoFaultLibrary.reports import graph_tables
 
     click.echo(f"Graph {graph.name} ({graph.source})\n\n{graph_tables.services_table(graph).to_text()}")
-    tables = graph_tables.edit_tables(changes)
-    if plan.processes:
-        tables["Would run here"] = graph_tables.processes_table(plan.processes)
-    tables |= graph_tables.plan_tables(plan)
+    tables = graph_tables.edit_tables(changes) | graph_tables.process_tables(plan) | graph_tables.plan_tables(plan)
     for title, grid in tables.items():
         click.echo(f"\n{title}\n\n{grid.to_text()}")
     if refusal:

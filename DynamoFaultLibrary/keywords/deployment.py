@@ -29,7 +29,8 @@ from DynamoFaultLibrary.platforms.base import (
     RequestPlane,
 )
 from DynamoFaultLibrary.platforms.http import read_metrics
-from DynamoFaultLibrary.reports.graph_tables import edit_tables, plan_tables, to_html
+from DynamoFaultLibrary.reports.graph_tables import edit_tables, plan_tables, process_tables, to_html
+from DynamoFaultLibrary.reports.grid import Grid
 from DynamoFaultLibrary.reports.timeline import EventKind
 from DynamoFaultLibrary.times import check_time
 
@@ -157,11 +158,12 @@ class DeploymentKeywords(Component):
 
     def _try(self, graph: Graph, changes: Sequence[Change], settings: DeploySettings) -> str:
         """Log what a deployment would be; returns the edited graph."""
-        plan, yaml = Plan(), graph.to_yaml()
+        yaml = graph.to_yaml()
+        plan = Plan()
         try:
             plan = self.context.platform.plan(graph, settings)
         finally:
-            self._show(changes, plan, yaml)
+            _show(edit_tables(changes) | process_tables(plan) | plan_tables(plan), yaml)
         return yaml
 
     def _deploy(self, graph: Graph, changes: Sequence[Change], settings: DeploySettings, results: Path) -> Deployment:
@@ -171,14 +173,8 @@ class DeploymentKeywords(Component):
             deployment = self.context.platform.deploy(graph, settings, results)
             plan = deployment.plan
         finally:
-            self._show(changes, plan)
+            _show(edit_tables(changes) | plan_tables(plan))
         return deployment
-
-    @staticmethod
-    def _show(changes: Sequence[Change], plan: Plan, yaml: str = "") -> None:
-        html = to_html(edit_tables(changes) | plan_tables(plan), yaml)
-        if html:
-            logger.info(html, html=True)
 
     @keyword(tags=["Deployment"])
     @on_graph
@@ -269,3 +265,9 @@ class DeploymentKeywords(Component):
         while place.exists() or alias == "load":  # where the first deployment has its loads
             place, number = directory / f"{alias}-{number}", number + 1
         return place
+
+
+def _show(tables: dict[str, Grid], yaml: str = "") -> None:
+    html = to_html(tables, yaml)
+    if html:
+        logger.info(html, html=True)

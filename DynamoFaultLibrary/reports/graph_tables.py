@@ -6,11 +6,11 @@ from html import escape
 
 from DynamoFaultLibrary.graph import Graph, Service
 from DynamoFaultLibrary.graph.edits import Change
-from DynamoFaultLibrary.platforms.base import Plan, PlannedProcess, Remark
+from DynamoFaultLibrary.platforms.base import Plan, Remark
 from DynamoFaultLibrary.reports.grid import Grid
 
 EDITS, NOT_REACHED = "Edits", "Not reached by edits"
-OVERRIDDEN, MISSING = "Set otherwise here", "Not on this machine"
+PROCESSES, OVERRIDDEN, MISSING = "Would run here", "Set otherwise here", "Not on this machine"
 _PROGRAM, _COMMAND = 60, 240
 """Characters that a table shows of what a service runs, and of a process' command."""
 
@@ -46,16 +46,16 @@ def services_table(graph: Graph) -> Grid:
     return Grid(header, [_service(service) for service in graph.services.values()], words=6)
 
 
-def processes_table(processes: Sequence[PlannedProcess]) -> Grid:
-    """A row for processes with the same command; long ones are cut."""
+def process_tables(plan: Plan) -> dict[str, Grid]:
+    """What a platform would start, by title: a row for processes with the same command; long ones are cut."""
     alike: dict[tuple[str, str], list[str]] = {}
-    for each in processes:
+    for each in plan.processes:
         alike.setdefault((each.service, each.command), []).append(each.name)
     rows = [
         [names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}", _cut(command, _COMMAND)]
         for (_, command), names in alike.items()
     ]
-    return Grid(["Process", "Command"], rows, words=2)
+    return _filled({PROCESSES: Grid(["Process", "Command"], rows, words=2)})
 
 
 def runs(service: Service) -> str:
