@@ -29,8 +29,8 @@ class RunningKeywords(Component):
     ) -> str:
         """Returns the command line of a running replica, as the operating system shows it, quoted as for a shell.
 
-        It is that of the replica's first process, or of the one whose command line contains ``process_name``: a script
-        that does not ``exec`` its program runs beside it.
+        It is that of the replica's first process, or of the first one whose command line contains ``process_name``. The
+        text of a script does not count for that: a shell that waits for a program names it, too.
 
         Optionally asserts the value, see `Assertions`. Without ``replica`` (an index or a name) the assertion must hold
         for each running replica of the service; the value of the first one is returned. Fails when none runs.
@@ -82,7 +82,7 @@ class RunningKeywords(Component):
         platform = require(self.context.platform, Inspecting)  # type: ignore[type-abstract]  # a protocol is meant
         for replica in self._replicas(service, wanted):
             found = platform.inspect(replica)
-            chosen = [one for one in found if process_name is None or process_name in " ".join(one.command)]
+            chosen = [one for one in found if process_name is None or process_name in _without_scripts(one)]
             if not found:
                 raise Unready(f"{replica.name} has no process that shows a command line (log: {replica.log})")
             if not chosen:
@@ -99,3 +99,8 @@ class RunningKeywords(Component):
             what = f"service '{service}' has no running replica" + (f" '{wanted}'" if wanted is not None else "")
             raise Unready(f"{what}; running are {[one.index for one in running]}")
         return chosen
+
+
+def _without_scripts(process: RunningProcess) -> str:
+    """Its command line without the words that have spaces, such as the script of a shell."""
+    return " ".join(word for word in process.command if len(word.split()) == 1)

@@ -1,7 +1,8 @@
 *** Settings ***
-Documentation    Graphs in the shapes that people write them in: each is edited, and each edit arrives at the process that
-...              it means, as its own command line and environment show. An option that a script swallows, or that reaches
-...              a planner instead of the workers, is not seen otherwise: the graph comes up and serves all the same.
+Documentation    Graphs in the shapes that people write them in: each is edited, and each edit arrives at the process
+...              that it means, as its own command line and environment show. An option that a script swallows, or that
+...              reaches a planner instead of the workers, is not seen otherwise: the graph comes up and serves all the
+...              same.
 
 Resource         ../../resources/deploy.resource
 
