@@ -117,19 +117,17 @@ class DeploymentKeywords(Component):
         for deployment in filter(self.context.platform.is_lost, self.context.deployments):
             self.context.remove_deployment(deployment)  # it went with its supervisor; its alias is free
         called = self.context.new_alias(alias, edited.name)
-        changes = apply_edits(
-            edited,
-            Edits(
-                replicas=replicas,
-                model=model,
-                env=env or {},
-                args=args or {},
-                frontend_args=frontend_args or {},
-                router_mode=router_mode,
-                migration_limit=migration_limit,
-                migration_max_seq_len=migration_max_seq_len,
-            ),
+        edits = Edits(
+            replicas=replicas,
+            model=model,
+            env=env or {},
+            args=args or {},
+            frontend_args=frontend_args or {},
+            router_mode=router_mode,
+            migration_limit=migration_limit,
+            migration_max_seq_len=migration_max_seq_len,
         )
+        changes = apply_edits(edited, edits)
         settings = DeploySettings(
             discovery=discovery,
             etcd_members=etcd_members,
