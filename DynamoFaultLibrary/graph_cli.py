@@ -80,8 +80,8 @@ def graph_command(
       --set router_mode=kv                 of the frontend; also migration_limit
                                            and migration_max_seq_len
       --set args.--max-num-seqs=7          an option of the workers
-      --set args.--enforce-eager=          a flag
-      --set frontend_args.--http-port=80   an option of the frontend
+      --set args.--enforce-eager=          a flag of the workers
+      --set frontend_args.--namespace=x    an option of the frontend
       --set env.DYN_LOG=debug              a variable of all services
 
     Exits with 0 if FILE and edits are good, whether or not the graph can run here; with 1 if one of them is refused;
