@@ -1,8 +1,8 @@
 """Kubernetes' YAML: read as kubectl reads it, with the place of every value in the text.
 
-kubectl reads YAML 1.1 by Go's rules, not by those of any Python parser: `y`, `no` and `off` are booleans, `0o17` and `017`
-are 15, `1e3` is 1000, while `12:30:45` and dates stay strings, and a key is always a string (`on: 1` is the key
-``true``). So scalars are resolved here; libyaml, which Go's parser is made after, does the rest.
+kubectl reads YAML 1.1 by Go's rules, not by those of a Python parser: `y`, `no` and `off` are booleans, `0o17` and
+`017` are 15, `1e3` is 1000, while `12:30:45` and dates stay strings, and a key is always a string (`on: 1` is the key
+`true`). So scalars are resolved here; libyaml, which Go's parser is made after, does the rest.
 """
 
 import base64
@@ -110,12 +110,14 @@ def read(text: str) -> list[Part]:
         raise NotYaml(str(error.problem or error.context), at.line + 1 if at else None) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise error if isinstance(error, NotYaml) else NotYaml(" ".join(str(error).split())) from None
+    if not found:
+        return []
     starts = [0, *(start for start, _ in found[1:])]
     ends = [*starts[1:], len(text)]
-    return [Part(text, *place, root) for *place, (_, root) in zip(starts, ends, found, strict=True)]
+    return [Part(text, start, end, root) for start, end, (_, root) in zip(starts, ends, found, strict=True)]
 
 
-def value(node: Node | None) -> Any:  # noqa: ANN401  # JSON
+def value(node: Node | None) -> Any:
     """What Kubernetes reads: dicts, lists and scalars, made anew, what aliases stand for included.
 
     Raises:
@@ -174,7 +176,7 @@ def key_text(node: Scalar) -> str:
     return str(found).lower() if isinstance(found, bool) else str(found)
 
 
-def plain(text: str) -> Any:  # noqa: ANN401  # a scalar of JSON
+def plain(text: str) -> Any:
     """What Kubernetes reads where `text` stands without quotes.
 
     Raises:
@@ -204,7 +206,7 @@ def _whole(digits: str) -> int:
     return sign * (int(figures, 8) if octal else int(figures, 0))
 
 
-def _scalar(node: Scalar) -> Any:  # noqa: ANN401  # a scalar of JSON
+def _scalar(node: Scalar) -> Any:
     tag = (node.tag or "").removeprefix(_YAML)
     try:
         if not node.tag:
@@ -238,9 +240,9 @@ class _Composer:
             if isinstance(event, yaml.DocumentStartEvent):
                 self.anchors = {}
                 root = self._node(next(self.events))
-                yield event.start_mark.index + self.offset, root
+                yield self._place(event).start, root
 
-    def _node(self, event: Any) -> Node:  # noqa: ANN401  # PyYAML's events are not typed
+    def _node(self, event: Any) -> Node:
         place = self._place(event)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
@@ -282,12 +284,12 @@ class _Composer:
         node.size += sum(item.size + 1 for _, item in node.pairs)
         return node
 
-    def _place(self, event: Any) -> Node:  # noqa: ANN401  # the same
+    def _place(self, event: Any) -> Node:
         start, end = event.start_mark, event.end_mark
         return Node(start.index + self.offset, end.index + self.offset, start.line + 1)
 
 
-def _content_end(text: str, event: Any) -> int:  # noqa: ANN401  # the same
+def _content_end(text: str, event: Any) -> int:
     """Where a block scalar's content ends: before the line break, and before blank lines that do not count."""
     start, end = event.start_mark.index, event.end_mark.index
     header = text[start : text.find("\n", start)].partition("#")[0]

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from difflib import SequenceMatcher
+from enum import Enum
 from typing import Any, NamedTuple
 
 from DynamoFaultLibrary.graph.yaml_reading import (
@@ -24,24 +25,18 @@ from DynamoFaultLibrary.graph.yaml_reading import (
     read,
     value,
 )
-from DynamoFaultLibrary.graph.yaml_scalars import block_text, inline, patched
+from DynamoFaultLibrary.graph.yaml_rendering import block_text, dump, flowing, inline, patched, render
 
 Json = Any
 """dict, list, str, int, float, bool or None."""
-
-
-def dump(document: Json) -> str:
-    """A document without a text of its own as YAML."""
-    head, tail = _render(document, -2, in_map=True, step=0)
-    return "".join(f"{line}\n" for line in ([head] if head else []) + tail)
 
 
 def write(part: Part, wanted: Json) -> str:
     """The part's own text with its value changed to `wanted`; what did not change stays byte for byte."""
     if part.root is None or unchanged(part.root, wanted):
         return part.own_text
-    for expand in (False, True):
-        text = _Writer(part, expand).write(wanted)
+    for aliases in Aliases:
+        text = _Writer(part, aliases).write(wanted)
         if _reads_as(text, wanted):
             return text
     return dump(wanted)  # nothing known leads here; what Kubernetes reads comes before how it looks
@@ -71,6 +66,14 @@ def _reads_as(text: str, wanted: Json) -> bool:
         return False
 
 
+class Aliases(Enum):
+    """What becomes of an alias when values change; the first way that gives what is wanted is taken."""
+
+    FOLLOW = "stays, and changes with its anchor"
+    OWN = "stays if its own value does not change"
+    EXPAND = "is written out, and merge keys with it"
+
+
 class _Unfit(Exception):  # noqa: N818  # no error: a signal of this module
     """The edit cannot be made inside this value; it is written anew as a whole."""
 
@@ -82,16 +85,18 @@ class _Place(NamedTuple):
     column: int
     in_map: bool = True
     flow: bool = False
+    quoted: bool = False
+    """Whether strings there are in double quotes throughout, as in JSON."""
 
 
 class _Writer:
     """Collects replacements of a document's text."""
 
-    def __init__(self, part: Part, expand: bool) -> None:
+    def __init__(self, part: Part, aliases: Aliases) -> None:
         self.text = part.text if part.text.endswith("\n") else part.text + "\n"
         self.part = part
-        self.expand = expand
-        """Write what aliases and merge keys stand for, since what they point to changes."""
+        self.expand = aliases is Aliases.EXPAND
+        self.follow = aliases is Aliases.FOLLOW
         self.newline = "\r\n" if "\r\n" in part.own_text else "\n"
         self.step = _list_step(part.root, self.text)
         self.changes: list[tuple[int, int, str]] = []
@@ -104,16 +109,15 @@ class _Writer:
             self._edit(root, wanted, _Place(root.start, -2))
         except _Unfit:
             return dump(wanted)
-        end = self.part.end + len(self.text) - len(self.part.text) if self.part.end == len(self.part.text) else None
         at, pieces = self.part.start, []
         for start, stop, text in sorted(self.changes, key=lambda change: change[0]):
             pieces += [self.text[at:start], text.replace("\n", self.newline)]
             at = max(at, stop)
-        return "".join([*pieces, self.text[at : end or self.part.end]])
+        return "".join([*pieces, self.text[at : self.part.end]])
 
     def _edit(self, node: Node, wanted: Json, place: _Place) -> None:
         if isinstance(node, Alias):
-            if self.expand or not unchanged(node, wanted):
+            if self.expand or not (self.follow or unchanged(node, wanted)):
                 self._replace(node, wanted, place)
             return
         if unchanged(node, wanted) and not self.expand:
@@ -124,7 +128,7 @@ class _Writer:
                 case Mapping() if isinstance(wanted, dict) and wanted:
                     self._mapping(node, wanted)
                 case Sequence() if isinstance(wanted, list) and wanted:
-                    self._sequence(node, wanted, place)
+                    self._sequence(node, wanted)
                 case Scalar() if not unchanged(node, wanted):
                     self._scalar(node, wanted, place)
                 case Scalar():
@@ -155,29 +159,29 @@ class _Writer:
         if not any(kept):
             raise _Unfit
         column = self._column(node.pairs[0][0].start)
+        quoted = node.flow and node.pairs[0][0].style == '"'
         for name, (key, item) in own.items():
             if name in wanted:
                 lead = self.text.index(":", key.end) + 1
-                self._edit(item, wanted[name], _Place(lead, column, flow=node.flow))
+                self._edit(item, wanted[name], _Place(lead, column, flow=node.flow, quoted=quoted))
         spans = [(key.start, item.end) for key, item in own.values()]
-        quoted = node.flow and node.pairs[0][0].style == '"'
         groups: list[tuple[int, list[tuple[str, list[str]]]]] = []
         last, index = -1, {name: at for at, name in enumerate(own)}
         for name, entry in wanted.items():
             if name in own:
                 last = index[name]
-            elif name not in given or not _same(given[name], entry):
+            elif name not in given or not (self.follow or _same(given[name], entry)):
                 groups.append((last, [self._pair(name, entry, column, node.flow, quoted)]))
         self._rearrange(spans, kept, groups, column, node.flow)
 
     def _pair(self, name: str, entry: Json, column: int, flow: bool, quoted: bool) -> tuple[str, list[str]]:
         label = inline(name, '"' if quoted else "", flow)
         if flow:
-            return f"{label}: {_flow(entry, quoted)}", []
-        head, tail = _render(entry, column, in_map=True, step=self.step)
+            return f"{label}: {flowing(entry, quoted)}", []
+        head, tail = render(entry, column, in_map=True, step=self.step)
         return f"{label}:{' ' if head else ''}{head}", tail
 
-    def _sequence(self, node: Sequence, wanted: list[Json], place: _Place) -> None:
+    def _sequence(self, node: Sequence, wanted: list[Json]) -> None:
         olds = [value(item) for item in node.items]
         matches = list(_align(olds, wanted))
         kept = [old is not None and new is not None for old, new in matches if old is not None]
@@ -195,14 +199,18 @@ class _Writer:
             elif old is not None and new is not None:
                 last = old
                 lead = starts[old] + (0 if node.flow else 1)
-                self._edit(node.items[old], wanted[new], _Place(lead, column, in_map=False, flow=node.flow))
+                self._edit(
+                    node.items[old],
+                    wanted[new],
+                    _Place(lead, column, in_map=False, flow=node.flow, quoted=quote == '"'),
+                )
         ends = [item.end for item in node.items]
         self._rearrange(list(zip(starts, ends, strict=True)), kept, groups, column, node.flow)
 
     def _item(self, entry: Json, column: int, flow: bool, quote: str) -> tuple[str, list[str]]:
         if flow:
-            return _flow(entry, quote == '"'), []
-        head, tail = _render(entry, column, in_map=False, step=self.step, quote=quote)
+            return flowing(entry, quote == '"'), []
+        head, tail = render(entry, column, in_map=False, step=self.step, quote=quote)
         return f"- {head}", tail
 
     def _rearrange(
@@ -288,10 +296,11 @@ class _Writer:
     def _replace(self, node: Node, wanted: Json, place: _Place) -> None:
         name = f"&{node.anchor}" if node.anchor and not self.expand else ""
         quote = node.style if isinstance(node, Scalar) and node.style in ("'", '"') and isinstance(wanted, str) else ""
+        tail: list[str] = []
         if place.flow:
-            head, tail = _flow(wanted, quote == '"'), []
+            head = flowing(wanted, place.quoted or quote == '"')
         else:
-            head, tail = _render(wanted, place.column, place.in_map, self.step, quote)
+            head, tail = render(wanted, place.column, place.in_map, self.step, quote)
         words = " ".join(filter(None, [name, head]))
         if isinstance(node, Scalar | Alias) and node.start < node.end and head and not tail:
             self._change(node.start, node.end, words)
@@ -346,8 +355,8 @@ def _list_step(root: Node | None, text: str) -> int:
 
 def _align(olds: list[Json], news: list[Json]) -> Iterator[tuple[int | None, int | None]]:
     """Which old entry each new one comes from: (old, new), (old, None) for those gone, (None, new) for new ones."""
-    told = [[json.dumps(entry, sort_keys=True) for entry in side] for side in (olds, news)]
-    for tag, a, b, c, d in SequenceMatcher(None, *told, autojunk=False).get_opcodes():
+    before, after = ([json.dumps(entry, sort_keys=True) for entry in side] for side in (olds, news))
+    for tag, a, b, c, d in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         if tag == "equal":
             yield from zip(range(a, b), range(c, d), strict=True)
             continue
@@ -367,34 +376,3 @@ def _alike(old: Json, new: Json) -> bool:
     if isinstance(old, dict) and isinstance(new, dict):
         return bool(old.get("name") == new.get("name"))
     return isinstance(old, list) is isinstance(new, list) and isinstance(old, dict) is isinstance(new, dict)
-
-
-def _render(entry: Json, column: int, in_map: bool, step: int, quote: str = "") -> tuple[str, list[str]]:
-    """A value in block style: what stands behind the `:` or `-` of its collection at `column`, and the lines below."""
-    if isinstance(entry, dict) and entry:
-        inner = column + 2
-        lines = []
-        for key, item in entry.items():
-            head, tail = _render(item, inner, in_map=True, step=step)
-            lines += [f"{' ' * inner}{inline(str(key))}:{' ' if head else ''}{head}", *tail]
-    elif isinstance(entry, list | tuple) and entry:
-        inner = max(column + (step if in_map else 2), 0)
-        lines = []
-        for item in entry:
-            head, tail = _render(item, inner, in_map=False, step=step, quote=quote)
-            lines += [f"{' ' * inner}- {head}", *tail]
-    elif isinstance(entry, str) and "\n" in entry and (block := block_text(entry)):
-        pad = " " * (max(column, 0) + 2)
-        return f"|{block[0]}", [pad + line if line else "" for line in block[1]]
-    else:
-        return inline(entry, quote), []
-    return ("", lines) if in_map else (lines[0].lstrip(" "), lines[1:])
-
-
-def _flow(entry: Json, quoted: bool) -> str:
-    quote = '"' if quoted else ""
-    if isinstance(entry, dict):
-        return "{" + ", ".join(f"{inline(str(k), quote, True)}: {_flow(v, quoted)}" for k, v in entry.items()) + "}"
-    if isinstance(entry, list | tuple):
-        return "[" + ", ".join(_flow(item, quoted) for item in entry) + "]"
-    return inline(entry, quote, flow=True)

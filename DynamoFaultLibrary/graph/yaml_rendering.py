@@ -1,4 +1,4 @@
-"""Words, numbers and texts as YAML that Kubernetes, and every other reader, takes for what they are."""
+"""Values as YAML that Kubernetes, and every other reader, takes for what they are."""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,45 @@ _FIRST = re.compile(r"[^\s\-?:,\[\]{}#&*!|>'\"%@`]|[\-?:](?=[^\s,\[\]{}])")
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
-def inline(value: Any, quote: str = "", flow: bool = False) -> str:  # noqa: ANN401  # JSON
+def dump(document: Any) -> str:
+    """A document without a text of its own as YAML."""
+    head, tail = render(document, -2, in_map=True, step=0)
+    return "".join(f"{line}\n" for line in ([head] if head else []) + tail)
+
+
+def render(entry: Any, column: int, in_map: bool, step: int, quote: str = "") -> tuple[str, list[str]]:
+    """A value in block style: what stands behind the `:` or `-` of its collection at `column`, and the lines below."""
+    if isinstance(entry, dict) and entry:
+        inner = column + 2
+        lines = []
+        for key, item in entry.items():
+            head, tail = render(item, inner, in_map=True, step=step)
+            lines += [f"{' ' * inner}{inline(str(key))}:{' ' if head else ''}{head}", *tail]
+    elif isinstance(entry, list | tuple) and entry:
+        inner = max(column + (step if in_map else 2), 0)
+        lines = []
+        for item in entry:
+            head, tail = render(item, inner, in_map=False, step=step, quote=quote)
+            lines += [f"{' ' * inner}- {head}", *tail]
+    elif isinstance(entry, str) and "\n" in entry and (block := block_text(entry)):
+        pad = " " * (max(column, 0) + 2)
+        return f"|{block[0]}", [pad + line if line else "" for line in block[1]]
+    else:
+        return inline(entry, quote), []
+    return ("", lines) if in_map else (lines[0].lstrip(" "), lines[1:])
+
+
+def flowing(entry: Any, quoted: bool) -> str:
+    """A value in flow style, on one line; strings in double quotes throughout if `quoted`."""
+    quote = '"' if quoted else ""
+    if isinstance(entry, dict):
+        return "{" + ", ".join(f"{inline(str(k), quote, True)}: {flowing(v, quoted)}" for k, v in entry.items()) + "}"
+    if isinstance(entry, list | tuple):
+        return "[" + ", ".join(flowing(item, quoted) for item in entry) + "]"
+    return inline(entry, quote, flow=True)
+
+
+def inline(value: Any, quote: str = "", flow: bool = False) -> str:
     """A scalar or an empty collection on one line; strings in `quote` if it is given, or where they need it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
@@ -21,9 +59,11 @@ def inline(value: Any, quote: str = "", flow: bool = False) -> str:  # noqa: ANN
     if isinstance(value, dict | list | tuple) and not value:
         return "{}" if isinstance(value, dict) else "[]"
     text = str(value)
+    if not quote and not _may_be_plain(text, flow):
+        quote = "'" if '"' in text and "'" not in text else '"'
     if quote == "'" and _is_printable(text):
         return "'" + text.replace("'", "''") + "'"
-    if quote == '"' or not _may_be_plain(text, flow):
+    if quote:
         return '"' + "".join(_ESCAPES.get(char) or _shown(char) for char in text) + '"'
     return text
 
