@@ -179,7 +179,9 @@ def _plan(graph: "Graph") -> "tuple[Plan, str]":
 def _tell(graph: "Graph", changes: "list[Change]", plan: "Plan", refusal: str) -> None:
     from DynamoFaultLibrary.reports import graph_tables
 
-    click.echo(f"Graph {graph.name} ({graph.source})\n\n{graph_tables.services_table(graph).to_text()}")
+    source = Path(graph.source)
+    shown = source.relative_to(Path.cwd()) if source.is_relative_to(Path.cwd()) else source
+    click.echo(f"Graph {graph.name} ({shown})\n\n{graph_tables.services_table(graph).to_text()}")
     tables = graph_tables.edit_tables(changes) | graph_tables.process_tables(plan) | graph_tables.plan_tables(plan)
     for title, grid in tables.items():
         click.echo(f"\n{title}\n\n{grid.to_text()}")
