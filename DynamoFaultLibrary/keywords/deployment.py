@@ -101,19 +101,17 @@ class DeploymentKeywords(Component):
         for deployment in filter(self.context.platform.is_lost, self.context.deployments):
             self.context.remove_deployment(deployment)  # it went with its supervisor; its alias is free
         called = self.context.new_alias(alias, edited.name)
-        apply_edits(
-            edited,
-            Edits(
-                replicas=replicas,
-                model=model,
-                env=env or {},
-                args=args or {},
-                frontend_args=frontend_args or {},
-                router_mode=router_mode,
-                migration_limit=migration_limit,
-                migration_max_seq_len=migration_max_seq_len,
-            ),
+        edits = Edits(
+            replicas=replicas,
+            model=model,
+            env=env or {},
+            args=args or {},
+            frontend_args=frontend_args or {},
+            router_mode=router_mode,
+            migration_limit=migration_limit,
+            migration_max_seq_len=migration_max_seq_len,
         )
+        apply_edits(edited, edits)
         settings = DeploySettings(
             discovery=discovery,
             etcd_members=etcd_members,
@@ -125,6 +123,7 @@ class DeploymentKeywords(Component):
             http_port=http_port,
             ready_responses=ready_responses,
             timeout=timeout,
+            edits=edits,
         )
         deployment = self.context.platform.deploy(edited, settings, self._results(called))
         self.context.add_deployment(deployment, called)
