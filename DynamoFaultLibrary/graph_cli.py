@@ -108,7 +108,7 @@ def graph_command(
                 click.echo(f"not reached: {change.service}: {change.what}: {change.place}", err=True)
         click.echo(manifest.to_yaml(), nl=False)
         return
-    plan, refusal = _plan(graph)
+    plan, refusal = _plan(graph, edits)
     if as_json:
         click.echo(json.dumps(_to_json(graph, changes, plan, refusal), indent=1))
     else:
@@ -162,7 +162,7 @@ def _write(path: Path, manifest: "Manifest") -> None:
         raise FaultLibraryError(f"cannot write '{path}': {error.strerror}") from error
 
 
-def _plan(graph: "Graph") -> "tuple[Plan, str]":
+def _plan(graph: "Graph", edits: "Edits") -> "tuple[Plan, str]":
     """What would run here, or why nothing would."""
     from DynamoFaultLibrary.ledger import Ledger, Owner
     from DynamoFaultLibrary.platforms.base import DeploySettings, Plan
@@ -171,7 +171,7 @@ def _plan(graph: "Graph") -> "tuple[Plan, str]":
 
     platform = LocalPlatform(Ledger("graph", Owner(ProcessId.current())))
     try:
-        return platform.plan(graph, DeploySettings()), ""
+        return platform.plan(graph, DeploySettings(edits=edits)), ""
     except FaultLibraryError as error:
         return Plan(), str(error)
 

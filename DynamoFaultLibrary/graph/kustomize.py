@@ -30,6 +30,10 @@ def build(folder: Path, timeout: float = TIMEOUT) -> str:
         files = sorted(path.name for path in folder.glob("*.y*ml"))
         named = f"; name one of its files: {files}" if files else ", and it has no YAML files"
         raise GraphError(f"'{folder}' is a folder without a kustomization.yaml{named}")
+    if any(_field(document, "kind") == "Component" for name in NAMES for document in _documents(folder / name)):
+        raise GraphError(
+            f"'{folder}' is a kustomize Component, no whole graph; name the folder of an overlay that lists it"
+        )
     command = _command(folder)
     program = " ".join(command[:2])
     try:
@@ -55,12 +59,16 @@ def patched_by(path: Path) -> Path | None:
     return None
 
 
-def _patches(place: Path) -> Iterator[str]:
+def _documents(place: Path) -> list[Any]:
+    """Documents of a kustomization; none when it cannot be read, which kustomize says better."""
     try:
-        documents = [value(part.root) for part in read(place.read_text(encoding="utf-8"))]
+        return [value(part.root) for part in read(place.read_text(encoding="utf-8"))]
     except (NotYaml, OSError, UnicodeDecodeError):
-        return
-    for document in documents:
+        return []
+
+
+def _patches(place: Path) -> Iterator[str]:
+    for document in _documents(place):
         for entry in _listed(document, "patches") + _listed(document, "patchesJson6902"):
             if isinstance(entry, dict):
                 yield Path(str(entry.get("path"))).name
@@ -68,8 +76,12 @@ def _patches(place: Path) -> Iterator[str]:
 
 
 def _listed(document: Any, field: str) -> list[Any]:
-    found = document.get(field) if isinstance(document, dict) else None
+    found = _field(document, field)
     return found if isinstance(found, list) else []
+
+
+def _field(document: Any, field: str) -> Any:
+    return document.get(field) if isinstance(document, dict) else None
 
 
 def _command(folder: Path) -> list[str]:

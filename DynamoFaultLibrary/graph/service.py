@@ -178,6 +178,17 @@ class Service(ABC):
         kept[place:place] = [option] if value is None else [option, value]
         self.editable_container["args"] = kept
 
+    def remove_argument(self, option: str) -> bool:
+        """Take ``--option`` and its value away; whether it was there."""
+        args = self.args
+        for index, part in enumerate(args):
+            if part == option:
+                following = args[index + 1 : index + 2]
+                args[index : index + (2 if following and not following[0].startswith("--") else 1)] = []
+                self.editable_container["args"] = args
+                return True
+        return False
+
     @property
     @abstractmethod
     def environment(self) -> dict[str, str]:

@@ -139,6 +139,7 @@ class DeploymentKeywords(Component):
             http_port=http_port,
             ready_responses=ready_responses,
             timeout=timeout,
+            edits=edits,
         )
         if dry_run:
             return self._try(edited, changes, settings)

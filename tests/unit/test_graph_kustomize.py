@@ -140,6 +140,13 @@ def test_what_is_built_without_a_graph_is_refused(folder: Path, programs: Path) 
         Manifest.load(folder)
 
 
+def test_a_component_is_no_graph(folder: Path, programs: Path) -> None:
+    put(programs, "kustomize")
+    (folder / "kustomization.yaml").write_text("kind: Component\npatches:\n- path: graph.yaml\n")
+    with pytest.raises(GraphError, match=f"'{folder}' is a kustomize Component, no whole graph; name the folder of an"):
+        Manifest.load(folder)
+
+
 @pytest.mark.parametrize("field", ["patches:\n- path: ./patch.yaml\n", "patchesStrategicMerge:\n- patch.yaml\n"])
 def test_a_patch_is_no_graph(folder: Path, field: str) -> None:
     (folder / "kustomization.yaml").write_text(f"resources:\n- graph.yaml\n{field}")

@@ -1,0 +1,76 @@
+"""What of a graph can run here, and options that name what only an image has and that an engine can do without."""
+
+import re
+from pathlib import Path
+
+from DynamoFaultLibrary.graph import Graph, Service
+from DynamoFaultLibrary.graph.roles import Role
+from DynamoFaultLibrary.platforms.local.commands import lacking_packages, missing_modules, modules_of
+from DynamoFaultLibrary.platforms.local.environment import config_map
+from DynamoFaultLibrary.platforms.local.findings import Findings
+
+MOCKER = "dynamo.mocker"
+_PROFILE = "--planner-profile-data"
+"""Measured times of an engine: a directory of the image. Without it the mocker uses formulas of its own."""
+_PREDICTOR = "aiconfigurator_core"
+_PREDICTING = (
+    "--aic-perf-model",
+    "--aic-system",
+    "--aic-backend",
+    "--aic-backend-version",
+    "--aic-tp-size",
+    "--aic-moe-tp-size",
+    "--aic-moe-ep-size",
+    "--aic-attention-dp-size",
+    "--aic-nextn",
+    "--aic-nextn-accept-rates",
+)
+"""Options of the mocker that ask a predictor for times; without them it uses formulas of its own."""
+_ENVIRONMENT = re.compile(r"""["']?environment["']?\s*[:=]\s*["']?([\w-]+)""")
+_FLAG = "--aic-perf-model"
+
+
+def is_mocker(service: Service) -> bool:
+    """Whether a service runs Dynamo's simulated engine."""
+    return MOCKER in modules_of(service.command)
+
+
+def fit_options(service: Service, interpreter: str, findings: Findings) -> None:
+    """Take away options that the engine can do without and that need what is not here."""
+    if not is_mocker(service):
+        return
+    profile = service.argument(_PROFILE)
+    if profile is not None and profile.startswith("/") and not Path(profile).exists():
+        service.remove_argument(_PROFILE)
+        findings.lack(
+            service.name, f"{_PROFILE} {profile}", "there is no such path here; the mocker's own times are used"
+        )
+    if missing_modules(interpreter, (_PREDICTOR,)):
+        dropped = [option for option in _PREDICTING if service.remove_argument(option)]
+        if dropped:
+            why = f"the Python package {_PREDICTOR} is not here; the mocker's own times are used"
+            findings.lack(service.name, " ".join(dropped), why)
+
+
+def why_not_here(service: Service, graph: Graph, interpreter: str) -> str:
+    """Why a service that is neither frontend nor worker cannot run on this machine; empty when it can."""
+    if service.role is Role.EPP:
+        return "an endpoint picker works for a gateway of Kubernetes"
+    if service.role is Role.PLANNER and _planner_environment(service, graph) == "kubernetes":
+        return "it scales services through Kubernetes"
+    if lacking := lacking_packages(service.command, interpreter):
+        return f"it needs the Python package {lacking[0]}, which '{interpreter}' does not have"
+    return ""
+
+
+def _planner_environment(service: Service, graph: Graph) -> str:
+    """Where a planner makes its changes; by default in Kubernetes."""
+    command = service.command
+    if "dynamo.global_planner" in modules_of(command):
+        return "kubernetes"
+    texts = [" ".join(command)]
+    for volume in service.pod.get("volumes") or []:
+        texts += (config_map(graph, str((volume.get("configMap") or {}).get("name"))) or {}).values()
+    said = service.argument("--environment")
+    found = next(filter(None, (_ENVIRONMENT.search(text) for text in texts)), None)
+    return said or (found.group(1) if found else "kubernetes")
