@@ -13,10 +13,10 @@ Test Tags        deploy    backend:mocker    plane:tcp    end:killed    migratio
 *** Test Cases ***
 A Mocker Graph Of A Cluster Survives The Death Of A Worker
     Given Deploy Graph    graphs/mocker.yaml    model=tiny-model    replicas=2    migration_limit=3
-    And Start Load    concurrency=4    duration=10 minutes    output_tokens=100    retries=12
+    And Start Load    concurrency=4    duration=10 minutes    output_tokens=40    retries=12
     And Wait For Load Requests    10
     When Kill Worker    MockWorker    replica=random
-    And Wait For Load Requests    30
+    And Wait For Load Requests    15
     And Stop Load
     Then Load Should Have Zero Errors
     And Get Lost Request Count    ==    0
