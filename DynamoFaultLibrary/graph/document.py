@@ -158,4 +158,4 @@ def _services(document: dict[str, Any], source: str, companions: Sequence[dict[s
     for name, entry in entries:
         if not name or not isinstance(entry, dict):
             raise GraphError(f"spec.{field} of graph '{source}' has an entry without a name or fields: {entry!r}")
-        yield view(name, entry, companions)
+        yield view(name, entry, companions, spec)

@@ -55,7 +55,7 @@ def _claims(resources: Document) -> Iterator[str]:
 
 
 def _claimed(pod: Document, name: str, companions: Sequence[Document], where: str) -> int:
-    claim = next((item for item in pod.get("resourceClaims") or [] if item.get("name") == name), {})
+    claim: Document = next((item for item in pod.get("resourceClaims") or [] if item.get("name") == name), {})
     wanted = {
         "ResourceClaimTemplate": claim.get("resourceClaimTemplateName"),
         "ResourceClaim": claim.get("resourceClaimName"),

@@ -5,34 +5,34 @@ stays as it was written. Field names are those of upstream's DynamoGraphDeployme
 `nvidia.com/v1beta1`.
 """
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, cast
 
 from DynamoFaultLibrary.errors import GraphError
+from DynamoFaultLibrary.graph.launchers import find_script, guess_module, skip_wrappers
+from DynamoFaultLibrary.graph.program import FRONTEND, NOTHING, SHELL, CommandLine, Program, UnclearError
 from DynamoFaultLibrary.graph.resources import pod_gpus
-from DynamoFaultLibrary.graph.roles import Role, role_of
+from DynamoFaultLibrary.graph.roles import Role, role_by_program, role_by_type, role_by_variables
 
 Document = dict[str, Any]
 
 MODEL_OPTIONS = ("--model-path", "--model")
 """Where the engines take their model from; `dynamo.vllm` says --model, the others --model-path."""
 
-_SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
-_WRAPPERS = frozenset({"busybox", "dumb-init", "env", "exec", "nice", "nohup", "numactl", "setsid", "tini", "timeout"})
-"""Programs that start what follows them, options and figures of theirs in between."""
-_NO_PROGRAM = re.compile(r"-.*|\d+[smhd]?|[A-Za-z_]\w*=.*", re.DOTALL)
-
 
 class Service(ABC):
     """A named service with replicas."""
 
-    def __init__(self, name: str, document: Document, companions: Sequence[Document] = ()) -> None:
+    def __init__(
+        self, name: str, document: Document, companions: Sequence[Document] = (), spec: Document | None = None
+    ) -> None:
         self.name = name
         self.document = document
         self.companions = companions
         """Other documents of the file, such as its ConfigMaps and its templates of resource claims."""
+        self.spec = spec or {}
+        """The graph's spec, whose variables all services share."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, replicas={self.replicas})"
@@ -49,8 +49,12 @@ class Service(ABC):
 
     @property
     def role(self) -> Role:
-        """What the service is there for: by its component type, else by what it runs."""
-        return role_of(*self.component_types, self.command)
+        """What the service is there for: by its component type, else by what it runs, never by its name."""
+        by_type = role_by_type(*self.component_types)
+        if by_type is not None:
+            return by_type
+        by_program = role_by_program(self.module, self.argument, self.has_argument)
+        return by_program or role_by_variables(self.variables) or Role.WORKER
 
     @property
     def container(self) -> Document:
@@ -111,72 +115,86 @@ class Service(ABC):
 
     @property
     def command(self) -> list[str]:
-        """The command line: `command` followed by `args`."""
-        return [*self._words("command"), *self.args]
+        """The command line that the operator runs: `command` followed by `args`, or its own where they are missing."""
+        return self._line().words
+
+    @property
+    def args(self) -> list[str]:
+        """The words of `args`, the operator's where they are missing."""
+        return [word for field, word in self._line().placed if field == "args"]
 
     @property
     def shell(self) -> str | None:
         """The shell that the command runs, such as ``/bin/sh``; None when it starts a program directly."""
-        for word in self.command:
-            program = word.split(maxsplit=1)[0] if word.strip() else ""
-            name = program.rpartition("/")[2]
-            if name in _SHELLS:
-                return program
-            if name not in _WRAPPERS and not _NO_PROGRAM.fullmatch(program):
-                return None
-        return None
+        command = self.command
+        return command[skip_wrappers(command)] if find_script(command) is not None else None
 
     @property
-    def args(self) -> list[str]:
-        """Arguments, as a list that edits write back through `set_argument`."""
-        return self._words("args")
-
-    def _words(self, field: str) -> list[str]:
-        words = self.container.get(field) or []
-        if not isinstance(words, list) or any(isinstance(word, dict | list) for word in words):
-            raise GraphError(f"{field} of service '{self.name}' must be a list of words, not {words!r}")
-        return [str(word) for word in words]
-
-    def argument(self, option: str) -> str | None:
-        """Value of ``--option value`` or ``--option=value``; None when it is absent or has no value."""
-        args = self.args
-        for index, part in enumerate(args):
-            if part == option:
-                following = args[index + 1 : index + 2]
-                return following[0] if following and not following[0].startswith("--") else None
-            if part.startswith(f"{option}="):
-                return part.partition("=")[2]
-        return None
-
-    def set_argument(self, option: str, value: str | None = None) -> None:
-        """Set ``--option value``, in place when the option is there, else at the end; no value makes it a flag.
+    def program(self) -> Program:
+        """The program that the command ends up running, also inside a shell script.
 
         Raises:
-            GraphError: the command is a shell script, behind which the option would have no effect.
+            GraphError: there is none, or it is not certain which it is.
         """
-        if self.shell:
-            raise GraphError(
-                f"option '{option}' cannot be set on service '{self.name}': its command is a script for {self.shell}, "
-                "which would swallow the option; write the command as a list of words, or put the option into the "
-                "script"
-            )
-        args = self.args
-        kept: list[str] = []
-        place = None
-        index = 0
-        while index < len(args):
-            part = args[index]
-            name, joined, _ = part.partition("=")
-            index += 1
-            if name != option:
-                kept.append(part)
-                continue
-            place = len(kept) if place is None else place
-            if not joined and index < len(args) and not args[index].startswith("--"):
-                index += 1
-        place = len(kept) if place is None else place
-        kept[place:place] = [option] if value is None else [option, value]
-        self.editable_container["args"] = kept
+        try:
+            return Program(self._line(edit=True), self.variables.get)
+        except UnclearError as error:
+            raise GraphError(f"the program of service '{self.name}' is not known: {error}") from error
+
+    @property
+    def module(self) -> str | None:
+        """The program's name, such as ``dynamo.vllm``, ``dynamo-vllm-sidecar`` or ``worker.py``; None if not known."""
+        program = self._program()
+        return program.name if program else guess_module(self.command)
+
+    def argument(self, option: str) -> str | None:
+        """The option's value under any name that the engines know it by, as the program reads it.
+
+        Variables of the service are put in; a value that only the running shell knows is told as it is written. None
+        when the option is absent, has no value, or the program is not known.
+        """
+        program = self._program()
+        return program.value(option) if program else None
+
+    def has_argument(self, option: str) -> bool:
+        """Whether the program has the option, with or without a value."""
+        program = self._program()
+        return program is not None and program.has(option)
+
+    def set_argument(self, option: str, value: str | None = None) -> str:
+        """Give the program an option, in place when it is there, else as its last; without a value it is a flag.
+
+        The program reads `value` as it is: what a shell or Kubernetes would replace in it is quoted. Returns the place
+        in words, such as ``args`` or ``shell script in args[0]``.
+
+        Raises:
+            GraphError: it cannot be done with certainty.
+        """
+        try:
+            return Program(self._line(edit=True), self.variables.get).set(option, value)
+        except UnclearError as error:
+            raise GraphError(f"option '{option}' cannot be set on service '{self.name}': {error}") from error
+
+    def remove_argument(self, option: str) -> bool:
+        """Take an option away from the program, all its values too; returns whether it was there.
+
+        Raises:
+            GraphError: it cannot be done with certainty.
+        """
+        try:
+            return Program(self._line(edit=True), self.variables.get).remove(option)
+        except UnclearError as error:
+            raise GraphError(f"option '{option}' cannot be removed from service '{self.name}': {error}") from error
+
+    def _line(self, *, edit: bool = False) -> CommandLine:
+        defaults = {"frontend": FRONTEND, "epp": NOTHING}.get(self.component_types[0], SHELL)
+        return CommandLine(self.editable_container if edit else self.container, defaults, f"service '{self.name}'")
+
+    def _program(self) -> Program | None:
+        try:
+            return Program(self._line(), self.variables.get)
+        except UnclearError:
+            return None
 
     def remove_argument(self, option: str) -> bool:
         """Take ``--option`` and its value away; whether it was there."""
@@ -199,9 +217,36 @@ class Service(ABC):
         """Set an environment variable."""
 
     @property
+    def variables(self) -> dict[str, str]:
+        """All variables of the main container that the file tells: the graph's, those of ConfigMaps, the service's."""
+        shared = [*(self.spec.get("envs") or []), *(self.spec.get("env") or [])]
+        return {**self._config_variables(), **_plain(shared), **self.environment}
+
+    def _config_variables(self) -> dict[str, str]:
+        maps = {
+            str((item.get("metadata") or {}).get("name")): item.get("data") or {}
+            for item in self.companions
+            if isinstance(item, dict) and item.get("kind") == "ConfigMap"
+        }
+        found: dict[str, str] = {}
+        for source in self.container.get("envFrom") or []:
+            reference = source.get("configMapRef") or {}
+            data = maps.get(str(reference.get("name"))) or {}
+            found.update({f"{source.get('prefix') or ''}{key}": str(value) for key, value in data.items()})
+        for entry in self.container.get("env") or []:
+            reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
+            data = maps.get(str(reference.get("name"))) or {}
+            if reference.get("key") in data:
+                found[str(entry["name"])] = str(data[reference["key"]])
+        return found
+
+    @property
     def model_option(self) -> str | None:
         """The option that names the model in this service's arguments, if any."""
-        return next((option for option in MODEL_OPTIONS if self.argument(option)), None)
+        program = self._program()
+        if program is None or not program.value(MODEL_OPTIONS[0]):
+            return None
+        return next((word.name for word in reversed(program.words) if word.name in MODEL_OPTIONS), None)
 
 
 class AlphaService(Service):
