@@ -196,17 +196,6 @@ class Service(ABC):
         except UnclearError:
             return None
 
-    def remove_argument(self, option: str) -> bool:
-        """Take ``--option`` and its value away; whether it was there."""
-        args = self.args
-        for index, part in enumerate(args):
-            if part == option:
-                following = args[index + 1 : index + 2]
-                args[index : index + (2 if following and not following[0].startswith("--") else 1)] = []
-                self.editable_container["args"] = args
-                return True
-        return False
-
     @property
     @abstractmethod
     def environment(self) -> dict[str, str]:

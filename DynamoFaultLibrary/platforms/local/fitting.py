@@ -42,7 +42,7 @@ def fit_options(service: Service, interpreter: str, findings: Findings) -> None:
             service.name, f"{_PROFILE} {profile}", "there is no such path here; the mocker's own times are used"
         )
     if missing_modules(interpreter, (_PREDICTOR,)):
-        dropped = [option for option in _PREDICTING if service.remove_argument(option)]
+        dropped = [one for one in _PREDICTING if service.has_argument(one) and service.remove_argument(one)]
         if dropped:
             why = f"the Python package {_PREDICTOR} is not here; the mocker's own times are used"
             findings.lack(service.name, " ".join(dropped), why)
