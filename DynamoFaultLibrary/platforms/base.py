@@ -67,7 +67,7 @@ class DeploySettings:
     ready_responses: int = 2
     timeout: timedelta = timedelta(seconds=120)
     edits: Edits = field(default_factory=Edits)
-    """What was edited on purpose: contradicting a setting is an error then, while what the graph itself says gives way."""
+    """What was edited on purpose: where that contradicts a setting, it is an error; the graph itself gives way."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ ENGINES = {
 }
 """Modules that need more than Dynamo, and the package that carries it."""
 
+MOCKER = "dynamo.mocker"
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 _PYTHON_WORD = re.compile(r"(?:^|[\s;&|(])python(3(\.\d+)?)?(?=$|\s)")
 _MODULE = re.compile(r"(?:^|\s)-m\s+([A-Za-z_][\w.]*)")
@@ -66,11 +67,12 @@ def requirement_problems(
             "name a Python that has ai-dynamo"
         )
         yield "Dynamo", DeploymentError(message)
-    for service in services:
+    real = [service for service in services if not is_mocker(service)]  # the simulated engine needs no hardware
+    for service in real:
         if service.nodes > 1 and service.replicas:
             message = f"a replica of service '{service.name}' runs on {service.nodes} hosts, and this machine is one"
             yield f"nodes of {service.name}", Unsupported(message)
-    gpus = sum(service.gpus * service.replicas for service in services)
+    gpus = sum(service.gpus * service.replicas for service in real)
     present = len(visible_gpus())
     if gpus > present:
         yield "GPUs", Unsupported(f"graph '{graph.name}' needs {gpus} NVIDIA GPUs, this machine has {present}")
@@ -87,6 +89,11 @@ def requirement_problems(
 def modules_of(command: Sequence[str]) -> list[str]:
     """The modules that a command line, or the script in it, runs with ``python -m``."""
     return _MODULE.findall(" ".join(command))
+
+
+def is_mocker(service: Service) -> bool:
+    """Whether a service runs Dynamo's simulated engine."""
+    return MOCKER in modules_of(service.command)
 
 
 def lacking_packages(command: Sequence[str], interpreter: str) -> list[str]:

@@ -1,6 +1,5 @@
 """The environment of a container as a pod would have it: literals, references, ConfigMaps, Secrets, fields."""
 
-import base64
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -90,12 +89,12 @@ def _env_entries(pod: Pod, container: Container) -> list[Document]:
 
 def _add_source(found: Variables, graph: Graph, source: Document) -> None:
     prefix = str(source.get("prefix") or "")
-    for kind, look_up, called in (("configMapRef", config_map, "ConfigMap"), ("secretRef", secret, "Secret")):
-        reference = mapping(source, kind, "envFrom")
+    for kind, look_up, called in _stores(graph):
+        reference = mapping(source, f"{kind}Ref", "envFrom")
         if not reference.get("name"):
             continue
         name = str(reference["name"])
-        data = look_up(graph, name)
+        data = look_up(name)
         if data is None:
             why = f"{called} '{name}' is not in the graph's file"
             found.lack(f"envFrom {name}", why, optional=bool(reference.get("optional")))
@@ -126,11 +125,11 @@ def _add_entry(found: Variables, pod: Pod, container: Container, entry: Document
 
 
 def _value_from(pod: Pod, container: Container, source: Document) -> tuple[str | None, str, bool]:
-    for kind, look_up, called in (("configMapKeyRef", config_map, "ConfigMap"), ("secretKeyRef", secret, "Secret")):
-        reference = mapping(source, kind, "valueFrom")
+    for kind, look_up, called in _stores(pod.graph):
+        reference = mapping(source, f"{kind}KeyRef", "valueFrom")
         if reference:
             name, key = str(reference.get("name")), str(reference.get("key"))
-            data = look_up(pod.graph, name)
+            data = look_up(name)
             problem = f"is not in the graph's file (key '{key}')" if data is None else f"has no key '{key}'"
             return (data or {}).get(key), f"{called} '{name}' {problem}", bool(reference.get("optional"))
     reference = mapping(source, "fieldRef", "valueFrom")
@@ -171,28 +170,9 @@ def quantity(text: str) -> float | None:
     return float(match.group(1)) * _SUFFIXES.get(match.group(2), 1)
 
 
-def config_map(graph: Graph, name: str) -> dict[str, str] | None:
-    """Data of a ConfigMap of the graph's own file."""
-    found = _companion(graph, "ConfigMap", name)
-    return None if found is None else {str(key): _text(value) for key, value in (found.get("data") or {}).items()}
-
-
-def secret(graph: Graph, name: str) -> dict[str, str] | None:
-    """Decoded data of a Secret of the graph's own file."""
-    found = _companion(graph, "Secret", name)
-    if found is None:
-        return None
-    decoded = {
-        str(key): base64.b64decode(str(value)).decode(errors="replace")
-        for key, value in (found.get("data") or {}).items()
-    }
-    return decoded | {str(key): _text(value) for key, value in (found.get("stringData") or {}).items()}
-
-
-def _companion(graph: Graph, kind: str, name: str) -> Document | None:
-    return next(
-        (item for item in graph.companions if item.get("kind") == kind and item["metadata"].get("name") == name), None
-    )
+def _stores(graph: Graph) -> list[tuple[str, Callable[[str], dict[str, str] | None], str]]:
+    """Where references lead: the start of their field's name, what looks them up, what that is called."""
+    return [("configMap", graph.config_map, "ConfigMap"), ("secret", graph.secret, "Secret")]
 
 
 def _text(value: Any) -> str:

@@ -5,11 +5,9 @@ from pathlib import Path
 
 from DynamoFaultLibrary.graph import Graph, Service
 from DynamoFaultLibrary.graph.roles import Role
-from DynamoFaultLibrary.platforms.local.commands import lacking_packages, missing_modules, modules_of
-from DynamoFaultLibrary.platforms.local.environment import config_map
+from DynamoFaultLibrary.platforms.local.commands import is_mocker, lacking_packages, missing_modules, modules_of
 from DynamoFaultLibrary.platforms.local.findings import Findings
 
-MOCKER = "dynamo.mocker"
 _PROFILE = "--planner-profile-data"
 """Measured times of an engine: a directory of the image. Without it the mocker uses formulas of its own."""
 _PREDICTOR = "aiconfigurator_core"
@@ -27,18 +25,16 @@ _PREDICTING = (
 )
 """Options of the mocker that ask a predictor for times; without them it uses formulas of its own."""
 _ENVIRONMENT = re.compile(r"""["']?environment["']?\s*[:=]\s*["']?([\w-]+)""")
-_FLAG = "--aic-perf-model"
-
-
-def is_mocker(service: Service) -> bool:
-    """Whether a service runs Dynamo's simulated engine."""
-    return MOCKER in modules_of(service.command)
 
 
 def fit_options(service: Service, interpreter: str, findings: Findings) -> None:
     """Take away options that the engine can do without and that need what is not here."""
     if not is_mocker(service):
         return
+    if service.nodes > 1:
+        findings.override(service.name, f"{service.nodes} nodes", "one process: the mocker simulates its hardware")
+    elif service.gpus:
+        findings.override(service.name, f"{service.gpus} GPUs", "none: the mocker simulates its hardware")
     profile = service.argument(_PROFILE)
     if profile is not None and profile.startswith("/") and not Path(profile).exists():
         service.remove_argument(_PROFILE)
@@ -46,7 +42,7 @@ def fit_options(service: Service, interpreter: str, findings: Findings) -> None:
             service.name, f"{_PROFILE} {profile}", "there is no such path here; the mocker's own times are used"
         )
     if missing_modules(interpreter, (_PREDICTOR,)):
-        dropped = [option for option in _PREDICTING if service.remove_argument(option)]
+        dropped = [one for one in _PREDICTING if service.has_argument(one) and service.remove_argument(one)]
         if dropped:
             why = f"the Python package {_PREDICTOR} is not here; the mocker's own times are used"
             findings.lack(service.name, " ".join(dropped), why)
@@ -70,7 +66,7 @@ def _planner_environment(service: Service, graph: Graph) -> str:
         return "kubernetes"
     texts = [" ".join(command)]
     for volume in service.pod.get("volumes") or []:
-        texts += (config_map(graph, str((volume.get("configMap") or {}).get("name"))) or {}).values()
+        texts += (graph.config_map(str((volume.get("configMap") or {}).get("name"))) or {}).values()
     said = service.argument("--environment")
     found = next(filter(None, (_ENVIRONMENT.search(text) for text in texts)), None)
     return said or (found.group(1) if found else "kubernetes")

@@ -73,7 +73,7 @@ def override_options(service: Service, settings: DeploySettings, findings: Findi
     if service.is_frontend:
         for option in filter(None, LISTENING.values()):
             said = service.argument(option)
-            if service.remove_argument(option):
+            if service.has_argument(option) and service.remove_argument(option):
                 findings.override(service.name, f"{option} {said}", _WHY_LISTENING)
 
 

@@ -255,8 +255,9 @@ class _Draughtsman:
         elif container.is_main:
             port = environment["DYN_SYSTEM_PORT"] = own.get("DYN_SYSTEM_PORT") or ports.of(_SYSTEM_PORT)
             metrics_url = f"http://{host.address}:{port}/metrics"
-        if container.is_main and service.gpus and commands.GPUS_VARIABLE not in own:
-            environment[commands.GPUS_VARIABLE] = self.place.take_gpus(service.gpus)
+        gpus = service.gpus if container.is_main and not commands.is_mocker(service) else 0
+        if gpus and commands.GPUS_VARIABLE not in own:
+            environment[commands.GPUS_VARIABLE] = self.place.take_gpus(gpus)
         argv = self._command(pod, container, environment, variables)
         if argv is None:
             return None

@@ -11,7 +11,7 @@ from DynamoFaultLibrary.graph import Graph, Service
 Document = dict[str, Any]
 
 NAMESPACE = "default"
-"""The Kubernetes namespace that a pod believes to be in."""
+"""The Kubernetes namespace that a pod believes to be in, unless its graph names one."""
 
 MAIN = "main"
 _WORKER_TYPES = frozenset({"worker", "prefill", "decode", "main"})
@@ -59,6 +59,11 @@ class Pod:
     metadata: Document = field(default_factory=dict)
 
     @property
+    def namespace(self) -> str:
+        """Its Kubernetes namespace."""
+        return self.graph.namespace or NAMESPACE
+
+    @property
     def volumes(self) -> list[Document]:
         """Its volumes, those that the operator makes for a service's own fields included."""
         own = [
@@ -92,10 +97,10 @@ class Pod:
         """What `fieldRef` can name."""
         own = {
             "metadata.name": self.name,
-            "metadata.namespace": NAMESPACE,
+            "metadata.namespace": self.namespace,
             "metadata.uid": str(uuid.uuid5(uuid.NAMESPACE_DNS, self.name)),
             "spec.nodeName": "localhost",
-            "spec.serviceAccountName": str(self.document.get("serviceAccountName", NAMESPACE)),
+            "spec.serviceAccountName": str(self.document.get("serviceAccountName", "default")),
             "status.podIP": self.address,
             "status.podIPs": self.address,
             "status.hostIP": "127.0.0.1",
@@ -111,14 +116,14 @@ class Pod:
         """What the operator gives each container of it."""
         document, fields = self.service.document, self.fields()
         is_global = document.get("globalDynamoNamespace") is True
-        computed = "dynamo" if is_global else f"{NAMESPACE}-{self.graph.name.replace('.', '-')}"
+        computed = "dynamo" if is_global else f"{self.namespace}-{self.graph.name.replace('.', '-')}"
         kind = str(document.get("componentType") or document.get("type") or "worker")
         return {
             **(_WORKER_ENVIRONMENT if kind in _WORKER_TYPES else {}),
             "DYN_NAMESPACE": str(document.get("dynamoNamespace") or computed),
             "DYN_COMPONENT": kind,
             "DYN_PARENT_DGD_K8S_NAME": self.graph.name,
-            "DYN_PARENT_DGD_K8S_NAMESPACE": NAMESPACE,
+            "DYN_PARENT_DGD_K8S_NAMESPACE": self.namespace,
             "POD_NAME": fields["metadata.name"],
             "POD_NAMESPACE": fields["metadata.namespace"],
             "POD_UID": fields["metadata.uid"],

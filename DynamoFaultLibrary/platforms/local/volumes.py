@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from DynamoFaultLibrary.errors import DeploymentError
-from DynamoFaultLibrary.platforms.local.environment import config_map, resource_field, secret
+from DynamoFaultLibrary.platforms.local.environment import resource_field
 from DynamoFaultLibrary.platforms.local.findings import Findings
 from DynamoFaultLibrary.platforms.local.pod import Container, Document, Pod, entries, mapping
 
@@ -34,7 +34,7 @@ class Tree:
             directory.mkdir(parents=True, exist_ok=True)
         for path, file in self.files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(file.text, encoding="utf-8")
+            path.write_text(file.text, encoding="utf-8", errors="surrogateescape")  # they stand for bytes
             path.chmod(file.mode)
 
 
@@ -133,12 +133,12 @@ class Volumes:
                 )
                 yield str(item["path"]), value or ""
             return
-        look_up = {"configMap": config_map, "secret": secret}.get(kind)
+        look_up = {"configMap": pod.graph.config_map, "secret": pod.graph.secret}.get(kind)
         if look_up is None:
             self.findings.lack(pod.service.name, f"projected {kind}", "it is made by a cluster")
             return
         name = str(source.get("name") or source.get("secretName"))
-        data = look_up(pod.graph, name)
+        data = look_up(name)
         called = "ConfigMap" if kind == "configMap" else "Secret"
         if data is None:
             if not source.get("optional"):
