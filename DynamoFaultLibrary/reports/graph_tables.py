@@ -12,7 +12,7 @@ from DynamoFaultLibrary.reports.grid import Grid
 EDITS, NOT_REACHED = "Edits", "Not reached by edits"
 PROCESSES, OVERRIDDEN, MISSING = "Would run here", "Set otherwise here", "Not on this machine"
 _PROGRAM, _COMMAND = 60, 240
-"""Characters that a table shows of what a service runs, and of a process' command."""
+"""Characters that a table shows of a service's command, and of a process' one."""
 
 
 def edit_tables(changes: Sequence[Change]) -> dict[str, Grid]:
@@ -59,7 +59,9 @@ def process_tables(plan: Plan) -> dict[str, Grid]:
 
 
 def runs(service: Service) -> str:
-    """What a service runs, in a line; empty where only its image knows."""
+    """The program that a service runs, else its command in a line; empty where only its image knows."""
+    if service.module:
+        return service.module + (f", in {service.shell}" if service.shell else "")
     return _cut(shlex.join(service.command), _PROGRAM)
 
 
@@ -74,7 +76,7 @@ def _service(service: Service) -> list[str]:
 
 
 def _remarks(remarks: Sequence[Remark]) -> Grid:
-    rows = dict.fromkeys((each.service, each.what, each.why) for each in remarks)
+    rows = dict.fromkeys((each.service or "the graph", each.what, each.why) for each in remarks)
     return Grid(["Service", "What", "Why"], [list(row) for row in rows], words=3)
 
 
