@@ -6,11 +6,11 @@ stays as it was written. Field names are those of upstream's DynamoGraphDeployme
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from DynamoFaultLibrary.errors import GraphError
-from DynamoFaultLibrary.graph.launchers import find_script, guess_module, skip_wrappers
+from DynamoFaultLibrary.graph.launchers import DYNAMO, find_script, guess_module, skip_wrappers
 from DynamoFaultLibrary.graph.program import FRONTEND, NOTHING, SHELL, CommandLine, Program, UnclearError
 from DynamoFaultLibrary.graph.resources import pod_gpus
 from DynamoFaultLibrary.graph.roles import Role, role_by_program, role_by_type, role_by_variables
@@ -54,7 +54,9 @@ class Service(ABC):
         if by_type is not None:
             return by_type
         by_program = role_by_program(self.module, self.argument, self.has_argument)
-        return by_program or role_by_variables(self.variables) or Role.WORKER
+        by_program = by_program or role_by_variables(self.variables)
+        is_worker = self.component_types[0] == "worker" or DYNAMO.fullmatch(self.module or "")
+        return by_program or (Role.WORKER if is_worker else Role.OTHER)
 
     @property
     def container(self) -> Document:
@@ -205,6 +207,30 @@ class Service(ABC):
     def set_variable(self, name: str, value: str) -> None:
         """Set an environment variable."""
 
+    def command_lines(self) -> Iterator[tuple[str, CommandLine]]:
+        """Those of all containers of the pod: the main one's under the name "", others as "container engine: "."""
+        yield "", self._line(edit=bool(self.container))
+        frontend = self.document.get("frontendSidecar")
+        if isinstance(frontend, dict):
+            yield "frontendSidecar: ", CommandLine(frontend, FRONTEND, f"the frontend sidecar of '{self.name}'")
+        for container in self.other_containers():
+            name = str(container.get("name"))
+            defaults = FRONTEND if name == frontend else NOTHING
+            yield f"container {name}: ", CommandLine(container, defaults, f"container '{name}' of '{self.name}'")
+
+    def other_containers(self) -> list[Document]:
+        """Containers and init containers beside the main one."""
+        found = [*(self.pod.get("containers") or []), *(self.pod.get("initContainers") or [])]
+        return [item for item in found if isinstance(item, dict) and item is not self.container]
+
+    def variable_entries(self) -> Iterator[tuple[str, list[Document]]]:
+        """Lists of name/value entries of the service and its containers, each with its place in words."""
+        for holder, label in ((self.document, ""), (self.container, "")):
+            for key in ("envs", "env"):
+                yield f"{label}env", holder.get(key) or []
+        for container in self.other_containers():
+            yield f"container {container.get('name')}: env", container.get("env") or []
+
     @property
     def variables(self) -> dict[str, str]:
         """All variables of the main container that the file tells: the graph's, those of ConfigMaps, the service's."""
@@ -311,4 +337,7 @@ def _plain(entries: list[Document]) -> dict[str, str]:
 def _set_entry(place: tuple[Document, str], name: str, value: str) -> None:
     holder, key = place
     entries = holder.get(key) or []
-    holder[key] = [entry for entry in entries if entry.get("name") != name] + [{"name": name, "value": value}]
+    new = {"name": name, "value": value}
+    others = [entry for entry in entries if entry.get("name") != name]
+    at = next((index for index, entry in enumerate(entries) if entry.get("name") == name), len(entries))
+    holder[key] = [*others[:at], new, *others[at:]]
