@@ -11,7 +11,8 @@ from DynamoFaultLibrary.errors import FaultLibraryError
 
 if TYPE_CHECKING:
     from DynamoFaultLibrary.graph import Graph, Manifest
-    from DynamoFaultLibrary.graph.edits import Change, Edits
+    from DynamoFaultLibrary.graph.change import Change
+    from DynamoFaultLibrary.graph.edits import Edits
     from DynamoFaultLibrary.platforms.base import Plan
 
 _TEXTS = ("model", "image", "router_mode")
@@ -104,8 +105,8 @@ def graph_command(
         raise click.ClickException(str(error)) from error
     if as_yaml:
         for change in changes:
-            if not change.reached:
-                click.echo(f"not reached: {change.service}: {change.what}: {change.place}", err=True)
+            if change.why_not:
+                click.echo(f"not reached: {change.service}: {change.what}: {change.place}: {change.why_not}", err=True)
         click.echo(manifest.to_yaml(), nl=False)
         return
     plan, refusal = _plan(graph, edits)

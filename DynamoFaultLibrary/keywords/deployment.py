@@ -11,7 +11,8 @@ from robot.api.deco import keyword
 from DynamoFaultLibrary.clock import monotonic, seconds_text
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError
 from DynamoFaultLibrary.graph import Graph
-from DynamoFaultLibrary.graph.edits import Change, Edits, apply_edits
+from DynamoFaultLibrary.graph.change import Change
+from DynamoFaultLibrary.graph.edits import Edits, apply_edits
 from DynamoFaultLibrary.graph.opening import open_graph
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.calling import on_graph

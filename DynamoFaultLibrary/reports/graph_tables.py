@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 
 from DynamoFaultLibrary.graph import Graph, Service
-from DynamoFaultLibrary.graph.edits import Change
+from DynamoFaultLibrary.graph.change import Change
 from DynamoFaultLibrary.platforms.base import Plan, Remark
 from DynamoFaultLibrary.reports.grid import Grid
 
@@ -17,12 +17,12 @@ _PROGRAM, _COMMAND = 60, 240
 
 def edit_tables(changes: Sequence[Change]) -> dict[str, Grid]:
     """What went where and what did not, by title; without empty tables."""
-    made = [[each.service, each.what, each.place] for each in changes if each.reached]
-    left = [[each.service, each.what, each.place] for each in changes if not each.reached]
+    made = [[each.service, each.what, each.place] for each in changes if not each.why_not]
+    left = [[each.service, each.what, each.place, each.why_not] for each in changes if each.why_not]
     return _filled(
         {
             EDITS: Grid(["Service", "Edit", "Where"], made, words=3),
-            NOT_REACHED: Grid(["Service", "Edit", "Where, and why not"], left, words=3),
+            NOT_REACHED: Grid(["Service", "Edit", "Where", "Why not"], left, words=4),
         }
     )
 

@@ -107,8 +107,8 @@ def test_json_says_what_the_tables_say(graph: Callable[..., Result]) -> None:
         ("Frontend", "frontend", None),
         ("Worker", "worker", "tiny-model"),
     ]
-    assert [(each["service"], each["what"], each["reached"]) for each in found["edits"]] == [
-        ("Frontend", "--router-mode=kv", True)
+    assert [(each["service"], each["what"], each["why_not"]) for each in found["edits"]] == [
+        ("Frontend", "--router-mode=kv", "")
     ]
     assert {each["name"] for each in found["processes"]} == {"Worker-0", "Frontend-0"}
     assert found["refused_here"] is None

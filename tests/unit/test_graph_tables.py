@@ -1,17 +1,17 @@
 """Tables of a graph and its edits: what is in them, and that none is empty."""
 
-from DynamoFaultLibrary.graph.edits import Change
+from DynamoFaultLibrary.graph.change import Change
 from DynamoFaultLibrary.platforms.base import Plan, PlannedProcess, Remark
 from DynamoFaultLibrary.reports.graph_tables import edit_tables, plan_tables, process_tables, to_html
 
 
 def test_what_was_not_reached_stands_apart() -> None:
     made = Change("Worker", "model=m", "args")
-    left = Change("Planner", "model=m", "args: its JSON names another model", reached=False)
+    left = Change("Planner", "model=m", "args", "its JSON names another model")
     tables = edit_tables([made, left])
     assert {title: grid.rows for title, grid in tables.items()} == {
         "Edits": [["Worker", "model=m", "args"]],
-        "Not reached by edits": [["Planner", "model=m", "args: its JSON names another model"]],
+        "Not reached by edits": [["Planner", "model=m", "args", "its JSON names another model"]],
     }
 
 
