@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 
 from DynamoFaultLibrary.graph import Graph, Service
@@ -76,12 +77,14 @@ def _service(service: Service) -> list[str]:
 
 
 def _remarks(remarks: Sequence[Remark]) -> Grid:
-    rows = dict.fromkeys((each.service or "the graph", each.what, each.why) for each in remarks)
-    return Grid(["Service", "What", "Why"], [list(row) for row in rows], words=3)
+    rows = [[each.service or "the graph", each.what, each.why] for each in remarks]
+    return Grid(["Service", "What", "Why"], rows, words=3)
 
 
 def _filled(tables: dict[str, Grid]) -> dict[str, Grid]:
-    return {title: grid for title, grid in tables.items() if grid.rows}
+    """Those with rows; a row that is there twice tells nothing more."""
+    unique = {title: list(dict.fromkeys(map(tuple, grid.rows))) for title, grid in tables.items()}
+    return {title: replace(tables[title], rows=[list(row) for row in rows]) for title, rows in unique.items() if rows}
 
 
 def _cut(command: str, longest: int) -> str:
