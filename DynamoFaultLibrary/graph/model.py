@@ -20,8 +20,13 @@ _KEY = r"""["']?(?:model|model[-_]path|model[-_]name|served[-_]model[-_]name)["'
 _LINE = re.compile(rf"""^({_KEY}\s*:\s+)(["']?)([^\s"'#,]+)\2""", re.MULTILINE)
 """A top-level key of an engine's configuration in YAML; models further down are draft models and the like."""
 _SERVE = re.compile(r"""\bserve["']?\s+([A-Za-z/][^\s"']*)""")
-"""Engines beside a sidecar of Dynamo: `vllm serve MODEL`, `vllm-rs serve MODEL`, `tensorrt_llm.commands.serve MODEL`."""
+"""Engines beside a sidecar of Dynamo, such as `vllm serve MODEL` and `-m tensorrt_llm.commands.serve MODEL`."""
 _JSON_KEY = re.compile(r"""("(?:model_name|model_path|model)"\s*:\s*)"((?:[^"\\]|\\.)*)\"""")
+
+
+def made(changes: list[Change]) -> list[Change]:
+    """Those that were made."""
+    return [change for change in changes if not change.why_not]
 
 
 class ModelEdit:
@@ -52,6 +57,9 @@ class ModelEdit:
             if service.role.is_worker and not found:
                 found = [self._added(service)]
             changes += found
+        if not any(change.service in {service.name for service in self.graph.workers} for change in made(changes)):
+            reasons = ", ".join(f"'{change.service}': {change.why_not}" for change in changes if change.why_not)
+            raise GraphError(f"model={self.model} reaches no worker of graph '{self.graph.name}': {reasons}")
         return [*changes, *self._left()]
 
     def _change(self, service: Service, place: str, why_not: str = "") -> Change:
@@ -60,6 +68,10 @@ class ModelEdit:
     def _in_service(self, service: Service) -> Iterator[Change]:
         for path, entries in service.variable_entries():
             yield from (self._change(service, f"{path} {name}") for name in self._in_variables(entries))
+        for data, key, name in service.variables_of_config_maps():
+            if str(data[key]) in self.old:
+                data[key] = self.model
+                yield self._change(service, f"ConfigMap {name}, {key}")
         for label, line in service.command_lines():
             is_main = label == ""
             places = self._in_options(service, line, is_main=is_main)
@@ -154,11 +166,12 @@ class ModelEdit:
                 for old in sorted(self.old):
                     if _token(old).search(text):
                         yield self._change(service, path, f"it still names '{old}'")
-            for config, text in _files(self.graph, service):
+        for item in self.graph.companions:
+            name = f"{item.get('kind')} {(item.get('metadata') or {}).get('name')}" if isinstance(item, dict) else ""
+            for path, text in _strings(item):
                 for old in sorted(self.old):
                     if _token(old).search(text):
-                        place = f"ConfigMap {config[2]}, {config[1]}"
-                        yield self._change(service, place, f"it still names '{old}'")
+                        yield Change(name, f"model={self.model}", path, f"it still names '{old}'")
 
 
 def _names(service: Service) -> Iterator[str]:

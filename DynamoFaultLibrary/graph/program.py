@@ -111,7 +111,7 @@ class Program:
         if _POSITIONAL.fullmatch(words[index].strip()):
             return self._find_directly(words, index + 2)
         try:
-            self._script = Script(self._placed[index][1], self.lookup)
+            self._script = Script(self._placed[index][1], self.lookup, tuple(words[index + 2 :]))
         except UnclearScriptError as error:
             raise UnclearError(str(error)) from error
         return index, self._script.program
@@ -167,13 +167,20 @@ class Program:
 
     def set(self, option: str, value: str | None) -> str:
         """Give the option a value, or make it a flag; returns the place in words."""
+        self._check_seen(option)
         return self.apply(options.set_option(self.words, option, value, self.is_dynamo))
 
     def remove(self, option: str) -> bool:
         """Take the option away; returns whether it was there."""
+        self._check_seen(option)
         splices = options.remove_option(self.words, option, self.is_dynamo)
         self.apply(splices)
         return bool(splices)
+
+    def _check_seen(self, option: str) -> None:
+        hidden = options.hidden_in(self.words, option)
+        if hidden:
+            raise UnclearError(f"{option} also stands in {hidden}, which the shell turns into several words")
 
     def variables(self, option: str) -> list[str]:
         """Variables of the container that the option's value consists of alone."""

@@ -51,12 +51,20 @@ class Service(ABC):
     def role(self) -> Role:
         """What the service is there for: by its component type, else by what it runs, never by its name."""
         by_type = role_by_type(*self.component_types)
+        if by_type is Role.FRONTEND and self._is_another_door():
+            return Role.OTHER
         if by_type is not None:
             return by_type
         by_program = role_by_program(self.module, self.argument, self.has_argument)
         by_program = by_program or role_by_variables(self.variables)
         is_worker = self.component_types[0] == "worker" or DYNAMO.fullmatch(self.module or "")
         return by_program or (Role.WORKER if is_worker else Role.OTHER)
+
+    def _is_another_door(self) -> bool:
+        """Whether the graph has several frontends by type, and this one runs a program of another project."""
+        entries = [*(self.spec.get("services") or {}).values(), *(self.spec.get("components") or [])]
+        kinds = [item.get("componentType") or item.get("type") for item in entries if isinstance(item, dict)]
+        return kinds.count("frontend") > 1 and not DYNAMO.fullmatch(self.module or "dynamo.frontend")
 
     @property
     def container(self) -> Document:
@@ -238,22 +246,37 @@ class Service(ABC):
         return {**self._config_variables(), **_plain(shared), **self.environment}
 
     def _config_variables(self) -> dict[str, str]:
-        maps = {
-            str((item.get("metadata") or {}).get("name")): item.get("data") or {}
-            for item in self.companions
-            if isinstance(item, dict) and item.get("kind") == "ConfigMap"
-        }
         found: dict[str, str] = {}
         for source in self.container.get("envFrom") or []:
-            reference = source.get("configMapRef") or {}
-            data = maps.get(str(reference.get("name"))) or {}
+            data = self._config_map(source.get("configMapRef"))
             found.update({f"{source.get('prefix') or ''}{key}": str(value) for key, value in data.items()})
         for entry in self.container.get("env") or []:
             reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
-            data = maps.get(str(reference.get("name"))) or {}
+            data = self._config_map(reference)
             if reference.get("key") in data:
                 found[str(entry["name"])] = str(data[reference["key"]])
         return found
+
+    def variables_of_config_maps(self) -> list[tuple[dict[str, Any], str, str]]:
+        """Where ConfigMaps of the file tell the main container's variables: data, key and the ConfigMap's name."""
+        found = []
+        for source in self.container.get("envFrom") or []:
+            reference = source.get("configMapRef") or {}
+            data = self._config_map(reference)
+            found += [(data, str(key), str(reference.get("name"))) for key in data]
+        for entry in self.container.get("env") or []:
+            reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
+            data = self._config_map(reference)
+            if reference.get("key") in data:
+                found.append((data, str(reference["key"]), str(reference["name"])))
+        return found
+
+    def _config_map(self, reference: Document | None) -> dict[str, Any]:
+        name = (reference or {}).get("name")
+        for item in self.companions if name else ():
+            if isinstance(item, dict) and item.get("kind") == "ConfigMap" and _name_of(item) == name:
+                return item.get("data") or {}
+        return {}
 
     @property
     def model_option(self) -> str | None:
@@ -328,6 +351,10 @@ def _child(parent: Document, key: str, make: bool) -> Document:
     if not isinstance(found, dict):
         raise GraphError(f"'{key}' of a service must be a map of fields, not {found!r}")
     return cast("Document", found)
+
+
+def _name_of(companion: Document) -> object:
+    return (companion.get("metadata") or {}).get("name")
 
 
 def _plain(entries: list[Document]) -> dict[str, str]:
