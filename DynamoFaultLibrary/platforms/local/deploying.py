@@ -15,10 +15,11 @@ from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unread
 from DynamoFaultLibrary.graph import Graph, Service
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
-from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, EndedReplica, Plan, Remark
+from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, EndedReplica, Plan, Remark, Replica
 from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local import commands, cuda
 from DynamoFaultLibrary.platforms.local.child import ProcessSpec
+from DynamoFaultLibrary.platforms.local.fitting import instances_of
 from DynamoFaultLibrary.platforms.local.host import Host
 from DynamoFaultLibrary.platforms.local.machine import LocalDeployment, PlannedReplica
 from DynamoFaultLibrary.platforms.local.network import make_network
@@ -94,7 +95,8 @@ class LocalDeploying(LocalObserving, LocalShimming):
         gone = {end.replica.process for end in self.ended(deployment)}
         urls = self._metrics_urls(deployment, deployment.graph.workers)
         others = self._metrics_urls(deployment, deployment.graph.others)
-        expected = Expectation(urls, max(deployment.settings.ready_responses, len(urls)), timeout, others)
+        responses = max(deployment.settings.ready_responses, len(urls))
+        expected = Expectation(urls, responses, timeout, others, self._unnamed(deployment))
 
         def check_alive() -> None:
             self._check_alive(deployment, [end for end in self.ended(deployment) if end.replica.process not in gone])
@@ -107,12 +109,18 @@ class LocalDeploying(LocalObserving, LocalShimming):
             ended = [f"{end}, {seconds_text(monotonic() - end.exit.at)} ago" for end in before]
             raise Unready("; ".join([str(error), *ended])) from error
 
-    def _metrics_urls(self, deployment: Deployment, services: Sequence[Service]) -> list[str]:
+    def _running(self, deployment: Deployment, services: Sequence[Service]) -> list[tuple[Service, Replica]]:
+        """Replicas that run, of those services that were started."""
         there = {part.service for part in self.local(deployment).parts}
-        found = [
-            one for service in services if service.name in there for one in self.replicas(deployment, service.name)
-        ]
-        return [replica.metrics_url for replica in found if replica.metrics_url]
+        started = [service for service in services if service.name in there]
+        return [(service, replica) for service in started for replica in self.replicas(deployment, service.name)]
+
+    def _metrics_urls(self, deployment: Deployment, services: Sequence[Service]) -> list[str]:
+        return [replica.metrics_url for _, replica in self._running(deployment, services) if replica.metrics_url]
+
+    def _unnamed(self, deployment: Deployment) -> int:
+        """Instances that the replicas' processes have beside their first."""
+        return sum(instances_of(service) - 1 for service, _ in self._running(deployment, deployment.graph.workers))
 
     def _wait_probes(self, deployment: Deployment, timeout: timedelta, check_alive: Callable[[], None]) -> None:
         """Wait for services that the frontend does not know, where the graph says how to see that they are ready."""

@@ -10,6 +10,7 @@ from DynamoFaultLibrary.platforms.local.findings import Findings
 
 _PROFILE = "--planner-profile-data"
 """Measured times of an engine: a directory of the image. Without it the mocker uses formulas of its own."""
+_WORKERS = "--num-workers"
 _PREDICTOR = "aiconfigurator_core"
 _PREDICTING = (
     "--aic-perf-model",
@@ -46,6 +47,12 @@ def fit_options(service: Service, interpreter: str, findings: Findings) -> None:
         if dropped:
             why = f"the Python package {_PREDICTOR} is not here; the mocker's own times are used"
             findings.lack(service.name, " ".join(dropped), why)
+
+
+def instances_of(service: Service) -> int:
+    """Workers that one process of a service is; the mocker may be several."""
+    said = service.argument(_WORKERS) or "1"
+    return max(int(said), 1) if is_mocker(service) and said.isdecimal() else 1
 
 
 def why_not_here(service: Service, graph: Graph, interpreter: str) -> str:

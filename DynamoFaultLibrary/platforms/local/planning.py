@@ -297,7 +297,8 @@ class _Draughtsman:
         for name, why in variables.missing.items():
             if name not in variables.optional:
                 told = name if container.is_main else f"{name} of container {container.name}"
-                self.findings.lack(pod.service.name, told, f"{why}; left unset")
+                instead = "this machine's own is used" if name in self.drawing.shared else "left unset"
+                self.findings.lack(pod.service.name, told, f"{why}; {instead}")
 
     def _command(
         self, pod: Pod, container: Container, environment: dict[str, str], variables: Variables
