@@ -7,7 +7,7 @@ from typing import Any
 
 from DynamoFaultLibrary.errors import GraphError
 from DynamoFaultLibrary.graph.companions import config_map, secret
-from DynamoFaultLibrary.graph.service import MODEL_OPTIONS, AlphaService, BetaService, Service
+from DynamoFaultLibrary.graph.service import AlphaService, BetaService, Service
 from DynamoFaultLibrary.graph.yaml_reading import Part
 from DynamoFaultLibrary.graph.yaml_rendering import dump
 from DynamoFaultLibrary.graph.yaml_writing import write
@@ -104,23 +104,6 @@ class Graph:
             return self.services[name]
         except KeyError:
             raise GraphError(f"graph '{self.name}' has no service '{name}'; it has {list(self.services)}") from None
-
-    def set_model(self, model: str) -> None:
-        """Put `model` where the workers' arguments name theirs, and take the old served name away."""
-        changed = False
-        for service in self.workers:
-            option = service.model_option
-            if option:
-                service.set_argument(option, model)
-                for served in ("--model-name", "--served-model-name"):
-                    if service.argument(served):
-                        service.set_argument(served, model)
-                changed = True
-        scripts = [service for service in self.workers if service.shell]
-        if not changed and scripts:
-            scripts[0].set_argument(MODEL_OPTIONS[0], model)  # it says why not
-        if not changed:
-            raise GraphError(f"no worker of graph '{self.name}' names a model in its arguments ({self.source})")
 
     def copy(self) -> "Graph":
         """An independent copy."""

@@ -20,9 +20,10 @@ _ALIASES = (
     ("--data-parallel-size", "-dp", "--dp-size", "--dp"),
     ("--expert-parallel-size", "--ep-size", "--ep", "-ep"),
     ("--quantization", "-q"),
-    ("--disaggregation-mode", "--is-prefill-worker", "--is-decode-worker"),
 )
 """Names of one option in the engines' own parsers: vLLM, SGLang, TensorRT-LLM, the mocker."""
+_OVERRIDDEN = {"--disaggregation-mode": ("--is-prefill-worker", "--is-decode-worker")}
+"""Older flags that an engine does not take beside the option."""
 SEVERAL_VALUES = frozenset({"--served-model-name"})
 
 
@@ -96,9 +97,9 @@ def literal(text: str) -> Word:
 
 
 def names_of(option: str) -> tuple[str, ...]:
-    """Names that mean the same option, its negation among them, which a new value overrides."""
-    group = next((group for group in _ALIASES if option in group), (option,))
-    return tuple(dict.fromkeys((option, *group, *map(_negation, (option, *group)))))
+    """Names of an option that a new value takes the place of: its other names, its negation, older flags."""
+    group = aliases_of(option)
+    return tuple(dict.fromkeys((*group, *map(_negation, group), *_OVERRIDDEN.get(option, ()))))
 
 
 def _negation(option: str) -> str:
@@ -123,7 +124,7 @@ def occurrences(words: Sequence[Word], option: str, names: Sequence[str], many: 
                 if not (many or _same(word.name, SEVERAL_VALUES)):
                     break
         if _same(word.name, names):
-            is_other_flag = word.name.startswith("--no-") and not option.startswith("--no-")
+            is_other_flag = not _same(word.name, aliases_of(option))
             yield Occurrence(start, index if is_other_flag else stop, word.is_joined)
         index = stop
 
@@ -161,12 +162,9 @@ def is_given(words: Sequence[Word], option: str, many: bool) -> bool:
 
 
 def aliases_of(option: str) -> tuple[str, ...]:
-    """Names under which the same value is given."""
-    return tuple(name for name in names_of(option) if name == option or not _is_flag_alias(name))
-
-
-def _is_flag_alias(name: str) -> bool:
-    return name.startswith(("--no-", "--is-"))
+    """Names of the same option, its own first."""
+    group = next((group for group in _ALIASES if option in group), ())
+    return (option, *(name for name in group if name != option))
 
 
 def _opened(words: Sequence[Word]) -> Iterator[Word]:
@@ -185,7 +183,7 @@ def set_option(words: Sequence[Word], option: str, value: str | None, many: bool
     names = names_of(option)
     places = list(occurrences(words, option, names, many))
     end = next((index for index, word in enumerate(words) if word.text == "--"), len(words))
-    behind = 1 + max((index for index in range(end) if _may_hold(words, index, names, many)), default=-1)
+    behind = 1 + max((index for index in range(end) if _may_hold(words, index)), default=-1)
     kept = next((place for place in places if place.start >= behind), None)
     if kept is None:
         new = _written(option, value, joined=any(place.is_joined for place in places))
@@ -213,12 +211,20 @@ def _written(option: str, value: str | None, *, joined: bool) -> tuple[str, ...]
     return (option, value)
 
 
-def _may_hold(words: Sequence[Word], index: int, names: Sequence[str], many: bool) -> bool:
+def hidden_in(words: Sequence[Word], option: str) -> str | None:
+    """The word, as it is written, out of which a shell makes the option, among others."""
+    for word in words:
+        if any(_same(part.partition("=")[0], names_of(option)) for part in (word.parts or ()) if word.several):
+            return word.source
+    return None
+
+
+def _may_hold(words: Sequence[Word], index: int) -> bool:
     word = words[index]
     if not word.may_hold_options:
         return False
     if word.parts is not None:
-        return any(_same(part.partition("=")[0], names) for part in word.parts)
+        return False  # see `hidden_in`
     before = words[index - 1] if index else None
     is_value = before is not None and before.looks_like_option and not before.is_joined and _is_value(word, first=True)
     return not is_value

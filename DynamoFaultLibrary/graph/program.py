@@ -91,9 +91,13 @@ class Program:
     def __init__(self, line: CommandLine, lookup: Lookup) -> None:
         self.line = line
         self.lookup = lookup
-        self._placed = line.placed
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the command line anew, after it or a variable has changed."""
+        self._placed = self.line.placed
         self._script: Script | None = None
-        words = [expand(word, lookup) for _, word in self._placed]
+        words = [expand(word, self.lookup) for _, word in self._placed]
         self._start, self.name = self._find(words)
         self.words = self._script.words if self._script else self._words()
         """The program's arguments."""
@@ -107,7 +111,7 @@ class Program:
         if _POSITIONAL.fullmatch(words[index].strip()):
             return self._find_directly(words, index + 2)
         try:
-            self._script = Script(self._placed[index][1], self.lookup)
+            self._script = Script(self._placed[index][1], self.lookup, tuple(words[index + 2 :]))
         except UnclearScriptError as error:
             raise UnclearError(str(error)) from error
         return index, self._script.program
@@ -143,19 +147,40 @@ class Program:
         """The option's value; None when it is absent or a flag."""
         return options.value_of(self.words, option, self.is_dynamo)
 
+    def values(self, option: str) -> list[str]:
+        """All known values of the option, those of its repetitions too."""
+        found = []
+        for place in options.occurrences(self.words, option, options.aliases_of(option), self.is_dynamo):
+            words = self.words[place.start : place.stop]
+            texts = [words[0].text.partition("=")[2] if words[0].text else None] if place.is_joined else []
+            found += [text for text in (*texts, *(word.text for word in words[1:])) if text]
+        return found
+
+    def written(self, option: str) -> str | None:
+        """The name under which the option is given."""
+        places = options.occurrences(self.words, option, options.aliases_of(option), self.is_dynamo)
+        return next((self.words[place.start].name for place in places), None)
+
     def has(self, option: str) -> bool:
         """Whether the option is given."""
         return options.is_given(self.words, option, self.is_dynamo)
 
     def set(self, option: str, value: str | None) -> str:
         """Give the option a value, or make it a flag; returns the place in words."""
+        self._check_seen(option)
         return self.apply(options.set_option(self.words, option, value, self.is_dynamo))
 
     def remove(self, option: str) -> bool:
         """Take the option away; returns whether it was there."""
+        self._check_seen(option)
         splices = options.remove_option(self.words, option, self.is_dynamo)
         self.apply(splices)
         return bool(splices)
+
+    def _check_seen(self, option: str) -> None:
+        hidden = options.hidden_in(self.words, option)
+        if hidden:
+            raise UnclearError(f"{option} also stands in {hidden}, which the shell turns into several words")
 
     def variables(self, option: str) -> list[str]:
         """Variables of the container that the option's value consists of alone."""
@@ -185,7 +210,7 @@ class Program:
                 raise UnclearError(str(error)) from error
             field = self._placed[self._start][0]
             self.line.write([*self._placed[: self._start], (field, text), *self._placed[self._start + 1 :]])
-        Program.__init__(self, self.line, self.lookup)
+        self.reload()
         return place
 
     def _apply_to_list(self, splices: Sequence[Splice]) -> str:

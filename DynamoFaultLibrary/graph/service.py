@@ -6,11 +6,11 @@ stays as it was written. Field names are those of upstream's DynamoGraphDeployme
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from DynamoFaultLibrary.errors import GraphError
-from DynamoFaultLibrary.graph.launchers import find_script, guess_module, skip_wrappers
+from DynamoFaultLibrary.graph.launchers import DYNAMO, find_script, guess_module, skip_wrappers
 from DynamoFaultLibrary.graph.program import FRONTEND, NOTHING, SHELL, CommandLine, Program, UnclearError
 from DynamoFaultLibrary.graph.resources import pod_gpus
 from DynamoFaultLibrary.graph.roles import Role, role_by_program, role_by_type, role_by_variables
@@ -51,10 +51,20 @@ class Service(ABC):
     def role(self) -> Role:
         """What the service is there for: by its component type, else by what it runs, never by its name."""
         by_type = role_by_type(*self.component_types)
+        if by_type is Role.FRONTEND and self._is_another_door():
+            return Role.OTHER
         if by_type is not None:
             return by_type
         by_program = role_by_program(self.module, self.argument, self.has_argument)
-        return by_program or role_by_variables(self.variables) or Role.WORKER
+        by_program = by_program or role_by_variables(self.variables)
+        is_worker = self.component_types[0] == "worker" or DYNAMO.fullmatch(self.module or "")
+        return by_program or (Role.WORKER if is_worker else Role.OTHER)
+
+    def _is_another_door(self) -> bool:
+        """Whether the graph has several frontends by type, and this one runs a program of another project."""
+        entries = [*(self.spec.get("services") or {}).values(), *(self.spec.get("components") or [])]
+        kinds = [item.get("componentType") or item.get("type") for item in entries if isinstance(item, dict)]
+        return kinds.count("frontend") > 1 and not DYNAMO.fullmatch(self.module or "dynamo.frontend")
 
     @property
     def container(self) -> Document:
@@ -205,6 +215,30 @@ class Service(ABC):
     def set_variable(self, name: str, value: str) -> None:
         """Set an environment variable."""
 
+    def command_lines(self) -> Iterator[tuple[str, CommandLine]]:
+        """Those of all containers of the pod: the main one's under the name "", others as "container engine: "."""
+        yield "", self._line(edit=bool(self.container))
+        frontend = self.document.get("frontendSidecar")
+        if isinstance(frontend, dict):
+            yield "frontendSidecar: ", CommandLine(frontend, FRONTEND, f"the frontend sidecar of '{self.name}'")
+        for container in self.other_containers():
+            name = str(container.get("name"))
+            defaults = FRONTEND if name == frontend else NOTHING
+            yield f"container {name}: ", CommandLine(container, defaults, f"container '{name}' of '{self.name}'")
+
+    def other_containers(self) -> list[Document]:
+        """Containers and init containers beside the main one."""
+        found = [*(self.pod.get("containers") or []), *(self.pod.get("initContainers") or [])]
+        return [item for item in found if isinstance(item, dict) and item is not self.container]
+
+    def variable_entries(self) -> Iterator[tuple[str, list[Document]]]:
+        """Lists of name/value entries of the service and its containers, each with its place in words."""
+        for holder, label in ((self.document, ""), (self.container, "")):
+            for key in ("envs", "env"):
+                yield f"{label}env", holder.get(key) or []
+        for container in self.other_containers():
+            yield f"container {container.get('name')}: env", container.get("env") or []
+
     @property
     def variables(self) -> dict[str, str]:
         """All variables of the main container that the file tells: the graph's, those of ConfigMaps, the service's."""
@@ -212,22 +246,37 @@ class Service(ABC):
         return {**self._config_variables(), **_plain(shared), **self.environment}
 
     def _config_variables(self) -> dict[str, str]:
-        maps = {
-            str((item.get("metadata") or {}).get("name")): item.get("data") or {}
-            for item in self.companions
-            if isinstance(item, dict) and item.get("kind") == "ConfigMap"
-        }
         found: dict[str, str] = {}
         for source in self.container.get("envFrom") or []:
-            reference = source.get("configMapRef") or {}
-            data = maps.get(str(reference.get("name"))) or {}
+            data = self._config_map(source.get("configMapRef"))
             found.update({f"{source.get('prefix') or ''}{key}": str(value) for key, value in data.items()})
         for entry in self.container.get("env") or []:
             reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
-            data = maps.get(str(reference.get("name"))) or {}
+            data = self._config_map(reference)
             if reference.get("key") in data:
                 found[str(entry["name"])] = str(data[reference["key"]])
         return found
+
+    def variables_of_config_maps(self) -> list[tuple[dict[str, Any], str, str]]:
+        """Where ConfigMaps of the file tell the main container's variables: data, key and the ConfigMap's name."""
+        found = []
+        for source in self.container.get("envFrom") or []:
+            reference = source.get("configMapRef") or {}
+            data = self._config_map(reference)
+            found += [(data, str(key), str(reference.get("name"))) for key in data]
+        for entry in self.container.get("env") or []:
+            reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
+            data = self._config_map(reference)
+            if reference.get("key") in data:
+                found.append((data, str(reference["key"]), str(reference["name"])))
+        return found
+
+    def _config_map(self, reference: Document | None) -> dict[str, Any]:
+        name = (reference or {}).get("name")
+        for item in self.companions if name else ():
+            if isinstance(item, dict) and item.get("kind") == "ConfigMap" and _name_of(item) == name:
+                return item.get("data") or {}
+        return {}
 
     @property
     def model_option(self) -> str | None:
@@ -304,6 +353,10 @@ def _child(parent: Document, key: str, make: bool) -> Document:
     return cast("Document", found)
 
 
+def _name_of(companion: Document) -> object:
+    return (companion.get("metadata") or {}).get("name")
+
+
 def _plain(entries: list[Document]) -> dict[str, str]:
     return {str(entry["name"]): str(entry["value"]) for entry in entries if "name" in entry and "value" in entry}
 
@@ -311,4 +364,7 @@ def _plain(entries: list[Document]) -> dict[str, str]:
 def _set_entry(place: tuple[Document, str], name: str, value: str) -> None:
     holder, key = place
     entries = holder.get(key) or []
-    holder[key] = [entry for entry in entries if entry.get("name") != name] + [{"name": name, "value": value}]
+    new = {"name": name, "value": value}
+    others = [entry for entry in entries if entry.get("name") != name]
+    at = next((index for index, entry in enumerate(entries) if entry.get("name") == name), len(entries))
+    holder[key] = [*others[:at], new, *others[at:]]

@@ -20,6 +20,7 @@ _ESCAPED_IN_QUOTES = re.compile(r'\\([\\"$`\n])')
 _REFERENCE = re.compile(r"\$\(([A-Za-z_][\w.-]*)\)")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _UNSEEN = ("command_substitution", "process_substitution")
+_POSITIONAL = re.compile(r"\$\{?[@*1-9]")
 _BUILTINS = frozenset(
     {"cd", "echo", "eval", "exit", "export", "printf", "read", "set", "source", ".", "ulimit", "unset"}
 )
@@ -45,6 +46,8 @@ class Script:
 
     text: str
     lookup: Lookup
+    positional: tuple[str, ...] = ()
+    """What ``"$@"`` stands for."""
     program: str = ""
     """Such as ``dynamo.vllm``."""
     _head: int = 0
@@ -61,6 +64,8 @@ class Script:
         self.program, node, index = self._choose(root)
         arguments = _argument_nodes(node)
         self._check_gaps(arguments)
+        if _within(node, ("function_definition",)) and any(_POSITIONAL.search(_text(item)) for item in arguments):
+            raise UnclearScriptError("a function of its shell script starts the program with what it is given")
         self._head = arguments[index - 1].end_byte
         self._places = [place for argument in arguments[index:] for place in self._read_argument(argument)]
 
@@ -87,7 +92,7 @@ class Script:
             done = self._spliced(done, splice, escape)
             wanted[splice.start : splice.stop] = [escape(shlex.quote(text)) for text in splice.new]
         text = done.decode()
-        if [word.source for word in Script(text, self.lookup).words] != wanted:
+        if [word.source for word in Script(text, self.lookup, self.positional).words] != wanted:
             raise UnclearScriptError("its shell script is written in a way that this edit would break")
         return text
 
@@ -164,6 +169,10 @@ class Script:
         ]
 
     def _read_argument(self, node: "Node") -> Iterator[_Place]:
+        if _text(node) in ('"$@"', '"${@}"'):
+            word = Word(None, _text(node), several=True, parts=self.positional)
+            yield _Place(word, node.start_byte, node.end_byte)
+            return
         array = re.fullmatch(r'"?\$\{(\w+)\[[@*]\]\}"?', _text(node))
         assignments = self._assigned.get(array[1], []) if array else []
         if not array or not assignments or array[1] in self._assigned_elsewhere:

@@ -126,14 +126,14 @@ class Machine:
         return self.deployments[deployment.name]
 
     def parts(self, deployment: Deployment, service: str) -> list[PlannedReplica]:
-        """The replicas of a service, running or not.
+        """The replicas of a service, running or not; none of one that is not started on this machine.
 
         Raises:
             DeploymentError: there is no such service; the message lists those that there are.
         """
         parts = self.local(deployment).parts
         found = [part for part in parts if part.service == service]
-        if not found:
+        if not found and service not in deployment.graph.services:
             services = list(dict.fromkeys(part.service for part in parts))
             raise DeploymentError(f"deployment '{deployment.name}' has no service '{service}'; it has {services}")
         return found
