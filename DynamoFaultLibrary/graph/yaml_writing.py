@@ -110,7 +110,7 @@ class _Writer:
         except _Unfit:
             return dump(wanted)
         at, pieces = self.part.start, []
-        for start, stop, text in sorted(self.changes, key=lambda change: change[0]):
+        for start, stop, text in sorted(self.changes, key=lambda change: change[:2]):
             pieces += [self.text[at:start], text.replace("\n", self.newline)]
             at = max(at, stop)
         return "".join([*pieces, self.text[at : self.part.end]])

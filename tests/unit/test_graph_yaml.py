@@ -214,6 +214,7 @@ def change(text: str, *steps: Any) -> list[str]:
         (("flow", "q", None, "c,d"), ['-flow: {p: 1, q: [a, "b"]}', '+flow: {p: 1, q: [a, "b", "c,d"]}']),
         (("flow", "q", 0, ...), ['-flow: {p: 1, q: [a, "b"]}', '+flow: {p: 1, q: ["b"]}']),
         (("many", None, "--c"), ['+  "--c",']),
+        (("many", [[], None]), ['-  "--a",', '-  "--b",', "+  [],", "+  null,"]),
         (("many", 1, ...), ['-  "--b",']),
         (("empty", 1), ["-empty:", "+empty: 1"]),
         (("empty", [1]), ["+- 1"]),
