@@ -400,6 +400,13 @@ def test_what_cannot_be_deployed_is_in_a_plan_and_raised_by_a_deployment() -> No
     assert whys[1] == "model '/no/such/model' of service 'Worker' is a path that does not exist"
 
 
+def test_the_tiny_model_is_found_where_the_program_is_not_known(state: Path) -> None:
+    drawing = drawn(FRONTEND, worker(["sh", "-c", "exec ./run.sh --model-path=tiny-model --model-name tiny-model"]))
+    directory = f"{state}/models/tiny-model"
+    assert starts(drawing)["Worker-0"].argv[-1] == f"exec ./run.sh --model-path={directory} --model-name tiny-model"
+    assert drawing.uses_tiny_model
+
+
 def test_the_tiny_model_is_found_in_a_script_and_in_a_variable(state: Path) -> None:
     script = ["sh", "-c", 'exec python3 -m dynamo.mocker --model-path "$MODEL"']
     drawing = drawn(FRONTEND, worker(script, env=[{"name": "MODEL", "value": "tiny-model"}]))

@@ -34,6 +34,7 @@ MOCKER = "dynamo.mocker"
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 _PYTHON_WORD = re.compile(r"(?:^|[\s;&|(])python(3(\.\d+)?)?(?=$|\s)")
 _MODULE = re.compile(r"(?:^|\s)-m\s+([A-Za-z_][\w.]*)")
+_TINY_OPTION = re.compile(rf"""(--model(?:-path)?(?:=|\s+)["']?){re.escape(TINY_MODEL)}(?![\w./-])""")
 _WRAPPED = ("python", "python3", *(f"python3.{minor}" for minor in range(9, 15)))
 _DROPPED = ("DYN_", "ETCD_", "NATS_")
 _LONGEST_TMPDIR = 70
@@ -241,6 +242,11 @@ def place_tiny_model(graph: Graph, directory: Path) -> None:
 def _names_tiny_model(service: Service) -> bool:
     option = service.model_option
     return option is not None and service.argument(option) == TINY_MODEL
+
+
+def with_tiny_model(text: str, directory: Path) -> str:
+    """A script whose program is not known, with that directory where an option names the model."""
+    return _TINY_OPTION.sub(lambda match: f"{match[1]}{directory}", text)
 
 
 def runs_python(service: Service) -> bool:

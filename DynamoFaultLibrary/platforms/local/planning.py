@@ -212,7 +212,7 @@ class _Draughtsman:
         if not any(_mentions(part, TINY_MODEL) for part in (self.graph.document, self.graph.companions)):
             return
         self.drawing.uses_tiny_model = True
-        directory = state_directory() / "models" / TINY_MODEL
+        directory = _tiny_directory()
         if commands.uses_tiny_model(self.graph):
             self.drawing.shared["HF_HUB_OFFLINE"] = "1"
             with self._noting("", "model"):
@@ -312,6 +312,7 @@ class _Draughtsman:
             self.findings.refuse(service.name, what, DeploymentError(error))
         try:
             argv = commands.command_line(whose, words, self.interpreter, environment)
+            argv = [commands.with_tiny_model(word, _tiny_directory()) for word in argv]
             commands.check_program(whose, argv, environment, words)
             if not container.is_main and (lacking := commands.lacking_packages(words, self.interpreter)):
                 raise DeploymentError(f"{whose} needs the Python package {lacking[0]}, which is not here")
@@ -346,6 +347,10 @@ class _Draughtsman:
         why = "there is no such directory here; the deployment's work directory is used"
         self.findings.lack(pod.service.name, f"workingDir {wanted}", why)
         return str(self.place.work)
+
+
+def _tiny_directory() -> Path:
+    return state_directory() / "models" / TINY_MODEL
 
 
 def _mentions(data: object, text: str) -> bool:
