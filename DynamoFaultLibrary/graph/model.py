@@ -169,11 +169,10 @@ class ModelEdit:
 
     def _in_companions(self) -> Iterator[Change]:
         for item in self.graph.companions:
-            spec = item.get("spec") if isinstance(item, dict) and item.get("kind") == "DynamoModel" else None
+            spec = item.get("spec") if item.get("kind") == "DynamoModel" else None
             if isinstance(spec, dict) and spec.get("baseModelName") in self.old:
                 spec["baseModelName"] = self.model
-                name = f"DynamoModel {(item.get('metadata') or {}).get('name')}"
-                yield Change(name, f"model={self.model}", "spec.baseModelName")
+                yield Change(f"DynamoModel {_name_of(item)}", f"model={self.model}", "spec.baseModelName")
 
     def _left(self) -> Iterator[Change]:
         for service in self.graph.services.values():
@@ -181,9 +180,11 @@ class ModelEdit:
                 for old in sorted(self.old):
                     if _token(old).search(text):
                         yield self._change(service, path, f"it still names '{old}'")
-        for item in self.graph.companions:
-            name = f"{item.get('kind')} {(item.get('metadata') or {}).get('name')}" if isinstance(item, dict) else ""
-            for path, text in _strings(item):
+        spec = {key: item for key, item in self.graph.document["spec"].items() if key not in ("services", "components")}
+        beside = [("all services", {"spec": spec})]
+        beside += [(f"{item.get('kind')} {_name_of(item)}", item) for item in self.graph.companions]
+        for name, tree in beside:
+            for path, text in _strings(tree):
                 for old in sorted(self.old):
                     if _token(old).search(text):
                         yield Change(name, f"model={self.model}", path, f"it still names '{old}'")
@@ -200,6 +201,10 @@ def _names(service: Service) -> Iterator[str]:
             continue
         for option in (MODEL_OPTIONS[0], *SERVED):
             yield from program.values(option)
+
+
+def _name_of(companion: Document) -> object:
+    return (companion.get("metadata") or {}).get("name")
 
 
 def _parts_of_values(service: Service) -> set[str]:
@@ -222,8 +227,8 @@ def _files(graph: Graph, service: Service) -> Iterator[tuple[tuple[dict[str, Any
         sources = [volume, *((volume.get("projected") or {}).get("sources") or [])]
         wanted |= {str((item.get("configMap") or {}).get("name")) for item in sources if isinstance(item, dict)}
     for item in graph.companions:
-        if isinstance(item, dict) and item.get("kind") == "ConfigMap":
-            name = str((item.get("metadata") or {}).get("name"))
+        if item.get("kind") == "ConfigMap":
+            name = str(_name_of(item))
             data = item.get("data")
             if name in wanted and isinstance(data, dict):
                 yield from (((data, key, name), str(text)) for key, text in data.items() if isinstance(text, str))
