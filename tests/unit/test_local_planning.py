@@ -156,6 +156,29 @@ def test_a_secret_that_a_command_needs_is_asked_for() -> None:
     )
 
 
+def test_a_variable_that_a_missing_secret_may_set_is_asked_for() -> None:
+    made = worker([*MOCKER, "--model-name", "$(NAME)"], envFrom=[{"secretRef": {"name": "keys"}}])
+    assert str(problem(drawn(FRONTEND, made))) == (
+        "service 'Worker' uses $(NAME) in its command, but nothing here sets it, and Secret 'keys' is not in the "
+        "graph's file; give it with env={NAME: …}"
+    )
+    script = ["sh", "-c", f"echo $(NAME); exec {' '.join(MOCKER)}"]  # there it is a command
+    drawn(FRONTEND, worker(script, envFrom=[{"secretRef": {"name": "keys"}}])).findings.raise_first()
+
+
+def test_a_model_that_has_to_be_fetched_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    made = worker([*MOCKER[:-1], "Qwen/Qwen3-0.6B"])
+    (told,) = drawn(FRONTEND, made).findings.missing
+    assert told == Remark(
+        "Worker",
+        "model Qwen/Qwen3-0.6B",
+        f"it is not in the cache {tmp_path}/hub and has to be fetched; model=tiny-model needs no network",
+    )
+    (tmp_path / "hub" / "models--Qwen--Qwen3-0.6B").mkdir(parents=True)
+    assert drawn(FRONTEND, made).findings.missing == []
+
+
 CONFIG = """
 - {apiVersion: v1, kind: ConfigMap, metadata: {name: files}, data: {a.yaml: "a: 1", b.sh: "echo b"}}
 - {apiVersion: v1, kind: Secret, metadata: {name: keys}, stringData: {token: abc}}
@@ -348,7 +371,9 @@ def test_a_router_is_started_and_its_probe_asks_the_port_that_it_got() -> None:
     assert found["Worker-0"].probe is None
 
 
-@pytest.mark.parametrize("probe", [{"grpc": {"port": 9000}}, {"httpGet": {"path": "/", "port": 7777}}])
+@pytest.mark.parametrize(
+    "probe", [{"grpc": {"port": 9000}}, {"httpGet": {"port": 7777}}, {"httpGet": {"port": 9090, "scheme": "HTTPS"}}]
+)
 def test_a_probe_that_cannot_be_asked_is_told(probe: dict[str, Any]) -> None:
     router = component("Router", "worker", ["python3", "-m", "dynamo.router"], startupProbe=probe)
     drawing = drawn(FRONTEND, worker(), router)

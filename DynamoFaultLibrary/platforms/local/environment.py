@@ -11,6 +11,7 @@ from DynamoFaultLibrary.platforms.local.pod import Container, Document, Pod, ent
 
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+FROM = "envFrom "
 _SUFFIXES = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
@@ -28,6 +29,13 @@ class Variables:
         """A value replaces an earlier one, or the lack of one."""
         self.values[name] = value
         self.missing.pop(name, None)
+
+    def why_missing(self, name: str, known: Mapping[str, str]) -> str:
+        """Why a variable that something refers to cannot be had; empty when it can, or nobody was to set it."""
+        if name in self.missing or name in self.values or name in known:
+            return self.missing.get(name, "")
+        sources = [why for what, why in self.missing.items() if what.startswith(FROM)]
+        return f"nothing here sets it, and {sources[0]}" if sources else ""
 
     def lack(self, name: str, why: str, *, optional: bool = False) -> None:
         """It cannot be had."""
@@ -97,7 +105,7 @@ def _add_source(found: Variables, graph: Graph, source: Document) -> None:
         data = look_up(name)
         if data is None:
             why = f"{called} '{name}' is not in the graph's file"
-            found.lack(f"envFrom {name}", why, optional=bool(reference.get("optional")))
+            found.lack(f"{FROM}{name}", why, optional=bool(reference.get("optional")))
             continue
         for key, value in data.items():
             if _NAME.fullmatch(prefix + key):
@@ -111,9 +119,9 @@ def _add_entry(found: Variables, pod: Pod, container: Container, entry: Document
         value = entry.get("value")
         text = "" if value is None else _text(value)
         used = references(text)
-        lacking = next((one for one in used if one in found.missing), None)
+        lacking = next((one for one in sorted(used) if found.why_missing(one, known)), None)
         if lacking:
-            found.lack(name, found.missing[lacking], optional=lacking in found.optional)
+            found.lack(name, found.why_missing(lacking, known), optional=lacking in found.optional)
         else:
             found.set(name, expand(text, {**known, **found.values}))
         return

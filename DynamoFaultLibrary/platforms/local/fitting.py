@@ -1,8 +1,10 @@
 """What of a graph can run here, and options that name what only an image has and that an engine can do without."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
+from DynamoFaultLibrary.engines.model import TINY_MODEL
 from DynamoFaultLibrary.graph import Graph, Service
 from DynamoFaultLibrary.graph.roles import Role
 from DynamoFaultLibrary.platforms.local.commands import is_mocker, lacking_packages, missing_modules, modules_of
@@ -10,6 +12,7 @@ from DynamoFaultLibrary.platforms.local.findings import Findings
 
 _PROFILE = "--planner-profile-data"
 """Measured times of an engine: a directory of the image. Without it the mocker uses formulas of its own."""
+_MODEL = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _WORKERS = "--num-workers"
 _PREDICTOR = "aiconfigurator_core"
 _PREDICTING = (
@@ -53,6 +56,17 @@ def instances_of(service: Service) -> int:
     """Workers that one process of a service is; the mocker may be several."""
     said = service.argument(_WORKERS) or "1"
     return max(int(said), 1) if is_mocker(service) and said.isdecimal() else 1
+
+
+def tell_model(service: Service, environment: Mapping[str, str], findings: Findings) -> None:
+    """Tell of a model that is to be fetched, since that may fail or take its time."""
+    model = service.argument(service.model_option) if service.model_option else None
+    if not model or not _MODEL.fullmatch(model) or model == TINY_MODEL:
+        return
+    cache = environment.get("HF_HUB_CACHE") or str(Path(environment["HF_HOME"]) / "hub")
+    if not (Path(cache) / f"models--{model.replace('/', '--')}").is_dir():
+        instead = f"; model={TINY_MODEL} needs no network" if is_mocker(service) else ""
+        findings.lack(service.name, f"model {model}", f"it is not in the cache {cache} and has to be fetched{instead}")
 
 
 def why_not_here(service: Service, graph: Graph, interpreter: str) -> str:

@@ -15,7 +15,7 @@ from DynamoFaultLibrary.platforms.base import DeploySettings, Plan, PlannedProce
 from DynamoFaultLibrary.platforms.local import commands
 from DynamoFaultLibrary.platforms.local.environment import Variables, container_variables, references
 from DynamoFaultLibrary.platforms.local.findings import Findings
-from DynamoFaultLibrary.platforms.local.fitting import fit_options, why_not_here
+from DynamoFaultLibrary.platforms.local.fitting import fit_options, tell_model, why_not_here
 from DynamoFaultLibrary.platforms.local.host import Host
 from DynamoFaultLibrary.platforms.local.mounts import can_mount
 from DynamoFaultLibrary.platforms.local.overriding import override_options, override_variables
@@ -163,6 +163,8 @@ class _Draughtsman:
             self.findings.refuse(name, "model", DeploymentError(problem))
         self._place_tiny_model()
         for service in services:
+            if service.role.is_worker:
+                tell_model(service, self.drawing.shared, self.findings)
             for index in range(service.replicas):
                 with self._noting(service.name, "pod"):
                     self._draw_pod(service, index)
@@ -306,10 +308,13 @@ class _Draughtsman:
         """The command line; None when the container is not started here, which is told."""
         service, words = pod.service, container.words
         whose = f"service '{service.name}'" + ("" if container.is_main else f", container '{container.name}',")
-        for name in sorted({name for word in words for name in references(word)} & variables.missing.keys()):
-            what = f"$({name})"
-            error = f"{whose} uses {what} in its command, but {variables.missing[name]}; give it with env={{{name}: …}}"
-            self.findings.refuse(service.name, what, DeploymentError(error))
+        for name in sorted({name for word in words for name in references(word)}):
+            may_be_command = container.is_main and service.shell is not None and name not in variables.missing
+            why = "" if may_be_command else variables.why_missing(name, environment)
+            if why:
+                what = f"$({name})"
+                error = f"{whose} uses {what} in its command, but {why}; give it with env={{{name}: …}}"
+                self.findings.refuse(service.name, what, DeploymentError(error))
         try:
             argv = commands.command_line(whose, words, self.interpreter, environment)
             argv = [commands.with_tiny_model(word, _tiny_directory()) for word in argv]

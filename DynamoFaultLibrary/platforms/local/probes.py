@@ -56,7 +56,9 @@ def find_probe(container: Container, service: Document) -> Document:
 
 
 def port_of(container: Container, target: Document) -> int | None:
-    """The number of the pod's port that a probe asks; None when it names one that the container does not have."""
+    """The number of the pod's port that a probe asks; None when that cannot be known, or not be asked in plain HTTP."""
+    if target.get("scheme", "HTTP") != "HTTP":
+        return None
     port = target.get("port")
     if isinstance(port, int) or str(port).isdecimal():
         return int(str(port))
