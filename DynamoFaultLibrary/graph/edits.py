@@ -124,6 +124,7 @@ def _set_frontend_arguments(graph: Graph, edits: Edits) -> list[Change]:
         return []
     changes = []
     for frontend in [service for service in graph.services.values() if service.is_frontend] or [graph.frontend]:
+        _check_frontend(frontend, [f"{name}={value}" for name, value in own.values() if value is not None])
         for option, value in wanted.items():
             changes.append(Change(frontend.name, _said(option, value), frontend.set_argument(option, value or None)))
         limit = frontend.argument(MIGRATION_LIMIT) or frontend.variables.get("DYN_MIGRATION_LIMIT") or "0"
@@ -133,6 +134,15 @@ def _set_frontend_arguments(graph: Graph, edits: Edits) -> list[Change]:
                 "set migration_limit"
             )
     return changes
+
+
+def _check_frontend(frontend: Service, settings: list[str]) -> None:
+    """See that settings of Dynamo's frontend are not given to a program of another project."""
+    if settings and not DYNAMO.fullmatch(frontend.module or "dynamo.frontend"):
+        raise GraphError(
+            f"{' '.join(settings)} has no effect: service '{frontend.name}' runs {frontend.module}, not "
+            "dynamo.frontend; give it options of its own with frontend_args"
+        )
 
 
 def _said(option: str, value: str) -> str:

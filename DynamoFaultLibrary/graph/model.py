@@ -21,6 +21,8 @@ _LINE = re.compile(rf"""^({_KEY}\s*:\s+)(["']?)([^\s"'#,]+)\2""", re.MULTILINE)
 """A top-level key of an engine's configuration in YAML; models further down are draft models and the like."""
 _SERVE = re.compile(r"""\bserve["']?\s+([A-Za-z/][^\s"']*)""")
 """Engines beside a sidecar of Dynamo, such as `vllm serve MODEL` and `-m tensorrt_llm.commands.serve MODEL`."""
+_PART = re.compile(r"\$[{(](\w+)[)}](?=[\w/.:-])|\$(\w+)(?=[/.:-])")
+"""A variable with more behind it."""
 _JSON_KEY = re.compile(r"""("(?:model_name|model_path|model)"\s*:\s*)"((?:[^"\\]|\\.)*)\"""")
 
 
@@ -50,8 +52,11 @@ class ModelEdit:
                 f"model={self.model} has no effect: graph '{self.graph.name}' has no worker service "
                 f"({self.graph.source})"
             )
+        parts = {name for service in self.graph.services.values() for name in _parts_of_values(service)}
         shared = [item for key in ("envs", "env") for item in self.graph.document["spec"].get(key) or []]
-        changes = [Change("all services", f"model={self.model}", f"env {name}") for name in self._in_variables(shared)]
+        changes = [
+            Change("all services", f"model={self.model}", f"env {name}") for name in self._in_variables(shared, parts)
+        ]
         for service in self.graph.services.values():
             found = list(self._in_service(service))
             if service.role.is_worker and not found:
@@ -60,16 +65,17 @@ class ModelEdit:
         if not any(change.service in {service.name for service in self.graph.workers} for change in made(changes)):
             reasons = ", ".join(f"'{change.service}': {change.why_not}" for change in changes if change.why_not)
             raise GraphError(f"model={self.model} reaches no worker of graph '{self.graph.name}': {reasons}")
-        return [*changes, *self._left()]
+        return [*changes, *self._in_companions(), *self._left()]
 
     def _change(self, service: Service, place: str, why_not: str = "") -> Change:
         return Change(service.name, f"model={self.model}", place, why_not)
 
     def _in_service(self, service: Service) -> Iterator[Change]:
+        parts = _parts_of_values(service)
         for path, entries in service.variable_entries():
-            yield from (self._change(service, f"{path} {name}") for name in self._in_variables(entries))
+            yield from (self._change(service, f"{path} {name}") for name in self._in_variables(entries, parts))
         for data, key, name in service.variables_of_config_maps():
-            if str(data[key]) in self.old:
+            if str(data[key]) in self.old and key not in parts:
                 data[key] = self.model
                 yield self._change(service, f"ConfigMap {name}, {key}")
         for label, line in service.command_lines():
@@ -89,9 +95,9 @@ class ModelEdit:
             elif service.role.is_worker and self.model in _named(text):
                 yield self._change(service, f"ConfigMap {config[2]}, {config[1]}")
 
-    def _in_variables(self, entries: list[Document]) -> Iterator[str]:
+    def _in_variables(self, entries: list[Document], parts: set[str]) -> Iterator[str]:
         for entry in entries:
-            if str(entry.get("value")) in self.old:
+            if str(entry.get("value")) in self.old and entry.get("name") not in parts:
                 entry["value"] = self.model
                 yield str(entry.get("name"))
 
@@ -115,6 +121,7 @@ class ModelEdit:
     def _set(self, service: Service, program: Program, option: str, *, is_main: bool) -> str:
         name = program.written(option) or option
         variables = program.variables(option) if is_main else []
+        variables = [] if set(variables) & _parts_of_values(service) else variables
         if variables and program.value(option) != self.model:
             service.set_variable(variables[0], self.model)
             program.reload()
@@ -160,15 +167,24 @@ class ModelEdit:
             return self._change(service, "command", "it names no model, and what its program calls it is not known")
         return self._change(service, service.set_argument(option, self.model))
 
+    def _in_companions(self) -> Iterator[Change]:
+        for item in self.graph.companions:
+            spec = item.get("spec") if item.get("kind") == "DynamoModel" else None
+            if isinstance(spec, dict) and spec.get("baseModelName") in self.old:
+                spec["baseModelName"] = self.model
+                yield Change(f"DynamoModel {_name_of(item)}", f"model={self.model}", "spec.baseModelName")
+
     def _left(self) -> Iterator[Change]:
         for service in self.graph.services.values():
             for path, text in _strings(service.document):
                 for old in sorted(self.old):
                     if _token(old).search(text):
                         yield self._change(service, path, f"it still names '{old}'")
-        for item in self.graph.companions:
-            name = f"{item.get('kind')} {(item.get('metadata') or {}).get('name')}" if isinstance(item, dict) else ""
-            for path, text in _strings(item):
+        spec = {key: item for key, item in self.graph.document["spec"].items() if key not in ("services", "components")}
+        beside = [("all services", {"spec": spec})]
+        beside += [(f"{item.get('kind')} {_name_of(item)}", item) for item in self.graph.companions]
+        for name, tree in beside:
+            for path, text in _strings(tree):
                 for old in sorted(self.old):
                     if _token(old).search(text):
                         yield Change(name, f"model={self.model}", path, f"it still names '{old}'")
@@ -187,6 +203,17 @@ def _names(service: Service) -> Iterator[str]:
             yield from program.values(option)
 
 
+def _name_of(companion: Document) -> object:
+    return (companion.get("metadata") or {}).get("name")
+
+
+def _parts_of_values(service: Service) -> set[str]:
+    """Variables that are parts of other values, such as ``"${MODEL_PATH}/x.json"``, which a new model would break."""
+    texts = [word for _, line in service.command_lines() for word in line.words]
+    texts += [str(entry.get("value")) for _, entries in service.variable_entries() for entry in entries]
+    return {match[1] or match[2] for text in texts for match in _PART.finditer(text)}
+
+
 def _named(text: str) -> set[str]:
     if text.lstrip().startswith("{"):
         return set()
@@ -200,8 +227,8 @@ def _files(graph: Graph, service: Service) -> Iterator[tuple[tuple[dict[str, Any
         sources = [volume, *((volume.get("projected") or {}).get("sources") or [])]
         wanted |= {str((item.get("configMap") or {}).get("name")) for item in sources if isinstance(item, dict)}
     for item in graph.companions:
-        if isinstance(item, dict) and item.get("kind") == "ConfigMap":
-            name = str((item.get("metadata") or {}).get("name"))
+        if item.get("kind") == "ConfigMap":
+            name = str(_name_of(item))
             data = item.get("data")
             if name in wanted and isinstance(data, dict):
                 yield from (((data, key, name), str(text)) for key, text in data.items() if isinstance(text, str))
