@@ -146,6 +146,19 @@ def test_secrets_that_are_not_there_do_not_stop_a_graph(monkeypatch: pytest.Monk
     assert drawing.findings.missing[1].why == f"{why}this machine's own is used"
 
 
+def test_a_plan_keeps_secrets_to_itself() -> None:
+    env = [
+        {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "token"}}},
+        {"name": "URL", "value": "https://$(TOKEN)@host"},
+        {"name": "OPEN", "value": "yes"},
+    ]
+    drawing = drawn(FRONTEND, worker([*MOCKER, "--model-name", "$(TOKEN)"], env=env), companions=CONFIG)
+    assert starts(drawing)["Worker-0"].argv[-1] == "abc"
+    assert drawing.plan().processes[0].command.endswith(" --model-name (secret)")
+    assert starts(drawing)["Worker-0"].environment["URL"] == "https://abc@host"
+    assert drawing.plan().processes[0].environment == {"TOKEN": "(secret)", "URL": "(secret)", "OPEN": "yes"}
+
+
 def test_a_secret_that_a_command_needs_is_asked_for() -> None:
     token = {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "k"}}}
     error = problem(drawn(FRONTEND, worker([*MOCKER, "--model-name", "$(KEY)"], env=[token])))
@@ -330,6 +343,7 @@ def test_an_init_container_that_cannot_run_stops_the_graph() -> None:
 def test_the_frontend_sidecar_of_a_worker_has_the_operators_command() -> None:
     sidecar = {"name": "gate", "args": ["-m", "dynamo.frontend", "--router-mode", "direct"]}
     drawing = drawn(FRONTEND, {**worker(pod={"sidecars": [sidecar]}), "frontendSidecar": "gate"})
+    assert starts(drawing)["Worker-0/gate"].environment["DYN_HTTP_PORT"] == "<port>"
     assert starts(drawing)["Worker-0/gate"].argv == [
         sys.executable,
         "-m",

@@ -12,6 +12,7 @@ from DynamoFaultLibrary.platforms.local.pod import Container, Document, Pod, ent
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 FROM = "envFrom "
+_SECRET = "secret"  # noqa: S105  # the start of fields' names
 _SUFFIXES = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
@@ -24,11 +25,14 @@ class Variables:
     """By name (of a variable, or ``envFrom``) what it should come from and why that cannot be; it stays unset."""
     optional: set[str] = field(default_factory=set)
     """Those of the missing ones that the graph can do without."""
+    secrets: set[str] = field(default_factory=set)
+    """Those whose values come out of Secrets."""
 
-    def set(self, name: str, value: str) -> None:
+    def set(self, name: str, value: str, *, is_secret: bool = False) -> None:
         """A value replaces an earlier one, or the lack of one."""
         self.values[name] = value
         self.missing.pop(name, None)
+        (self.secrets.add if is_secret else self.secrets.discard)(name)
 
     def why_missing(self, name: str, known: Mapping[str, str]) -> str:
         """Why a variable that something refers to cannot be had; empty when it can, or nobody was to set it."""
@@ -109,7 +113,7 @@ def _add_source(found: Variables, graph: Graph, source: Document) -> None:
             continue
         for key, value in data.items():
             if _NAME.fullmatch(prefix + key):
-                found.set(prefix + key, value)
+                found.set(prefix + key, value, is_secret=kind == _SECRET)
 
 
 def _add_entry(found: Variables, pod: Pod, container: Container, entry: Document, known: Mapping[str, str]) -> None:
@@ -123,13 +127,13 @@ def _add_entry(found: Variables, pod: Pod, container: Container, entry: Document
         if lacking:
             found.lack(name, found.why_missing(lacking, known), optional=lacking in found.optional)
         else:
-            found.set(name, expand(text, {**known, **found.values}))
+            found.set(name, expand(text, {**known, **found.values}), is_secret=bool(used & found.secrets))
         return
     value, why, optional = _value_from(pod, container, source)
     if value is None:
         found.lack(name, why, optional=optional)
     else:
-        found.set(name, value)
+        found.set(name, value, is_secret=f"{_SECRET}KeyRef" in source)
 
 
 def _value_from(pod: Pod, container: Container, source: Document) -> tuple[str | None, str, bool]:
@@ -180,7 +184,7 @@ def quantity(text: str) -> float | None:
 
 def _stores(graph: Graph) -> list[tuple[str, Callable[[str], dict[str, str] | None], str]]:
     """Where references lead: the start of their field's name, what looks them up, what that is called."""
-    return [("configMap", graph.config_map, "ConfigMap"), ("secret", graph.secret, "Secret")]
+    return [("configMap", graph.config_map, "ConfigMap"), (_SECRET, graph.secret, "Secret")]
 
 
 def _text(value: Any) -> str:

@@ -89,6 +89,8 @@ class Start:
     mounts: list[list[str]]
     metrics_url: str | None = None
     url: str = ""
+    secrets: frozenset[str] = frozenset()
+    """Variables whose values are nobody's business."""
     probe: Probe | None = None
 
     @property
@@ -103,7 +105,11 @@ class Start:
 
     def planned(self) -> PlannedProcess:
         """As a plan tells it."""
-        return PlannedProcess(self.service, self.name, shlex.join(self.argv), self.directory, self.own)
+        told = {name: "(secret)" if name in self.secrets else value for name, value in self.own.items()}
+        command = shlex.join(self.argv)
+        for value in filter(None, map(self.own.get, self.secrets)):
+            command = command.replace(value, "(secret)")
+        return PlannedProcess(self.service, self.name, command, self.directory, told)
 
 
 @dataclass
@@ -257,6 +263,8 @@ class _Draughtsman:
         elif container.is_main:
             port = environment["DYN_SYSTEM_PORT"] = own.get("DYN_SYSTEM_PORT") or ports.of(_SYSTEM_PORT)
             metrics_url = f"http://{host.address}:{port}/metrics"
+        elif "dynamo.frontend" in commands.modules_of(container.words):
+            environment["DYN_HTTP_PORT"] = own.get("DYN_HTTP_PORT") or ports.of(_HTTP_PORT)
         gpus = service.gpus if container.is_main and not commands.is_mocker(service) else 0
         if gpus and commands.GPUS_VARIABLE not in own:
             environment[commands.GPUS_VARIABLE] = self.place.take_gpus(gpus)
@@ -266,7 +274,18 @@ class _Draughtsman:
         mounts = self._volumes(pod).mounts(pod, container)
         directory = self._directory(pod, container, mounts)
         start = Start(
-            service.name, pod.index, container, host, argv, environment, own, directory, mounts, metrics_url, url
+            service.name,
+            pod.index,
+            container,
+            host,
+            argv,
+            environment,
+            own,
+            directory,
+            mounts,
+            metrics_url,
+            url,
+            frozenset(variables.secrets),
         )
         return self._with_probe(start, service, ports)
 
