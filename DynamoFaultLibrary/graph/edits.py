@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from DynamoFaultLibrary.errors import GraphError
 from DynamoFaultLibrary.graph.change import Change
 from DynamoFaultLibrary.graph.document import Graph
-from DynamoFaultLibrary.graph.launchers import DYNAMO, guess_module
+from DynamoFaultLibrary.graph.launchers import DYNAMO, FRONTEND_MODULE, guess_module
 from DynamoFaultLibrary.graph.model import ModelEdit
 from DynamoFaultLibrary.graph.program import CommandLine
 from DynamoFaultLibrary.graph.roles import Role
@@ -88,7 +88,7 @@ def _set_image(graph: Graph, image: str | None) -> list[Change]:
     changes = []
     for service in graph.services.values() if image else ():
         what = f"image={image}"
-        if service.role in (Role.EPP, Role.OTHER):
+        if service.role is Role.EPP or (service.role is Role.OTHER and not DYNAMO.fullmatch(service.module or "")):
             changes.append(Change(service.name, what, "image", f"a service of role {service.role} has its own image"))
         else:
             service.image = str(image)
@@ -138,7 +138,7 @@ def _set_frontend_arguments(graph: Graph, edits: Edits) -> list[Change]:
 
 def _check_frontend(frontend: Service, settings: list[str]) -> None:
     """See that settings of Dynamo's frontend are not given to a program of another project."""
-    if settings and not DYNAMO.fullmatch(frontend.module or "dynamo.frontend"):
+    if settings and frontend.module not in (None, FRONTEND_MODULE):
         raise GraphError(
             f"{' '.join(settings)} has no effect: service '{frontend.name}' runs {frontend.module}, not "
             "dynamo.frontend; give it options of its own with frontend_args"

@@ -7,6 +7,8 @@ SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 PYTHON = re.compile(r"python(\d+(\.\d+)?)?")
 DYNAMO = re.compile(r"(dynamo|DynamoFaultLibrary\.engines)(\.\w+)+|dynamo-[\w-]+")
 """Modules and programs that belong to Dynamo, our own engines among them."""
+FRONTEND_MODULE = "dynamo.frontend"
+
 _MODULE = re.compile(
     r"(?<![\w.])-m\s+((?:dynamo|DynamoFaultLibrary\.engines)(?:\.\w+)+)|(?<![\w/-])(dynamo-[\w-]+-sidecar)\b"
 )

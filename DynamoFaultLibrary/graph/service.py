@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from DynamoFaultLibrary.errors import GraphError
-from DynamoFaultLibrary.graph.launchers import DYNAMO, find_script, guess_module, skip_wrappers
+from DynamoFaultLibrary.graph.launchers import DYNAMO, FRONTEND_MODULE, find_script, guess_module, skip_wrappers
 from DynamoFaultLibrary.graph.program import FRONTEND, NOTHING, SHELL, CommandLine, Program, UnclearError
 from DynamoFaultLibrary.graph.resources import pod_gpus
 from DynamoFaultLibrary.graph.roles import Role, role_by_program, role_by_type, role_by_variables
@@ -61,10 +61,10 @@ class Service(ABC):
         return by_program or (Role.WORKER if is_worker else Role.OTHER)
 
     def _is_another_door(self) -> bool:
-        """Whether the graph has several frontends by type, and this one runs a program of another project."""
+        """Whether the graph has several frontends by type, and this one runs another program."""
         entries = [*(self.spec.get("services") or {}).values(), *(self.spec.get("components") or [])]
         kinds = [item.get("componentType") or item.get("type") for item in entries if isinstance(item, dict)]
-        return kinds.count("frontend") > 1 and not DYNAMO.fullmatch(self.module or "dynamo.frontend")
+        return kinds.count("frontend") > 1 and self.module not in (None, FRONTEND_MODULE)
 
     @property
     def container(self) -> Document:

@@ -58,6 +58,8 @@ class Script:
         root = _parser().parse(self._bytes).root_node
         self._assigned = dict(_assignments(root))
         self._assigned_elsewhere = set(_set_elsewhere(root))
+        self._shifts = any(re.match(r"set\s+--|shift\b", _text(node)) for node in _commands(root))
+        """Whether the script makes positional parameters of its own."""
         if root.has_error:
             line = next((node.start_point[0] + 1 for node in _walk(root) if node.is_error or node.is_missing), 1)
             raise UnclearScriptError(f"line {line} of its shell script cannot be read")
@@ -170,7 +172,7 @@ class Script:
 
     def _read_argument(self, node: "Node") -> Iterator[_Place]:
         if _text(node) in ('"$@"', '"${@}"'):
-            word = Word(None, _text(node), several=True, parts=self.positional)
+            word = Word(None, _text(node), several=True, parts=None if self._shifts else self.positional)
             yield _Place(word, node.start_byte, node.end_byte)
             return
         array = re.fullmatch(r'"?\$\{(\w+)\[[@*]\]\}"?', _text(node))
@@ -192,7 +194,7 @@ class Script:
 
     def _read(self, node: "Node") -> Word:
         source = _text(node)
-        if _VARIABLE.fullmatch(source) and (value := self._value(source)) is not None:
+        if _is_reference(source) and (value := self._value(source)) is not None:
             parts = tuple(value.split())  # not quoted: the shell splits it
             return Word(value, source) if (value,) == parts else Word(None, source, True, parts)
         known = ""
@@ -217,11 +219,9 @@ class Script:
                 yield from self._pieces(child)
         elif node.type == "string":
             yield from self._pieces_in_quotes(node)
-        elif node.type in ("simple_expansion", "expansion"):
+        elif node.type in ("simple_expansion", "expansion") or _is_reference(source):
             value = self._value(source)
             yield (None if value is None or value.split() != [value] else value), False
-        elif node.type == "command_substitution" and (match := _REFERENCE.fullmatch(source)):
-            yield self.lookup(match[1]), False
         else:
             yield None, node.type == "ansi_c_string"
 
@@ -231,8 +231,8 @@ class Script:
             if child.type == "string_content":
                 continue
             yield _unquoted(self._bytes[at : child.start_byte].decode()), True
-            is_variable = child.type in ("simple_expansion", "expansion")
-            yield from [(self._value(_text(child)), True)] if is_variable else self._pieces(child)
+            is_known = child.type in ("simple_expansion", "expansion") or _is_reference(_text(child))
+            yield self._value(_text(child)) if is_known else None, True
             at = child.end_byte
         yield _unquoted(self._bytes[at : node.end_byte - 1].decode()), True
 
@@ -241,6 +241,9 @@ class Script:
         return expand(text, self.lookup)
 
     def _value(self, source: str) -> str | None:
+        """The value of a shell's variable, or of what Kubernetes has put in before."""
+        if reference := _REFERENCE.fullmatch(source):
+            return self.lookup(reference[1])
         match = _VARIABLE.fullmatch(source)
         name = (match[1] or match[2]) if match else ""
         if not name or name in self._assigned_elsewhere:
@@ -255,6 +258,10 @@ class Script:
         if _within(assignments[0], ("if_statement", "case_statement", "while_statement", "for_statement")):
             return None
         return self._read(node).text if name not in _text(node) else None
+
+
+def _is_reference(source: str) -> bool:
+    return bool(_VARIABLE.fullmatch(source) or _REFERENCE.fullmatch(source))
 
 
 def _unquoted(text: str) -> str:

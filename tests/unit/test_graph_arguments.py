@@ -1,3 +1,5 @@
+import argparse
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -237,6 +239,15 @@ def test_setting_an_argument_twice_is_setting_it_once(args: list[str], option: s
     once = made.args
     made.set_argument(option, value)
     assert made.args == once
+
+
+@given(ARGS, OPTIONS)
+def test_what_is_read_is_what_argparse_reads(args: list[str], option: str) -> None:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    for name in NAMES:
+        parser.add_argument(name, nargs="?", dest=name)
+    known, _ = parser.parse_known_args(args)
+    assert service(args).argument(option) == getattr(known, option)
 
 
 @given(ARGS, OPTIONS)

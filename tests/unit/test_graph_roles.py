@@ -93,6 +93,10 @@ def test_of_two_frontends_the_one_of_another_project_is_another_service() -> Non
     weights = {"componentType": "frontend", "extraPodSpec": {"mainContainer": {"command": ["/app/weights"]}}}
     assert graph(("Weights", weights), ("Door", {"componentType": "frontend"})).frontend.name == "Door"
     assert graph(("Weights", weights)).frontend.name == "Weights"
+    helper = {"componentType": "frontend", "extraPodSpec": {"mainContainer": {"args": ["-m", "dynamo.planner.x"]}}}
+    assert [item.name for item in graph(("Helper", helper), ("Door", {"componentType": "frontend"})).others] == [
+        "Helper"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,22 @@ def test_values_are_read_out_of_variables() -> None:
     assert service.has_argument("--eager")
 
 
+def test_a_reference_that_becomes_several_words_is_seen_as_such() -> None:
+    service = worker("python3 -m dynamo.vllm $(EXTRA)", env={"EXTRA": "--y 1 --z"})
+    assert service.argument("--y") == "1"
+    service.set_argument("--x", "1")
+    assert script_of(service) == "python3 -m dynamo.vllm $(EXTRA) --x 1"
+    with pytest.raises(GraphError, match=r": --y also stands in \$\(EXTRA\), which"):
+        service.set_argument("--y", "2")
+
+
+def test_positional_parameters_that_a_script_makes_are_not_known() -> None:
+    service = worker('set -- --model a\nexec python3 -m dynamo.vllm --x 0 "$@"')
+    assert service.argument("--model") is None
+    service.set_argument("--x", "1")
+    assert script_of(service).endswith('exec python3 -m dynamo.vllm "$@" --x 1')
+
+
 def test_a_here_document_that_names_an_option_is_left_alone(tmp_path: Path) -> None:
     script = f"cat >{tmp_path}/x <<'EOF'\npython3 -m dynamo.vllm --x 0\nEOF\npython3 -m dynamo.vllm --x 0"
     service = worker(script)
