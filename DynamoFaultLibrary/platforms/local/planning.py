@@ -1,7 +1,7 @@
 """From a graph to the processes that this machine would start for it. Nothing is started or written here."""
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +25,9 @@ from DynamoFaultLibrary.platforms.local.probes import Probe, find_probe, port_of
 from DynamoFaultLibrary.platforms.local.settings import model_problems
 from DynamoFaultLibrary.platforms.local.volumes import Tree, Volumes
 
+_SYSTEM, _HTTP = "DYN_SYSTEM_PORT", "DYN_HTTP_PORT"
 _SYSTEM_PORT, _HTTP_PORT = 9090, 8000
-"""Ports that the operator gives workers and frontends."""
+"""Variables and ports that the operator gives workers and frontends."""
 
 
 class Place(Protocol):
@@ -65,6 +66,8 @@ class PodPorts:
 
     take: Callable[[], str]
     known: dict[int, str] = field(default_factory=dict)
+    http: str = ""
+    """Where a frontend answers."""
 
     def of(self, number: int) -> str:
         """The port that stands for one of the pod's, taken when it is first asked for."""
@@ -239,32 +242,13 @@ class _Draughtsman:
     def _draw_container(self, pod: Pod, container: Container, host: Host, ports: PodPorts) -> Start | None:
         service = pod.service
         common = {**self.drawing.shared, **commands.host_environment(host), **pod.operator_environment()}
-        is_frontend = container.is_main and service.is_frontend
-        http_port = self.place.take_http_port() if is_frontend else ""
-
-        def map_port(name: str, value: str) -> str:
-            if is_frontend and name == "DYN_HTTP_PORT":
-                ports.known[int(value)] = http_port
-            chosen = ports.of(int(value))
-            self.findings.override(service.name, f"{name}={value}", "a free port: replicas share this machine")
-            return chosen
-
-        if is_frontend:
-            ports.known[_HTTP_PORT] = http_port
-        variables = container_variables(pod, container, common, map_port)
+        if container.is_main and service.is_frontend:
+            ports.http = ports.known[_HTTP_PORT] = self.place.take_http_port()
+        variables = container_variables(pod, container, common, lambda *said: self._map_port(service, ports, *said))
         self._tell_missing(pod, container, variables)
         own = override_variables(service.name, variables.values, common, self.settings, self.findings)
-        environment = commands.merged(common, own)
-        metrics_url, url = None, ""
-        if is_frontend:
-            environment["DYN_HTTP_PORT"] = http_port
-            url = f"http://{host.address}:{http_port}"
-            metrics_url = f"{url}/metrics"
-        elif container.is_main:
-            port = environment["DYN_SYSTEM_PORT"] = own.get("DYN_SYSTEM_PORT") or ports.of(_SYSTEM_PORT)
-            metrics_url = f"http://{host.address}:{port}/metrics"
-        elif "dynamo.frontend" in commands.modules_of(container.words):
-            environment["DYN_HTTP_PORT"] = own.get("DYN_HTTP_PORT") or ports.of(_HTTP_PORT)
+        listening = _listening(service, container, own, ports)
+        environment = {**commands.merged(common, own), **listening}
         gpus = service.gpus if container.is_main and not commands.is_mocker(service) else 0
         if gpus and commands.GPUS_VARIABLE not in own:
             environment[commands.GPUS_VARIABLE] = self.place.take_gpus(gpus)
@@ -272,22 +256,31 @@ class _Draughtsman:
         if argv is None:
             return None
         mounts = self._volumes(pod).mounts(pod, container)
-        directory = self._directory(pod, container, mounts)
+        url = f"http://{host.address}:{ports.http}" if ports.http else ""
         start = Start(
-            service.name,
-            pod.index,
-            container,
-            host,
-            argv,
-            environment,
-            own,
-            directory,
-            mounts,
-            metrics_url,
-            url,
-            frozenset(variables.secrets),
+            service=service.name,
+            index=pod.index,
+            container=container,
+            host=host,
+            argv=argv,
+            environment=environment,
+            own=own,
+            directory=self._directory(pod, container, mounts),
+            mounts=mounts,
+            metrics_url=f"{url or f'http://{host.address}:{listening[_SYSTEM]}'}/metrics"
+            if container.is_main
+            else None,
+            url=url,
+            secrets=frozenset(variables.secrets),
         )
         return self._with_probe(start, service, ports)
+
+    def _map_port(self, service: Service, ports: PodPorts, name: str, value: str) -> str:
+        """The value of a port's variable: what listens in a pod at that port listens here at another one."""
+        if ports.http and name == _HTTP:
+            ports.known[int(value)] = ports.http
+        self.findings.override(service.name, f"{name}={value}", "a free port: replicas share this machine")
+        return ports.of(int(value))
 
     def _with_probe(self, start: Start, service: Service, ports: PodPorts) -> Start:
         """Frontends and workers have a readiness of their own: the frontend knows them and answers well."""
@@ -371,6 +364,17 @@ class _Draughtsman:
         why = "there is no such directory here; the deployment's work directory is used"
         self.findings.lack(pod.service.name, f"workingDir {wanted}", why)
         return str(self.place.work)
+
+
+def _listening(service: Service, container: Container, own: Mapping[str, str], ports: PodPorts) -> dict[str, str]:
+    """Variables that say where a container's process listens."""
+    if container.is_main and service.is_frontend:
+        return {_HTTP: ports.http}
+    if container.is_main:
+        return {_SYSTEM: own.get(_SYSTEM) or ports.of(_SYSTEM_PORT)}
+    if "dynamo.frontend" in commands.modules_of(container.words):
+        return {_HTTP: own.get(_HTTP) or ports.of(_HTTP_PORT)}
+    return {}
 
 
 def _tiny_directory() -> Path:
