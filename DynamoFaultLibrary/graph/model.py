@@ -240,7 +240,8 @@ def _strings(value: object, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _strings(item, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _strings(item, f"{path}[{index}]")
+            label = item.get("name", index) if isinstance(item, dict) else index
+            yield from _strings(item, f"{path}[{label}]")
     elif isinstance(value, str):
         yield path, value
 

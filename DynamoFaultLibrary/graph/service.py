@@ -233,9 +233,8 @@ class Service(ABC):
 
     def variable_entries(self) -> Iterator[tuple[str, list[Document]]]:
         """Lists of name/value entries of the service and its containers, each with its place in words."""
-        for holder, label in ((self.document, ""), (self.container, "")):
-            for key in ("envs", "env"):
-                yield f"{label}env", holder.get(key) or []
+        yield "env", self.document.get("envs") or []
+        yield "env", self.container.get("env") or []
         for container in self.other_containers():
             yield f"container {container.get('name')}: env", container.get("env") or []
 

@@ -185,7 +185,7 @@ def test_a_variable_that_is_a_part_of_other_values_stays_and_is_told() -> None:
         'test -r "${M}/config.json" && exec python3 -m dynamo.vllm --model new'
     ]
     assert changes[-1] == Change(
-        "W", "model=new", "podTemplate.spec.containers[0].env[0].value", "it still names 'acme/small'"
+        "W", "model=new", "podTemplate.spec.containers[main].env[M].value", "it still names 'acme/small'"
     )
 
 
@@ -203,7 +203,7 @@ def test_other_models_stay_and_are_told(extra: str) -> None:
     )
     told = [change for change in apply_edits(made, Edits(model="new")) if change.why_not]
     assert [(change.service, change.place, change.why_not) for change in told] == [
-        ("W", "podTemplate.spec.containers[0].args[3]", "it still names 'acme/small'")
+        ("W", "podTemplate.spec.containers[main].args[3]", "it still names 'acme/small'")
     ]
 
 
