@@ -35,7 +35,7 @@ def read(pieces: list[bytes]) -> Record:
     answer = _Answer(SPEC, record, lambda _: None)
     answer.status(200)
     for piece in pieces:
-        answer.body(piece)
+        answer.body(piece, 0.0)
     record.ttft_s, record.gaps_s = None if record.ttft_s is None else 0.0, [0.0] * len(record.gaps_s)
     return record
 
