@@ -89,7 +89,7 @@ def test_a_stream_is_measured_on_the_monotonic_clock(loopback: Any) -> None:
     assert before <= record.started_monotonic_s <= record.ended_monotonic_s <= monotonic()
     assert record.ttft_s is not None
     assert len(record.gaps_s) == 2
-    assert 0 < record.ttft_s + sum(record.gaps_s) <= record.latency_s
+    assert 0 < record.ttft_s + sum(record.gaps_s) <= record.latency_s + 2e-6  # gaps are whole microseconds
     assert record.started_at.endswith("Z")
 
 
