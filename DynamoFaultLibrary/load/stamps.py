@@ -20,7 +20,9 @@ _STAMP = struct.Struct("@ll")
 _ROOM = socket.CMSG_SPACE(_STAMP.size)
 _MOST_BYTES = 65536
 _YOUNG = 0.002
-"""Seconds since a stamp up to which nobody asks whether packets came out of order."""
+"""Age in seconds up to which a stamp is believed as it is; an older one may be right, or the sign of something."""
+_FRESH = 0.05
+"""Seconds for which it is known what the real clock is ahead."""
 _COUNT = struct.Struct("@I")
 _COUNT_AT = 224
 """Where ``struct tcp_info`` has ``tcpi_rcv_ooopack``: packets that came out of order (Linux 5.4 and newer)."""
@@ -50,6 +52,7 @@ class Reader:
         _, real, self._looked_s = _clocks()
         self._ahead_s = real - self._looked_s
         """What the real clock is ahead of the monotonic one. It may be set, or slewed, at any time."""
+        self._receive = self._socket.recvmsg
         self._out_of_order = 0
         with suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
@@ -63,27 +66,31 @@ class Reader:
 
     def _read(self) -> None:
         try:
-            data, notes, _, _ = self._socket.recvmsg(_MOST_BYTES, _ROOM)
+            data, notes, _, _ = self._receive(_MOST_BYTES, _ROOM)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._taker.lose(error)
             return
-        if data:
-            self._taker.take(data, self._came_at(notes))
-        else:
+        if not data:
             self._taker.lose(None)
+            return
+        at = now = monotonic()
+        if notes:
+            seconds, nanoseconds = _STAMP.unpack(notes[0][2])
+            at = seconds - self._ahead_s + nanoseconds * 1e-9
+            if not (now - _YOUNG <= at <= now < self._looked_s + _FRESH):
+                at = self._came_at(seconds, nanoseconds)
+        self._taker.take(data, at)
 
-    def _came_at(self, notes: list[tuple[int, int, bytes]]) -> float:
+    def _came_at(self, seconds: int, nanoseconds: int) -> float:
+        """A stamp on the monotonic clock; now, if it cannot be believed."""
         began, real, now = _clocks()
         most_slewed = 2 * _AT_ONCE + (now - self._looked_s) * _MOST_SLEWED
         was_set = abs(real - now - self._ahead_s) > most_slewed
         self._ahead_s, self._looked_s = real - now, now
-        if was_set or now - began > _AT_ONCE or not notes:
-            return now
-        seconds, nanoseconds = _STAMP.unpack(notes[0][2])
-        at: float = now - (real - seconds - nanoseconds * 1e-9)
-        if at > now or (at < now - _YOUNG and not self._came_in_order()):
+        at = now - (real - seconds - nanoseconds * 1e-9)
+        if was_set or now - began > _AT_ONCE or at > now or (at < now - _YOUNG and not self._came_in_order()):
             return now
         return at
 
