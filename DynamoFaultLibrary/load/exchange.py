@@ -13,7 +13,6 @@ from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load.address import Address
 from DynamoFaultLibrary.load.alarm import full
 from DynamoFaultLibrary.load.http1 import Client, ConnectTimeoutError, ExchangeError
-from DynamoFaultLibrary.load.pattern import Pattern
 from DynamoFaultLibrary.load.records import Attempt, Outcome, Record, RequestSpec
 
 OnChunk = Callable[[Record], None]
@@ -115,7 +114,6 @@ class _Answer:
         self._at_s = self._last_s = record.started_monotonic_s
         self._rest = b""
         self._body: list[bytes] = []
-        self._pattern = Pattern()
 
     def status(self, code: int) -> None:
         self._record.status = code
@@ -128,9 +126,6 @@ class _Answer:
             if self._record.status == 200 or sum(map(len, self._body)) < 4 * _MOST_OF_ERROR:  # UTF-8: 4 bytes at most
                 self._body.append(data)
             return
-        if not self._rest and (text := self._pattern.text_in(data)):
-            self._take_text(text)
-            return
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             if line.startswith(_DATA):
@@ -138,10 +133,7 @@ class _Answer:
                 if payload[:8].strip() == _DONE:
                     self.is_over, self.over_s = True, self._at_s
                     return
-                chunk = orjson.loads(payload)
-                if _take_chunk(chunk, self._record):
-                    self._note_time()
-                    self._pattern.learn(data, chunk)
+                self._take_event(orjson.loads(payload))
         if len(self._rest) > _MOST_OF_LINE:
             raise ValueError(f"a line of the stream has more than {_MOST_OF_LINE} bytes")
 
@@ -157,19 +149,15 @@ class _Answer:
         elif not self._streams:
             _read_body(orjson.loads(b"".join(self._body)), record)
 
-    def _take_text(self, text: str) -> None:
+    def _take_event(self, chunk: dict[str, Any]) -> None:
         record = self._record
-        record.text += text
-        record.output_tokens += 1
-        self._note_time()
-
-    def _note_time(self) -> None:
-        record, now = self._record, self._at_s
+        if not _take_chunk(chunk, record):
+            return
         if record.ttft_s is None:
-            record.ttft_s = now - record.started_monotonic_s
+            record.ttft_s = self._at_s - record.started_monotonic_s
         else:
-            record.gaps_s.append(round((now - self._last_s) * 1e6) / 1e6)
-        self._last_s = now
+            record.gaps_s.append(round(self._at_s - self._last_s, 6))
+        self._last_s = self._at_s
         self._on_chunk(record)
 
 
