@@ -99,6 +99,11 @@ def graphs(text: str) -> dict[str, Any]:
     return {item["metadata"]["name"]: item for item in documents(text) if _kind(item) == KIND}
 
 
+def is_other_graph(document: Any, name: str) -> bool:  # YAML
+    """Whether a document is a graph of another name."""
+    return _kind(document) == KIND and document["metadata"]["name"] != name
+
+
 def mains(text: str, name: str) -> dict[str, Main]:
     """The main containers of a graph by service."""
     graph, companions = graphs(text)[name], documents(text)
@@ -111,7 +116,7 @@ def mains(text: str, name: str) -> dict[str, Main]:
     return {service: _main(service, entry, common, companions) for service, entry in entries.items()}
 
 
-def _kind(document: Any) -> str:  # noqa: ANN401  # YAML
+def _kind(document: Any) -> str:  # YAML
     return str(document.get("kind")) if isinstance(document, dict) else ""
 
 
@@ -188,13 +193,23 @@ def role(main: Main, own: bool) -> str:
         return main.type
     words = [word for process in programs(main.processes(own)) for word in process.argv]
     for mode in ("prefill", "decode", "encode"):
-        flags = {f"--is-{mode}-worker", f"--{mode}-worker", f"--multimodal-{mode}-worker", f"--disaggregation-mode={mode}"}
+        flags = {
+            f"--is-{mode}-worker",
+            f"--{mode}-worker",
+            f"--multimodal-{mode}-worker",
+            f"--disaggregation-mode={mode}",
+        }
         if flags & set(words) or values(words, "--disaggregation-mode") == [mode]:
             return mode
     kind = str(main.entry.get("subComponentType") or main.type)
     if kind in WORKERS:
         return kind
     return "worker" if any(name.startswith("dynamo") or name in _ENGINES for name in running) else "other"
+
+
+def is_option(word: str) -> bool:
+    """Whether a word is an option, and not a value such as `-1`."""
+    return word.startswith("-") and not _NUMBER.fullmatch(word)
 
 
 def values(words: Sequence[str], option: str) -> list[str] | None:
@@ -223,7 +238,7 @@ def without(words: Sequence[str], *options: str) -> list[str]:
 
 def _following(words: Sequence[str], start: int) -> Iterator[str]:
     for word in words[start:]:
-        if word.startswith("-") and not _NUMBER.fullmatch(word):
+        if is_option(word):
             return
         yield word
 
@@ -243,7 +258,7 @@ def complaints(
             yield f"{option} is {values(after, option)}"
     old = {word for option in named for word in values(before, option) or []}
     edited = (*options, *named)
-    was, now = without(_once(before), *edited), without(_once(after), *edited)
+    was, now = without(once(before), *edited), without(once(after), *edited)
     if now not in (was, [str(model) if word in old else word for word in was]):
         gone, new = [w for w in was if w not in now], [w for w in now if w not in was]
         yield f"more has changed: {gone[:4]} became {new[:4]}" if gone or new else "the order of words has changed"
@@ -268,7 +283,10 @@ def still_mentioned(text: str, name: str, old: set[str]) -> set[str]:
     """Where a graph's other fields and the companions of its file still name an old model, command lines left out."""
     graph = graphs(text)[name]["spec"]
     others = [item for item in documents(text) if isinstance(item, dict) and _kind(item) != KIND]
-    places = [("spec", graph), *((f"{_kind(item)} {(item.get('metadata') or {}).get('name')}", item) for item in others)]
+    places = [
+        ("spec", graph),
+        *((f"{_kind(item)} {(item.get('metadata') or {}).get('name')}", item) for item in others),
+    ]
     return {
         f"{place}.{path}"
         for place, tree in places
@@ -278,7 +296,7 @@ def still_mentioned(text: str, name: str, old: set[str]) -> set[str]:
     }
 
 
-def _strings(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401  # YAML
+def _strings(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:  # YAML
     if isinstance(tree, str):
         yield path, tree
     pairs = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
@@ -286,8 +304,8 @@ def _strings(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: A
         yield from _strings(value, f"{path}.{key}" if path else str(key))
 
 
-def _once(words: Sequence[str]) -> list[str]:
-    """Without the operator's default args behind a frontend's own command, which say the same again."""
+def once(words: Sequence[str]) -> list[str]:
+    """A command line without the operator's args behind a frontend's own command, which say the same again."""
     default = ["-m", "dynamo.frontend"]
     head = list(words[:3])
     return [*head, *words[5:]] if head[1:] == default and list(words[3:5]) == default else list(words)

@@ -1,8 +1,8 @@
 """Runs a container's command where nothing can happen, and tells which programs it started with which arguments.
 
 Shell scripts are run by a real shell, not read: what a script's programs get is known by those who start them only. The
-root directory is an empty one with a shell, a handful of text tools, and stand-ins that write down how they were called;
-there is no network and no other process. Without the right to make namespaces only scripts of our own are run.
+root directory is an empty one with a shell, a few text tools, and stand-ins that write down how they were called; there
+is no network and no other process. Without the right to make namespaces only scripts of our own are run.
 """
 
 import atexit
@@ -18,9 +18,10 @@ from functools import cache
 from pathlib import Path
 
 TOOLS = (
-    "sh bash awk basename cat cut date dirname env expr false find grep head ls mkdir mktemp nohup od printf rm sed seq "
-    "sort stdbuf tail tee touch tr true uniq wc xargs"
-).split()
+    *("sh", "bash", "awk", "basename", "cat", "cut", "date", "dirname", "env", "expr", "false", "find", "grep", "head"),
+    *("ls", "mkdir", "mktemp", "nohup", "od", "printf", "rm", "sed", "seq", "sort", "stdbuf", "tail", "tee", "touch"),
+    *("tr", "true", "uniq", "wc", "xargs"),
+)
 """Real programs: what they print decides which way a script goes."""
 WRAPPERS = ("dumb-init", "exec", "nice", "numactl", "setsid", "tini", "timeout")
 """Start what follows them; here they only skip their own options."""

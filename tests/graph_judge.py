@@ -1,0 +1,156 @@
+"""Whether edits of a graph did what their user means: each service's processes before and after, side by side."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import yaml
+
+from DynamoFaultLibrary.graph.edits import Change, Edits
+from tests import graph_oracle as oracle
+from tests.graph_sandbox import Process
+
+ALL = Edits(
+    replicas=3,
+    model="tiny-model",
+    image="example.org/x:1",
+    env={"PROBE": "x"},
+    args={"--max-num-seqs": "7"},
+    frontend_args={"--http-host": "127.0.0.9"},
+    router_mode="kv",
+    migration_limit=3,
+)
+FIELDS = ("replicas", "model", "image", "env", "args", "frontend_args", "router_mode", "migration_limit")
+OF_FRONTEND = FIELDS[-3:]
+
+
+def only(edits: Edits, *names: str) -> Edits:
+    """Those of the edits."""
+    return replace(Edits(), **{name: getattr(edits, name) for name in names})
+
+
+class Seen:
+    """A graph, and what its services run.
+
+    Args:
+        text: the file.
+        name: of the graph.
+        own: whether its scripts are ours.
+        world: variables that are set besides.
+    """
+
+    def __init__(self, text: str, name: str, *, own: bool = False, world: Mapping[str, str] | None = None) -> None:
+        self.text, self.name = text, name
+        self.mains = oracle.mains(text, name)
+        for main in self.mains.values():
+            main.env.update(world or {})
+        self.processes = {service: main.processes(own) for service, main in self.mains.items()}
+        self.roles = {service: oracle.role(main, own) for service, main in self.mains.items()}
+
+    @property
+    def workers(self) -> list[str]:
+        """The services that run an engine."""
+        return [service for service, role in self.roles.items() if role in oracle.WORKERS]
+
+    @property
+    def models(self) -> set[str]:
+        """What the workers call their model."""
+        return set().union(*(oracle.models_named(self.processes[service]) for service in self.workers))
+
+    def has_nothing_for(self, edit: str) -> bool:
+        """Whether there is nothing in the graph that an edit could mean."""
+        if edit in OF_FRONTEND:
+            return "frontend" not in self.roles.values()
+        if edit == "args" and any(not oracle.programs(self.processes[service]) for service in self.workers):
+            return True  # the image's own entry point, to which the operator gives nothing
+        if edit in ("replicas", "args"):
+            return not self.workers
+        return edit == "model" and not self.models
+
+
+def judge(before: Seen, after: Seen, edits: Edits, changes: list[Change]) -> Iterator[str]:
+    """What the edits did not do, or did besides; each sentence begins with the service or the place."""
+    for service, was in before.mains.items():
+        role = before.roles[service]
+        for sentence in (
+            *_fields(was, after.mains[service], role, edits),
+            *_processes(before.processes[service], after.processes[service], edits, role),
+        ):
+            yield f"{service}: {sentence}"
+    if edits.model:
+        yield from _model_left(before, after, edits.model, changes)
+
+
+def options_for(role: str, edits: Edits) -> dict[str, str]:
+    """The options that a service of that role is to get."""
+    if role in oracle.WORKERS:
+        return dict(edits.args)
+    if role != "frontend":
+        return {}
+    own = {"--router-mode": edits.router_mode, "--migration-limit": edits.migration_limit}
+    return {**edits.frontend_args, **{option: str(value) for option, value in own.items() if value is not None}}
+
+
+def _fields(was: oracle.Main, now: oracle.Main, role: str, edits: Edits) -> Iterator[str]:
+    worker = role in oracle.WORKERS
+    if now.replicas != (edits.replicas if worker and edits.replicas is not None else was.replicas):
+        yield f"replicas of a {role} became {now.replicas}"
+    if edits.image and (worker or role == "frontend") and now.image != edits.image:
+        yield f"image of a {role} is {now.image}"
+    for name, value in edits.env.items():
+        if now.env.get(name) != value:
+            yield f"variable {name} of a {role} is {now.env.get(name)!r}"
+    if role == "epp" and now.image != was.image:
+        yield "image of an endpoint picker was replaced"
+
+
+def _processes(before: list[Process], after: list[Process], edits: Edits, role: str) -> Iterator[str]:
+    was, now = oracle.programs(before), oracle.programs(after)
+    options = options_for(role, edits)
+    worker = role in oracle.WORKERS
+    if not was and options:
+        yield "unproven: what it runs was not seen"
+    elif len(was) != len(now):
+        yield f"{len(was)} programs became {len(now)}"
+        return
+    for one, other in zip(was, now, strict=False):
+        if options or worker or not edits.model:
+            yield from oracle.complaints(one.argv, other.argv, options, edits.model if worker else None)
+        for name, value in edits.env.items():
+            if other.variables.get(name) != value:
+                yield f"variable {name} did not reach the program"
+    helpers = [process.argv for process in before if process not in was]
+    if not edits.model and helpers != [process.argv for process in after if process not in now]:
+        yield "the helpers beside it were called otherwise"
+
+
+def _model_left(before: Seen, after: Seen, model: str, changes: list[Change]) -> Iterator[str]:
+    told = [f"{change.service} {change.what} {change.place}" for change in changes]
+    old = before.models - {model}
+    places = sorted(oracle.still_mentioned(after.text, after.name, old))
+    for service, processes in after.processes.items():
+        places += [f"{service} command line" for _ in oracle.still_named(processes, old)]
+    for place in places:
+        if not any(_speaks_of(sentence, place) for sentence in told):
+            yield f"{place}: the old model is still named, and nothing says so"
+
+
+def _speaks_of(sentence: str, place: str) -> bool:
+    """Whether a change that was reported is about a place, such as `ConfigMap pools.data.a` or `X command line`."""
+    words = [word for word in re.split(r"[\s.]+", place) if word not in ("spec", "data", "value", "name")]
+    return "not" in sentence and any(word in sentence for word in words if len(word) > 2)
+
+
+def comments(text: str) -> Counter[str]:
+    """The comments of a file; fragments of strings that look like one count on both sides."""
+    return Counter(found.strip() for found in re.findall(r"(?m)(?:^|\s)(#.*)$", text))
+
+
+def how_equal(text: str, written: str) -> str:
+    """How much of a file came back."""
+    if text == written:
+        return "byte for byte"
+    if list(yaml.safe_load_all(text)) != list(yaml.safe_load_all(written)):
+        return "NOT: values differ"
+    return "all values and comments" if comments(text) == comments(written) else "NOT: comments lost"
