@@ -189,6 +189,8 @@ def role(main: Main, own: bool) -> str:
     for name in running:
         if name in _MODULES:
             return _MODULES[name]
+    if main.type == "frontend" and any(main.container.get(field) for field in ("command", "args")):
+        return "other"  # it is seen to start something else
     if main.type in ("frontend", "planner", "epp"):
         return main.type
     words = [word for process in programs(main.processes(own)) for word in process.argv]

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -109,18 +110,24 @@ def started(
         path = f"{inside}/stub:{inside}/bin".replace("//", "/")
         line = [*isolation(), f"--root={root}", "--wd=/work"] if isolation() else []
         line += [f"{inside}/bin/env".replace("//", "/"), program.rpartition("/")[2], *words]
-        with contextlib.suppress(subprocess.TimeoutExpired, OSError):
-            subprocess.run(
-                line,
-                env={**env, "PATH": path, "HOME": "/work"},
-                cwd=root / "work",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                timeout=STARTED,
-                check=False,
-            )
+        _run(line, {**env, "PATH": path, "HOME": "/work"}, root / "work")
         return sorted(_recorded(root / "record"), key=lambda process: process.argv)
+
+
+def _run(line: Sequence[str], env: Mapping[str, str], folder: Path) -> None:
+    """Run to the end, or as long as is allowed; in a session of its own, since scripts kill their process group."""
+    quiet = subprocess.DEVNULL
+    with contextlib.suppress(OSError):  # an argument list that is too long
+        process = subprocess.Popen(
+            line, env=env, cwd=folder, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True
+        )
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STARTED)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _furnish(root: Path, inside: Path, command: Sequence[str], gpus: int) -> None:
