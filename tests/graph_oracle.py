@@ -252,8 +252,11 @@ def complaints(
 
     Each is there once, as an option of the program, with its value; all else is as it was.
     """
+    name = program(Process(tuple(before)))
     for option, value in options.items():
         yield from _not_arrived(after, option, value)
+        if name in after and option in after[: after.index(str(name))]:
+            yield f"{option} went to the interpreter"
     named = [option for option in (*MODEL, *SERVED) if values(before, option)] if model else []
     for option in named:
         if values(after, option) != [model] and not (option in SERVED and values(after, option) is None):
@@ -274,9 +277,6 @@ def _not_arrived(after: Sequence[str], option: str, value: str) -> Iterator[str]
     place = after.index(given[0])
     if values(after, option) != ([value] if value else []):
         yield f"{option} arrived as {values(after, option)}"
-    name = program(Process(tuple(after))) or after[0]
-    if after.index(name) > place:
-        yield f"{option} went to the interpreter"
     if "--" in after[:place]:
         yield f"{option} came after --"
 

@@ -54,6 +54,8 @@ def _file(path: Path, count: Count) -> None:
     try:
         manifest = Manifest.load(path)
         names = manifest.graph_names
+        for name in names:
+            manifest.graph(name)
     except GraphError as error:
         count.add("refused to load", _general(str(error)), str(path))
         return
