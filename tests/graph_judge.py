@@ -42,9 +42,7 @@ class Seen:
 
     def __init__(self, text: str, name: str, *, own: bool = False, world: Mapping[str, str] | None = None) -> None:
         self.text, self.name = text, name
-        self.mains = oracle.mains(text, name)
-        for main in self.mains.values():
-            main.env.update(world or {})
+        self.mains = oracle.mains(text, name, world)
         self.processes = {service: main.processes(own) for service, main in self.mains.items()}
         self.roles = {service: oracle.role(main, own) for service, main in self.mains.items()}
 
@@ -70,7 +68,10 @@ class Seen:
 
 
 def judge(before: Seen, after: Seen, edits: Edits, changes: list[Change]) -> Iterator[str]:
-    """What the edits did not do, or did besides; each sentence begins with the service or the place."""
+    """What the edits did not do, or did besides; each sentence begins with the service or the place.
+
+    `before` is seen in a world that has the edits' variables, for others may be made of them.
+    """
     for service, was in before.mains.items():
         role = before.roles[service]
         for sentence in (

@@ -104,8 +104,8 @@ def is_other_graph(document: Any, name: str) -> bool:  # YAML
     return _kind(document) == KIND and document["metadata"]["name"] != name
 
 
-def mains(text: str, name: str) -> dict[str, Main]:
-    """The main containers of a graph by service."""
+def mains(text: str, name: str, world: Mapping[str, str] | None = None) -> dict[str, Main]:
+    """The main containers of a graph by service, with the variables of a `world` set in place."""
     graph, companions = graphs(text)[name], documents(text)
     spec = graph["spec"]
     common = list(spec.get("envs") or spec.get("env") or [])
@@ -113,14 +113,16 @@ def mains(text: str, name: str) -> dict[str, Main]:
         entries = {str(key): entry or {} for key, entry in spec["services"].items()}
     else:
         entries = {str(entry["name"]): entry for entry in spec["components"]}
-    return {service: _main(service, entry, common, companions) for service, entry in entries.items()}
+    return {service: _main(service, entry, common, companions, world or {}) for service, entry in entries.items()}
 
 
 def _kind(document: Any) -> str:  # YAML
     return str(document.get("kind")) if isinstance(document, dict) else ""
 
 
-def _main(service: str, entry: Mapping[str, Any], common: list[Any], companions: list[Any]) -> Main:
+def _main(
+    service: str, entry: Mapping[str, Any], common: list[Any], companions: list[Any], world: Mapping[str, str]
+) -> Main:
     if "podTemplate" in entry or "type" in entry:
         pod = (entry.get("podTemplate") or {}).get("spec") or {}
         found = [container for container in pod.get("containers") or [] if container.get("name") == "main"]
@@ -130,7 +132,7 @@ def _main(service: str, entry: Mapping[str, Any], common: list[Any], companions:
     kind = str(entry.get("componentType") or entry.get("type") or "")
     command, args = DEFAULTS.get(kind, OTHERWISE)
     words = [*(container.get("command") or command), *(container.get("args") or args)]
-    env = dict(_environment([*common, *(entry.get("envs") or [])], container, companions))
+    env = dict(_environment([*common, *(entry.get("envs") or [])], container, companions, world)) | dict(world)
     return Main(service, kind, [_word(word) for word in words], env, entry, container)
 
 
@@ -138,7 +140,9 @@ def _word(value: object) -> str:
     return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
-def _environment(common: list[Any], container: Mapping[str, Any], companions: list[Any]) -> Iterator[tuple[str, str]]:
+def _environment(
+    common: list[Any], container: Mapping[str, Any], companions: list[Any], world: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
     maps = {item["metadata"]["name"]: item.get("data") or {} for item in companions if _kind(item) == "ConfigMap"}
     yield from (("POD_NAME", "pod-0"), ("DYN_NAMESPACE", "test-graph"))
     for source in container.get("envFrom") or []:
@@ -148,7 +152,9 @@ def _environment(common: list[Any], container: Mapping[str, Any], companions: li
     known: dict[str, str] = {}
     for item in [*common, *(container.get("env") or [])]:
         reference = (item.get("valueFrom") or {}).get("configMapKeyRef") or {}
-        if "value" in item:
+        if item["name"] in world:
+            known[item["name"]] = world[item["name"]]
+        elif "value" in item:
             known[item["name"]] = expanded(_word(item["value"] if item["value"] is not None else ""), known)
         elif reference.get("key") in maps.get(reference.get("name"), {}):
             known[item["name"]] = str(maps[reference["name"]][reference["key"]])

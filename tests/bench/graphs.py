@@ -72,7 +72,7 @@ def _file(path: Path, count: Count) -> None:
 def _graph(path: Path, name: str, count: Count) -> None:
     place = f"{path}#{name}"
     count.add("graphs", "graphs", place)
-    before = Seen(path.read_text(encoding="utf-8"), name)
+    before = Seen(path.read_text(encoding="utf-8"), name, world=ALL.env)
     refused = {}
     taken = []
     for edit in FIELDS:

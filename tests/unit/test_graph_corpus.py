@@ -42,10 +42,9 @@ def graph_name(key: str) -> str:
 
 
 @cache
-def unedited(key: str, world: int = -1) -> Seen:
-    """A graph as it is, in one of the worlds that its row has."""
-    variables = EXPECTED[key]["worlds"][world] if world >= 0 else {}
-    return Seen(path_of(key).read_text(encoding="utf-8"), graph_name(key), own=True, world=variables)
+def unedited(key: str, **world: str) -> Seen:
+    """A graph as it is, with some variables set."""
+    return Seen(path_of(key).read_text(encoding="utf-8"), graph_name(key), own=True, world=world)
 
 
 def services(key: str) -> dict[str, dict[str, Any]]:
@@ -154,11 +153,10 @@ def test_edits_arrive_as_they_are_meant(key: str) -> None:
     names = made(key)
     edits = only(edits_of(key), *names)
     text, changes = edited(key, edits)
-    for world in range(-1, len(EXPECTED[key].get("worlds", []))):
-        variables = EXPECTED[key]["worlds"][world] if world >= 0 else {}
-        after = Seen(text, graph_name(key), own=True, world=variables)
-        assert list(judge(unedited(key, world), after, edits, changes)) == []
-        if world < 0 and set(names) >= set(FIELDS) - set(EXPECTED[key].get("refused", {})):
+    for world in ({}, *EXPECTED[key].get("worlds", [])):
+        after = Seen(text, graph_name(key), own=True, world=world)
+        assert list(judge(unedited(key, **ALL.env, **world), after, edits, changes)) == []
+        if not world and set(names) >= set(FIELDS) - set(EXPECTED[key].get("refused", {})):
             for name, row in services(key).items():
                 found = [oracle.once(process.argv) for process in oracle.programs(after.processes[name])]
                 assert [in_groups(words) for words in found] == [

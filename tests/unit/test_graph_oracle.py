@@ -50,7 +50,7 @@ def edited(*replacements: tuple[str, str]) -> str:
 
 
 def sentences(*replacements: tuple[str, str]) -> list[str]:
-    before, after = Seen(GRAPH, "g", own=True), Seen(edited(*replacements), "g", own=True)
+    before, after = Seen(GRAPH, "g", own=True, world=ALL.env), Seen(edited(*replacements), "g", own=True)
     return list(judge(before, after, ALL, []))
 
 
@@ -83,7 +83,7 @@ def test_an_edit_that_is_missing_is_noticed(missing: int, said: str) -> None:
     ],
 )
 def test_an_edit_that_went_wrong_is_noticed(old: str, new: str, said: str) -> None:
-    before, text = Seen(GRAPH, "g", own=True), edited(*RIGHT)
+    before, text = Seen(GRAPH, "g", own=True, world=ALL.env), edited(*RIGHT)
     assert old in text
     assert said in list(judge(before, Seen(text.replace(old, new), "g", own=True), ALL, []))
 
