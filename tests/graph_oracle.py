@@ -223,6 +223,7 @@ def is_option(word: str) -> bool:
 def values(words: Sequence[str], option: str) -> list[str] | None:
     """The values of an option, the last one's if it is given twice; None without it."""
     found = None
+    words = _before_double_dash(words)
     for index, word in enumerate(words):
         if word.startswith(f"{option}="):
             found = [word.partition("=")[2]]
@@ -234,14 +235,20 @@ def values(words: Sequence[str], option: str) -> list[str] | None:
 def without(words: Sequence[str], *options: str) -> list[str]:
     """The words but for these options and their values."""
     kept, skip = [], 0
-    for index, word in enumerate(words):
+    head = _before_double_dash(words)
+    for index, word in enumerate(head):
         if index < skip:
             continue
         if word in options:
-            skip = index + 1 + len(list(_following(words, index + 1)))
+            skip = index + 1 + len(list(_following(head, index + 1)))
         elif word.partition("=")[0] not in options:
             kept.append(word)
-    return kept
+    return [*kept, *words[len(head) :]]
+
+
+def _before_double_dash(words: Sequence[str]) -> list[str]:
+    """The words of which some are options."""
+    return list(words[: list(words).index("--")]) if "--" in words else list(words)
 
 
 def _following(words: Sequence[str], start: int) -> Iterator[str]:
@@ -260,7 +267,7 @@ def complaints(
     """
     name = program(Process(tuple(before)))
     for option, value in options.items():
-        yield from _not_arrived(after, option, value)
+        yield from _not_arrived(before, after, option, value)
         if name in after and option in after[: after.index(str(name))]:
             yield f"{option} went to the interpreter"
     named = [option for option in (*MODEL, *SERVED) if values(before, option)] if model else []
@@ -275,16 +282,16 @@ def complaints(
         yield f"more has changed: {gone[:4]} became {new[:4]}" if gone or new else "the order of words has changed"
 
 
-def _not_arrived(after: Sequence[str], option: str, value: str) -> Iterator[str]:
-    given = [word for word in after if word == option or word.startswith(f"{option}=")]
-    if len(given) != 1:
-        yield f"{option} arrived {len(given)} times"
-        return
-    place = after.index(given[0])
-    if values(after, option) != ([value] if value else []):
+def _not_arrived(before: Sequence[str], after: Sequence[str], option: str, value: str) -> Iterator[str]:
+    was, now = _given(before, option), _given(after, option)
+    if not now or (len(now) > 1 and now[:-1] != was):  # one that a variable brings may stay before it: the last counts
+        yield f"{option} arrived {len(now)} times"
+    elif values(after, option) != ([value] if value else []):
         yield f"{option} arrived as {values(after, option)}"
-    if "--" in after[:place]:
-        yield f"{option} came after --"
+
+
+def _given(words: Sequence[str], option: str) -> list[str]:
+    return [word for word in _before_double_dash(words) if word == option or word.startswith(f"{option}=")]
 
 
 def still_mentioned(text: str, name: str, old: set[str]) -> set[str]:

@@ -46,8 +46,8 @@ esac
 """
 _RECORDER = """#!/bin/sh
 d=%(records)s
-printf '%%s\\0' "${0##*/}" "$@" >"$d/$$.argv"
 %(env)s -0 >"$d/$$.env"
+printf '%%s\\0' "${0##*/}" "$@" >"$d/$$.argv"
 """
 LIMITS_CAN_BE_SET = "ulimit() { return 0; }\n"
 """Put before a script: limits can be raised, as in a privileged container."""

@@ -99,7 +99,7 @@ LINE = "python3 -m dynamo.vllm --model a --enforce-eager -tp 4"
         (LINE, "--x arrived 0 times"),
         (f"{LINE} --x 1 --x 1", "--x arrived 2 times"),
         (f"{LINE} --x 1 2", "--x arrived as ['1', '2']"),
-        (f"{LINE} -- --x 1", "--x came after --"),
+        (f"{LINE} -- --x 1", "--x arrived 0 times"),
         ("python3 --x 1 -m dynamo.vllm --model a --enforce-eager -tp 4", "--x went to the interpreter"),
         ("python3 -m dynamo.vllm --model --x 1 a --enforce-eager -tp 4", "--x arrived as ['1', 'a']"),
         ("python3 -m dynamo.vllm --model a --enforce-eager 4 --x 1", "more has changed: ['-tp'] became []"),
