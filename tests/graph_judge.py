@@ -56,6 +56,10 @@ class Seen:
         """What the workers call their model."""
         return set().union(*(oracle.models_named(self.processes[service]) for service in self.workers))
 
+    def names_model(self, service: str) -> bool:
+        """Whether a service's programs are told of a model."""
+        return bool(oracle.models_named(self.processes[service]))
+
     def has_nothing_for(self, edit: str) -> bool:
         """Whether there is nothing in the graph that an edit could mean."""
         if edit in OF_FRONTEND:
@@ -76,7 +80,7 @@ def judge(before: Seen, after: Seen, edits: Edits, changes: list[Change]) -> Ite
         role = before.roles[service]
         for sentence in (
             *_fields(was, after.mains[service], role, edits),
-            *_processes(before.processes[service], after.processes[service], edits, role),
+            *_processes(before.processes[service], after.processes[service], edits, role, before.models),
         ):
             yield f"{service}: {sentence}"
     if edits.model:
@@ -106,18 +110,16 @@ def _fields(was: oracle.Main, now: oracle.Main, role: str, edits: Edits) -> Iter
         yield "image of an endpoint picker was replaced"
 
 
-def _processes(before: list[Process], after: list[Process], edits: Edits, role: str) -> Iterator[str]:
+def _processes(before: list[Process], after: list[Process], edits: Edits, role: str, models: set[str]) -> Iterator[str]:
     was, now = oracle.programs(before), oracle.programs(after)
     options = options_for(role, edits)
-    worker = role in oracle.WORKERS
     if not was and options:
         yield "unproven: what it runs was not seen"
     elif len(was) != len(now):
         yield f"{len(was)} programs became {len(now)}"
         return
     for one, other in zip(was, now, strict=False):
-        if options or worker or not edits.model:
-            yield from oracle.complaints(one.argv, other.argv, options, edits.model if worker else None)
+        yield from oracle.complaints(one.argv, other.argv, options, edits.model, models if edits.model else set())
         for name, value in edits.env.items():
             if other.variables.get(name) != value:
                 yield f"variable {name} did not reach the program"
@@ -127,20 +129,23 @@ def _processes(before: list[Process], after: list[Process], edits: Edits, role: 
 
 
 def _model_left(before: Seen, after: Seen, model: str, changes: list[Change]) -> Iterator[str]:
-    told = [f"{change.service} {change.what} {change.place}" for change in changes]
+    told = [f"{change.service} {change.place} {change.why_not}" for change in changes if change.why_not]
     old = before.models - {model}
     places = sorted(oracle.still_mentioned(after.text, after.name, old))
     for service, processes in after.processes.items():
         places += [f"{service} command line" for _ in oracle.still_named(processes, old)]
+    for service in after.workers:
+        if not before.names_model(service) and not oracle.holds(after.text, after.name, service, model):
+            places.append(f"{service} arguments")
     for place in places:
         if not any(_speaks_of(sentence, place) for sentence in told):
-            yield f"{place}: the old model is still named, and nothing says so"
+            yield f"{place}: the model is still the old one, and nothing says so"
 
 
 def _speaks_of(sentence: str, place: str) -> bool:
-    """Whether a change that was reported is about a place, such as `ConfigMap pools.data.a` or `X command line`."""
-    words = [word for word in re.split(r"[\s.]+", place) if word not in ("spec", "data", "value", "name")]
-    return "not" in sentence and any(word in sentence for word in words if len(word) > 2)
+    """Whether a report of what was not reached is about a place, such as `ConfigMap pools.data.a` or `X arguments`."""
+    words = [word for word in re.split(r"[\s.]+", place) if word not in ("spec", "data", "value", "name", "services")]
+    return any(word in sentence for word in words if len(word) > 2)
 
 
 def comments(text: str) -> Counter[str]:

@@ -6,7 +6,7 @@ the component's type), `$(VAR)` is expanded as Kubernetes does it, shells are ru
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -263,11 +263,16 @@ def _following(words: Sequence[str], start: int) -> Iterator[str]:
 
 
 def complaints(
-    before: Sequence[str], after: Sequence[str], options: Mapping[str, str], model: str | None = None
+    before: Sequence[str],
+    after: Sequence[str],
+    options: Mapping[str, str],
+    model: str | None = None,
+    old: Set[str] = frozenset(),
 ) -> Iterator[str]:
     """What is wrong with a command line that was to get these options, and a model; nothing if it is as meant.
 
-    Each is there once, as an option of the program, with its value; all else is as it was.
+    Each is there once, as an option of the program, with its value. All else is as it was, but `old` models may have
+    given way to the new one.
     """
     name = program(Process(tuple(before)))
     for option, value in options.items():
@@ -278,12 +283,19 @@ def complaints(
     for option in named:
         if values(after, option) != [model] and not (option in SERVED and values(after, option) is None):
             yield f"{option} is {values(after, option)}"
-    old = {word for option in named for word in values(before, option) or []}
-    edited = (*options, *named)
+    added = [option for option in MODEL if model and not named and values(after, option) == [model]]
+    edited = (*options, *named, *added)
     was, now = without(once(before), *edited), without(once(after), *edited)
-    if now not in (was, [str(model) if word in old else word for word in was]):
+    if now not in (was, [_with_model(word, old, str(model)) for word in was]):
         gone, new = [w for w in was if w not in now], [w for w in now if w not in was]
         yield f"more has changed: {gone[:4]} became {new[:4]}" if gone or new else "the order of words has changed"
+
+
+def _with_model(word: str, old: Set[str], model: str) -> str:
+    """A word that names a model, by itself or in JSON, with another one."""
+    for name in old:
+        word = model if word == name else word.replace(f'"{name}"', f'"{model}"')
+    return word
 
 
 def _not_arrived(before: Sequence[str], after: Sequence[str], option: str, value: str) -> Iterator[str]:
@@ -313,6 +325,13 @@ def still_mentioned(text: str, name: str, old: set[str]) -> set[str]:
         if not re.search(r"(mainContainer|containers\.\d+)\.(command|args)\.", path)
         and any(value == model or f'"{model}"' in value or f": {model}\n" in value for model in old)
     }
+
+
+def holds(text: str, name: str, service: str, word: str) -> bool:
+    """Whether a service, in any of its containers, or a companion of the graph has a word somewhere."""
+    others = [item for item in documents(text) if _kind(item) != KIND]
+    trees = [mains(text, name)[service].entry, *others]
+    return any(word in value for tree in trees for _, value in _strings(tree))
 
 
 def _strings(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:  # YAML

@@ -62,7 +62,7 @@ def test_what_is_right_is_not_complained_about() -> None:
     ("missing", "said"),
     [
         (0, "Door: --http-host arrived 0 times"),
-        (1, "Pilot command line: the old model is still named, and nothing says so"),
+        (1, "Pilot command line: the model is still the old one, and nothing says so"),
         (2, "Engine: --model is ['acme/small']"),
         (3, "Engine: replicas of a worker became 1"),
         (4, "Engine: image of a worker is None"),
