@@ -200,6 +200,8 @@ def _with_preamble(words: list[str], preamble: str) -> list[str]:
 def _recorded(records: Path) -> Iterator[Process]:
     for path in records.glob("*.argv"):
         argv = path.read_text(errors="replace").split("\0")[:-1]
+        if not argv:
+            continue  # killed before it could write
         written = path.with_suffix(".env")
         lines = written.read_text(errors="replace").split("\0") if written.exists() else []
         env = tuple(sorted((name, value) for name, _, value in (line.partition("=") for line in lines) if name))
