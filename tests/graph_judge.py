@@ -119,7 +119,8 @@ def _processes(before: list[Process], after: list[Process], edits: Edits, role: 
         yield f"{len(was)} programs became {len(now)}"
         return
     for one, other in zip(was, now, strict=False):
-        yield from oracle.complaints(one.argv, other.argv, options, edits.model, models if edits.model else set())
+        meant = options if oracle.may_be(one, role) else {}
+        yield from oracle.complaints(one.argv, other.argv, meant, edits.model, models if edits.model else set())
         for name, value in edits.env.items():
             if other.variables.get(name) != value:
                 yield f"variable {name} did not reach the program"

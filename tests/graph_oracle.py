@@ -193,12 +193,17 @@ def programs(processes: Sequence[Process]) -> list[Process]:
     return own or found
 
 
+def may_be(process: Process, role: str) -> bool:
+    """Whether a process can be what its service is for; a frontend beside an engine is not."""
+    return _MODULES.get(str(program(process)), role) == role
+
+
 def role(main: Main, own: bool) -> str:
     """What a service is for, by its type and by what it runs."""
     running = [str(program(process)) for process in programs(main.processes(own))]
-    for name in running:
-        if name in _MODULES:
-            return _MODULES[name]
+    known = {_MODULES.get(name, "") for name in running}
+    if len(known) == 1 and "" not in known:
+        return known.pop()
     if main.type == "frontend" and any(main.container.get(field) for field in ("command", "args")):
         return "other"  # it is seen to start something else
     if main.type in ("frontend", "planner", "epp"):
