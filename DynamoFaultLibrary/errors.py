@@ -35,6 +35,10 @@ class Unanswered(LoadError, Symptom):  # noqa: N818  # the same
     """What was waited for did not come: an answer, tokens, good requests of a load."""
 
 
+class NothingComes(Unanswered):
+    """What was waited for cannot come any more: who would bring it has ended, and nobody starts it again."""
+
+
 class FaultError(FaultLibraryError):
     """A fault cannot be injected as asked."""
 

@@ -21,7 +21,8 @@ from robot.result.executionresult import CombinedResult
 from DynamoFaultLibrary.clock import utc_now, wait_until
 from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.ledger.recovery import problems, recover
-from DynamoFaultLibrary.ledger.store import RUN_VARIABLE, state_directory
+from DynamoFaultLibrary.ledger.run import ledgers_of
+from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
 from DynamoFaultLibrary.load.progress import PROGRESS_FILE
 from DynamoFaultLibrary.processes import ProcessId, all_pids, die_with_parent, read_command, read_variable
 from DynamoFaultLibrary.reports.place import results_folder
@@ -152,11 +153,8 @@ class Launcher:
         if not wait_until(lambda: not self._left(), _AFTERMATH, 0.02):
             for process in self._left():
                 process.send(signal.SIGKILL)
-        path = state_directory() / "runs" / f"{self.run}.jsonl"
-        if not path.exists():
-            return []
-        found = recover(path, force=True)
-        return [*problems([found]), *found.corrupt]
+        found = [recover(path, force=True) for path in ledgers_of(self.run)]
+        return [*problems(found), *(line for each in found for line in each.corrupt)]
 
     def _left(self) -> list[ProcessId]:
         """Processes of this run: they carry its id in their environment."""

@@ -110,6 +110,9 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     most, and at most one percentage point more failures, to the end of what was recorded, in each stretch of 5 s:
     `Get Full Recovery Time`, `Wait Until Recovered`. docs/load.md has the details.
 
+    A second fault is measured by the level before the first one, unless the load was seen to recover fully in between;
+    the log says which level was taken. A load must begin before the fault: one that began after it has no recovery.
+
     = Parts of a load =
 
     Getters and checks of loads take ``part``:
@@ -119,7 +122,8 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     | ``after`` | Requests that started after its end; none while it is in effect |
     | a phase | Requests that started after `Start Phase` with that name, up to the next phase |
 
-    ``fault=<id>`` names another fault than the last one; keywords that inject a fault return its id. Rates count good
+    ``fault=<id>`` names another fault than the last one; keywords that inject a fault return its id. The tables of
+    log.html and ``dynamo-fault report`` are cut at the last fault as well. Rates count good
     responses that ended in the time of the part. A fault that was made good at once ends with that.
 
     ``replica=PositionWorker-0`` looks at what one replica served; its number is enough where the graph has one worker
@@ -149,6 +153,9 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     | ``DYNAMO_FAULT_STATE`` | Directory of ledgers and work files; default ``$XDG_STATE_HOME/dynamo-fault`` |
     | ``DYNAMO_PYTHON`` | Python that runs Dynamo; default: the one that runs robot |
     | ``DYNAMO_FAULT_RUN`` | Name of the run in ledger and results; ``dynamo-fault run`` sets it |
+
+    A robot that imports the library twice, with different arguments, has two instances of it. Each has a ledger, a
+    supervisor and results of its own, the second one with ``.import-2`` at the end of the run's name.
     """
 
     ROBOT_LISTENER_API_VERSION = 3  # PythonLibCore registers whatever has this as a listener

@@ -142,8 +142,12 @@ def _plan(url: str, name: str, engine: str, tokenizer: str | None, options: dict
     Raises:
         click.UsageError: the options are wrong; the message names them as they are typed.
     """
-    if not name or "/" in name or not name.isprintable():
-        raise click.UsageError(f"--name {name!r} is not a name: expected letters, without '/'")
+    from DynamoFaultLibrary.load.folder import check_name
+
+    try:
+        check_name("--name", name)
+    except FaultLibraryError as error:
+        raise click.UsageError(str(error)) from error
     if tokenizer is not None and engine != "aiperf":
         raise click.UsageError(
             "--tokenizer is for --engine aiperf; the native engine counts tokens by the server's word"
@@ -187,7 +191,7 @@ def _served_model(url: str, wanted: str | None) -> str:
         return str(wanted)
     if wanted is not None or len(served) != 1:
         asked = f"model '{wanted}' is not" if wanted else "name one with --model: not exactly one is"
-        raise LoadError(f"{asked} served at {url}; served are {served or 'none'}")
+        raise LoadError(f"{asked} served at {address.url}; served are {served or 'none'}")
     return served[0]
 
 

@@ -1,4 +1,4 @@
-"""Times that keywords are given: which can be meant, and how they are written."""
+"""Times and numbers that keywords are given: which can be meant, and how times are written."""
 
 from datetime import timedelta
 
@@ -29,6 +29,17 @@ def check_time(name: str, value: timedelta, *, may_be_zero: bool = False) -> Non
     """
     if problem := time_problem(value, may_be_zero=may_be_zero):
         raise FaultLibraryError(f"{name} {problem}")
+
+
+def check_above_zero(**numbers: float) -> None:
+    """Refuse what must be above 0.
+
+    Raises:
+        FaultLibraryError: one is not; the message names it.
+    """
+    for name, number in numbers.items():
+        if number <= 0:
+            raise FaultLibraryError(f"{name} must be above 0, not {number:g}")
 
 
 def check_fault_time(name: str, value: timedelta) -> None:

@@ -1,13 +1,16 @@
 """A DynamoGraphDeployment document: found, parsed, edited, written."""
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import yaml
-
 from DynamoFaultLibrary.errors import GraphError
+from DynamoFaultLibrary.graph.companions import config_map, secret
 from DynamoFaultLibrary.graph.service import MODEL_OPTIONS, AlphaService, BetaService, Service
+from DynamoFaultLibrary.graph.yaml_reading import Part
+from DynamoFaultLibrary.graph.yaml_rendering import dump
+from DynamoFaultLibrary.graph.yaml_writing import write
 
 KIND = "DynamoGraphDeployment"
 SHAPES = {"nvidia.com/v1alpha1": "services", "nvidia.com/v1beta1": "components"}
@@ -16,9 +19,17 @@ SHAPES = {"nvidia.com/v1alpha1": "services", "nvidia.com/v1beta1": "components"}
 class Graph:
     """A graph: a name and services. Edits change the document; whatever they do not touch stays as it was."""
 
-    def __init__(self, document: dict[str, Any], source: str, companions: Sequence[dict[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        document: dict[str, Any],
+        source: str,
+        companions: Sequence[dict[str, Any]] = (),
+        part: Part | None = None,
+    ) -> None:
         self.document = document
         self.source = source
+        self.part = part
+        """The text that the document was read from, if it stands on its own there."""
         self.companions = list(companions)
         """The other documents of the file, ConfigMaps and claims among them; graphs are left out."""
         self.services = {service.name: service for service in _services(document, source)}
@@ -54,6 +65,30 @@ class Graph:
         entries = spec.get("envs") or spec.get("env") or []
         return {str(entry["name"]): str(entry["value"]) for entry in entries if "value" in entry}
 
+    @property
+    def namespace(self) -> str | None:
+        """`metadata.namespace`; without one, kubectl takes the namespace of its context."""
+        found = self.document["metadata"].get("namespace")
+        return None if found is None else str(found)
+
+    def config_map(self, name: str) -> dict[str, str] | None:
+        """Data of the ConfigMap `name` in the graph's file and namespace; None when there is none.
+
+        Binary data that is no UTF-8 comes with surrogates for its bytes (`surrogateescape`).
+
+        Raises:
+            GraphError: its data is nothing that Kubernetes would take.
+        """
+        return config_map(self.companions, name, self.namespace)
+
+    def secret(self, name: str) -> dict[str, str] | None:
+        """Decoded `data` and `stringData` of the Secret `name` in the graph's file and namespace; None without one.
+
+        Raises:
+            GraphError: its data is not base64, or nothing that Kubernetes would take.
+        """
+        return secret(self.companions, name, self.namespace)
+
     def service(self, name: str) -> Service:
         """Return the service of that name.
 
@@ -84,11 +119,14 @@ class Graph:
 
     def copy(self) -> "Graph":
         """An independent copy."""
-        return Graph(copy.deepcopy(self.document), self.source, copy.deepcopy(self.companions))
+        return Graph(copy.deepcopy(self.document), self.source, copy.deepcopy(self.companions), self.part)
 
     def to_yaml(self) -> str:
-        """The document as YAML."""
-        return yaml.safe_dump(self.document, sort_keys=False)
+        """The document as YAML: the text that it was read from, with what was edited changed in it."""
+        if self.part is None:
+            return dump(self.document)
+        text = write(self.part, self.document)
+        return re.sub(r"\A---[ \t]*\r?\n", "", text)
 
 
 def _services(document: dict[str, Any], source: str) -> Iterator[Service]:

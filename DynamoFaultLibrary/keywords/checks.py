@@ -11,6 +11,7 @@ from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component, Count, Operator, check
+from DynamoFaultLibrary.keywords.ends import nothing_comes
 from DynamoFaultLibrary.keywords.observation import Migrations, counter_growth, new_text, read_migrations
 from DynamoFaultLibrary.times import check_time
 
@@ -90,16 +91,26 @@ class CheckKeywords(Component):
     ) -> None:
         """Fails unless a line that a service's replicas logged since this test began matches a regular expression.
 
-        With ``timeout`` the line may still come; with ``whole`` the log counts from its beginning. A missing or empty
-        log is an error.
+        With ``timeout`` the line may still come, unless all replicas have ended and nobody starts them again; with
+        ``whole`` the log counts from its beginning. A missing or empty log is an error.
 
         Example:
         | `Service Log Should Contain` | Frontend | Stream disconnected, recreating stream | timeout=2 s |
         """
         check_time("timeout", timeout, may_be_zero=True)
         search = self._searcher(service, pattern, whole)
-        if not wait_until(lambda: search() is not None, timeout, 0.02):
-            raise AssertionError(f"no line matches '{pattern}' in the log of {service}: {self._logs(service)}")
+        why = ""
+
+        def is_over() -> bool:
+            nonlocal why
+            over = bool(why)  # what it logged before its end is looked at once more
+            why = why or nothing_comes(self.context, self.context.deployment, service)
+            return search() is not None or over
+
+        wait_until(is_over, timeout, 0.02)
+        if search() is None:
+            but = f"; {why}" if why else ""
+            raise AssertionError(f"no line matches '{pattern}' in the log of {service}: {self._logs(service)}{but}")
         self.info(f"log of {service}: {search()}")
 
     @keyword(tags=["Check", "Log"])

@@ -1,18 +1,14 @@
 """What the keyword components share: the options, and the state of a run."""
 
 import itertools
-import os
 import random
 import re
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-
-import psutil
 
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import DeploymentError, FaultError, FaultLibraryError, LoadError
@@ -21,9 +17,10 @@ from DynamoFaultLibrary.faults.injector import ActiveFault, Injector
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.serving import served_by
 from DynamoFaultLibrary.ledger import Ledger, Owner
-from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
-from DynamoFaultLibrary.load.client import Load, Request, SenderProcess
-from DynamoFaultLibrary.load.folder import safe_name
+from DynamoFaultLibrary.ledger.run import leave_run, take_run
+from DynamoFaultLibrary.load.client import Load, Request
+from DynamoFaultLibrary.load.folder import check_name, safe_name
+from DynamoFaultLibrary.load.process import SenderProcess
 from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.load.table import Table
 from DynamoFaultLibrary.load.windows import (
@@ -34,16 +31,13 @@ from DynamoFaultLibrary.load.windows import (
     Window,
     cut_at_fault,
     cut_at_phases,
+    in_order,
     whole,
 )
-from DynamoFaultLibrary.pabot import pabot_above
 from DynamoFaultLibrary.platforms.base import Deployment, Replica
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.processes import ProcessId
 from DynamoFaultLibrary.reports.timeline import EventKind, Timeline
-
-LONGEST_NAME = 120
-"""Bytes of a load's name or an alias; file systems take 255, and numbers are appended."""
 
 
 class PlatformName(StrEnum):
@@ -115,7 +109,7 @@ class Context:
     def ledger(self) -> Ledger:
         """The ledger of this run."""
         if self._ledger is None:
-            self._ledger = Ledger(_run_id(), Owner(ProcessId.current()))
+            self._ledger = Ledger(take_run(), Owner(ProcessId.current()))
         return self._ledger
 
     @property
@@ -269,6 +263,13 @@ class Context:
             raise LoadError(f"{fault} hit another graph than that of load '{load}', so it says nothing of that load")
         return window_of(fault)
 
+    def faults_on(self, load: str) -> list[FaultWindow]:
+        """All faults of this run that were proven and hit the graph of a load, in order of their injection."""
+        folder = self.load(load).folder
+        return in_order(
+            window_of(fault) for fault in self.faults if fault.active_s and folder.may_be_hit_by(fault.entry.target)
+        )
+
     def begin_phase(self, name: str) -> None:
         """Mark the beginning of a phase of the running test.
 
@@ -348,6 +349,7 @@ class Context:
         for name, load in list(self.loads.items()):
             if load.scope == self.test:
                 load.give_up()
+                self._export_faults(load)
                 del self.loads[name]
                 self._ended_with[name] = self.test
         self.timeline.test = ""
@@ -375,11 +377,20 @@ class Context:
         self.close_sender()
         for load in self.loads.values():
             load.give_up()
+            self._export_faults(load)
         if self._platform is not None:
             self._platform.close()
             self._platform = None
             self._injector = None
         self.graphs.clear()
+        if self._ledger is not None:
+            leave_run(self._ledger.run)
+
+    def _export_faults(self, load: Load) -> None:
+        """Have the exports of a load that has ended tell what became of it after the faults that it met."""
+        with suppress(FaultLibraryError, OSError):  # without a record there is nothing to export
+            if faults := self.faults_on(load.plan.name):
+                load.folder.export(faults)
 
     def _note_recovery(self, fault: ActiveFault) -> None:
         self.timeline.add(EventKind.RECOVERED, f"{fault.entry.kind} came off: {fault.entry.detail}", fault.recovered_s)
@@ -397,28 +408,3 @@ def id_of(fault: str) -> str:
 def window_of(fault: ActiveFault) -> FaultWindow:
     """When a fault was in effect."""
     return FaultWindow(fault.label, fault.injected_s, fault.effective_s, fault.recovered_s)
-
-
-def check_name(argument: str, name: str) -> None:
-    """Refuse a name that cannot be a folder's.
-
-    Raises:
-        FaultLibraryError: it is empty, has a slash or a control character, begins with a dot, or is too long.
-    """
-    if not name or name[0] == "." or "/" in name or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
-        raise FaultLibraryError(
-            f"{argument} {name!r} is not a name: expected 1 to {LONGEST_NAME} bytes of any letters, without '/' and "
-            "without a dot at the beginning, since a folder is called by it"
-        )
-
-
-def _run_id() -> str:
-    """``$DYNAMO_FAULT_RUN``, else one from the start of pabot (the same for all its robots), else from our own."""
-    given = os.environ.get(RUN_VARIABLE)
-    if given:
-        return given
-    pabot = pabot_above()
-    process = pabot or psutil.Process()
-    started = datetime.fromtimestamp(process.create_time(), UTC)
-    suffix = str(process.pid) if pabot else f"{process.pid}-{secrets.token_hex(2)}"
-    return f"{started:%Y%m%d-%H%M%S}-{suffix}"

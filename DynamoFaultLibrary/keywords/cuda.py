@@ -33,7 +33,8 @@ class CudaKeywords(InjectingComponent):
         It holds for replicas that start from now on. Those that run already are started again once (or, with
         ``restart=False``, when something else starts them again). Each replica has a toggle of its own, so that
         `Enable Cuda Faults` can choose among them. The shim is built with gcc and make when it is first needed, and
-        kept in the state directory; where it cannot be built, the test is skipped with the reason.
+        kept in the state directory; where it cannot be built, the test is skipped with the reason. It is for all
+        graphs: where some are deployed, one of them must have each of ``services``.
 
         It is in place until `Remove Cuda Shim`, or the end of the suite; another call replaces ``services``.
 
@@ -44,9 +45,11 @@ class CudaKeywords(InjectingComponent):
         if not services or not all(services):
             raise FaultError("services names none; give those whose replicas shall run under the CUDA shim")
         platform = self._platform()
-        if self.context.deployments:
-            for service in services:
-                self.context.deployment.graph.service(service)
+        graphs = {alias: deployment.graph for alias, deployment in self.context.graphs.items()}
+        for service in services:
+            if graphs and not any(service in graph.services for graph in graphs.values()):
+                there = "; ".join(f"'{alias}' has {', '.join(graph.services)}" for alias, graph in graphs.items())
+                raise FaultError(f"services names '{service}', which no deployed graph has: {there}")
         platform.shim_cuda(services)
         self.context.cuda_suite = robot_context.suite_name()
         self._apply(restart, RESTART_TIMEOUT)

@@ -29,6 +29,28 @@ def tell_unordered_ends(context: Context, since_s: float) -> list[str]:
     return [f"{end.text}, {seconds_text(monotonic() - end.at)} ago" for end in sorted(ends, key=lambda end: end.at)]
 
 
+def nothing_comes(context: Context, deployment: Deployment, service: str) -> str:
+    """Why nothing more comes from a service; empty when something may.
+
+    All its replicas have ended, and not by a fault of ours, whose undo would start them again. What cannot be seen,
+    others tell.
+    """
+    with suppress(FaultLibraryError):
+        ended = [end for end in context.platform.ended(deployment) if end.replica.service == service]
+        ordered = any(is_ordered(context, deployment, end) for end in ended)
+        if ended and not ordered and not context.platform.replicas(deployment, service):
+            return f"no replica of '{service}' runs any more, and nobody starts one: {', '.join(map(str, ended))}"
+    return ""
+
+
+def frontend_is_gone(context: Context, name: str) -> str:
+    """Why nothing more comes from the frontend of the deployment of that name; empty when something may."""
+    if not name:
+        return ""
+    found = next((each for each in context.deployments if each.name == name), None)
+    return nothing_comes(context, found, found.graph.frontend.name) if found else "its graph is not deployed any more"
+
+
 def is_ordered(context: Context, deployment: Deployment, end: EndedReplica) -> bool:
     """Whether a fault that ends replicas was in effect on this one: its undo starts it again."""
     return any(fault.entry.undo.get("action") == "respawn" for fault in _faults_on(context, deployment, end))

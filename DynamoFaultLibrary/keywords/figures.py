@@ -22,14 +22,17 @@ from DynamoFaultLibrary.keywords.component import (
     check,
     check_assertion,
 )
+from DynamoFaultLibrary.keywords.ends import frontend_is_gone
 from DynamoFaultLibrary.keywords.loads import DEFAULT
 from DynamoFaultLibrary.load.client import Engine
-from DynamoFaultLibrary.load.figures import FIGURES, Figure, Unit, View
+from DynamoFaultLibrary.load.figures import FIGURES, Figure, Unit
+from DynamoFaultLibrary.load.measures import View
 from DynamoFaultLibrary.load.records import Outcome, Record, iterate_records
 from DynamoFaultLibrary.load.recovery import HOLD_S, full_recovery
 from DynamoFaultLibrary.load.table import Follower
 from DynamoFaultLibrary.load.windows import Segment, Window
 from DynamoFaultLibrary.reports.timeline import EventKind
+from DynamoFaultLibrary.times import check_time
 
 _SHOWN_ERRORS = 25
 _POLL_S = 0.2
@@ -47,18 +50,20 @@ class FigureKeywords(Component):
         hold: timedelta = timedelta(seconds=HOLD_S),
         load: str = DEFAULT,
         fault: str | None = None,
+        replica: str | int | None = None,
     ) -> None:
         """Waits until a load has had its service level from before the last fault for ``hold``, see `Full recovery`.
 
         The load must run, and go on for that long. Fails when the service level does not come back within ``timeout``
-        or before the load ends, and says how far it is; fails at once when there is no baseline.
+        or before the load ends, and says how far it is; fails at once when there is no baseline. With ``replica`` what
+        that replica serves must be as before. It fails at once, too, when the frontend has ended and nobody
+        starts it again.
 
         Example:
         | `Kill Worker` | VllmWorker | respawn=True |
         | `Wait Until Recovered` | timeout=30 s |
         """
-        if hold <= timedelta(0):
-            raise LoadError(f"hold must be above 0 s, not {hold.total_seconds():g} s")
+        check_time("hold", hold)
         known, hit = self.context.load(load), self.context.fault_window(load, fault)
         if known.folder.engine == Engine.AIPERF:
             raise LoadError(f"load '{load}' is sent by aiperf, which tells nothing while it runs")
@@ -67,13 +72,17 @@ class FigureKeywords(Component):
         while True:
             now = monotonic()
             present = known.now_s
+            table = records.table()
+            if replica is not None:
+                table = table.where(self.context.served(load).by(table, replica))
             found = full_recovery(
-                records.table(),
+                table,
                 hit,
                 hold.total_seconds(),
                 known.plan.ramp_s,
                 present,
                 known.plan.think_time_s,
+                self.context.faults_on(load),
             )
             if found.seconds is not None:
                 self.note(
@@ -81,16 +90,18 @@ class FigureKeywords(Component):
                     "the service level is back to what it was before the fault",
                     hit.effective_s + found.seconds,
                 )
+                self.info(f"measured by {found.describe()}")
                 return
-            place = f"load '{load}' has not recovered from {hit.label}"
+            place = f"{place_of(load, replica=replica)} has not recovered from {hit.label}"
             if found.level is None:
                 raise LoadError(f"{place} as far as can be determined: {found.reason}; see {known.folder.path}")
             if present is None:
-                raise AssertionError(f"{place} before its end: {found.reason}; see {known.folder.path}")
+                raise AssertionError(f"{place} before its end: {found.reason}{found.whose}; see {known.folder.path}")
+            if gone := frontend_is_gone(self.context, known.deployment):
+                raise AssertionError(f"{place}, and cannot: {gone}; see {known.folder.path}")
             if now >= deadline:
-                raise AssertionError(
-                    f"{place}: after {timeout.total_seconds():g} s {found.present}; see {known.folder.path}"
-                )
+                waited = f"after {timeout.total_seconds():g} s {found.present}{found.whose}"
+                raise AssertionError(f"{place}: {waited}; see {known.folder.path}")
             time.sleep(max(_POLL_S, monotonic() - now))  # half of the time at most is spent on reading
 
     def measure(
@@ -121,6 +132,8 @@ class FigureKeywords(Component):
         value = figure.value(look, **options)
         if figure.event and view is not None and view.fault is not None:
             self.note(EventKind.GOOD, figure.event.format(**options), view.fault.effective_s + value)
+        for remark in view.remarks if view is not None else ():
+            self.info(remark)
         if "error_class" in options and view is not None:
             for record in failed_records(self, load, view.segment, options["error_class"]):
                 self.info(f"{record.id}: {record.summary()}")
@@ -146,6 +159,8 @@ class FigureKeywords(Component):
             known.plan.think_time_s,
             now_s,
             str(known.folder.path),
+            segment.start_s,
+            self.context.faults_on(load) if figure.of_fault else (),
         )
 
 

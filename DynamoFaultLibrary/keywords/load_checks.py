@@ -14,7 +14,6 @@ from DynamoFaultLibrary.keywords.observation import new_text
 from DynamoFaultLibrary.load import statistics
 from DynamoFaultLibrary.load.folder import LoadState
 from DynamoFaultLibrary.load.records import Outcome
-from DynamoFaultLibrary.load.statistics import Figures
 from DynamoFaultLibrary.load.windows import Segment
 from DynamoFaultLibrary.words import counted
 
@@ -126,42 +125,61 @@ class LoadCheckKeywords(Component):
             raise AssertionError(f"load '{load}' should have come to its end by itself, but was {state.words}")
 
     @keyword(tags=["Check", "Load"])
-    def load_should_have_been_applied(self, min_requests: int = 100, load: str = DEFAULT) -> None:
+    def load_should_have_been_applied(
+        self,
+        min_requests: int = 100,
+        load: str = DEFAULT,
+        part: str | None = None,
+        fault: str | None = None,
+        replica: ReplicaName = None,
+    ) -> None:
         """Fails when fewer than ``min_requests`` requests ended, good or failed: then nothing was tested."""
-        figures = self._figures(load)
+        figures = self._segment(load, part, fault, replica).figures
         if figures.good + figures.failed < min_requests:
             raise AssertionError(
-                f"load '{load}' has {figures.good} good and {figures.failed} failed requests, "
+                f"{place_of(load, part, replica)} has {figures.good} good and {figures.failed} failed requests, "
                 f"at least {min_requests} together expected"
             )
 
     @keyword(tags=["Check", "Load"])
-    def load_should_have_cancelled_requests(self, min_count: int = 10, load: str = DEFAULT) -> None:
-        """Fails when fewer than ``min_count`` requests were cancelled, ran out of time, or got 408, 499 or 504."""
-        figures = self._figures(load)
+    def load_should_have_cancelled_requests(
+        self, min_count: int = 10, load: str = DEFAULT, part: str | None = None, fault: str | None = None
+    ) -> None:
+        """Fails when fewer than ``min_count`` requests were cancelled, ran out of time, or got 408, 499 or 504.
+
+        It takes no ``replica``: who would have served a request that has no answer is not known.
+        """
+        segment = self._segment(load, part, fault)
+        figures = segment.figures
         late = figures.errors.get(Outcome.TIMEOUT.value, 0)
-        closed = int(np.isin(self.context.load(load).table().status, _GIVEN_UP).sum())
+        closed = int(np.isin(segment.rows.status, _GIVEN_UP).sum())
         if figures.cancelled + late + closed < min_count:
             raise AssertionError(
-                f"load '{load}' has {figures.cancelled} cancelled requests, {late} that ran out of time and {closed} "
-                f"with status {_GIVEN_UP}, at least {min_count} together expected"
+                f"{place_of(load, part)} has {figures.cancelled} cancelled requests, {late} that ran out of time and "
+                f"{closed} with status {_GIVEN_UP}, at least {min_count} together expected"
             )
 
     @keyword(tags=["Check", "Load"])
-    def load_should_have_been_rejected(self, min_count: int = 1, load: str = DEFAULT) -> None:
+    def load_should_have_been_rejected(
+        self, min_count: int = 1, load: str = DEFAULT, part: str | None = None, fault: str | None = None
+    ) -> None:
         """Fails when fewer than ``min_count`` requests of the load were answered with status 503 or 529.
 
         A frontend rejects when all workers are busy; Dynamo 1.4 answers 529, older ones 503. The logs are searched as
-        well: what they say of rejections is shown, but only responses count.
+        well: what they say of rejections is shown, but only responses count. It takes no ``replica``: the frontend
+        rejects, so no replica has served those requests.
+
+        Example:
+        | `Load Should Have Been Rejected` | 100 | load=flood | part=overflow |
         """
-        self._ended(load)
-        count = int(np.isin(self.context.load(load).table().status, _REJECTED).sum())
+        segment = self._segment(load, part, fault)
+        count = int(np.isin(segment.rows.status, _REJECTED).sum())
         for line in self._log_lines()[:3]:
             self.info(f"rejection in a log: {line}")
         if count < min_count:
             raise AssertionError(
-                f"load '{load}' has {count} responses with status 503 or 529, at least {min_count} expected; "
-                f"its outcomes: {self._figures(load).errors or 'no errors'}"
+                f"{place_of(load, part)} has {count} responses with status 503 or 529, at least {min_count} expected; "
+                f"its outcomes: {segment.figures.errors or 'no errors'}"
             )
 
     @keyword(tags=["Check", "Load"])
@@ -234,21 +252,23 @@ class LoadCheckKeywords(Component):
         min_input_tokens: float = 0,
         max_input_tokens: float | None = None,
         load: str = DEFAULT,
+        part: str | None = None,
+        fault: str | None = None,
+        replica: ReplicaName = None,
     ) -> None:
         """Fails unless the load had so many different prompts, and a mean input length in those limits.
 
         Example:
         | `Load Should Have Shape` | min_prompts=100 | min_input_tokens=480 | max_input_tokens=544 |
         """
-        self._ended(load)
-        table = self.context.load(load).table()
+        table = self._segment(load, part, fault, replica).rows
         prompts, tokens = len(np.unique(table.prompt)), float(table.input_tokens.mean())
         most_prompts = prompts if max_prompts is None else max_prompts
         most_tokens = tokens if max_input_tokens is None else max_input_tokens
         if not (min_prompts <= prompts <= most_prompts and min_input_tokens <= tokens <= most_tokens):
             raise AssertionError(
-                f"load '{load}' has {prompts} different prompts of {tokens:.1f} tokens on average; expected "
-                f"{min_prompts} to {max_prompts or 'any number of'} prompts, {min_input_tokens:g} to "
+                f"{place_of(load, part, replica)} has {prompts} different prompts of {tokens:.1f} tokens on average; "
+                f"expected {min_prompts} to {max_prompts or 'any number of'} prompts, {min_input_tokens:g} to "
                 f"{'any number of' if max_input_tokens is None else f'{max_input_tokens:g}'} tokens"
             )
 
@@ -271,9 +291,6 @@ class LoadCheckKeywords(Component):
                 f"see {self.context.load(load).folder.path}"
             )
         return segment
-
-    def _figures(self, load: str) -> Figures:
-        return self._segment(load).figures
 
     def _first_error(self, load: str, segment: Segment) -> str:
         if not self.context.load(load).sender.records.exists():

@@ -13,19 +13,21 @@ from DynamoFaultLibrary.engines.model import TINY_MODEL
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component
-from DynamoFaultLibrary.keywords.context import check_name
+from DynamoFaultLibrary.keywords.ends import frontend_is_gone
 from DynamoFaultLibrary.keywords.load_options import complete, with_load_options
 from DynamoFaultLibrary.keywords.observation import begin_observation
-from DynamoFaultLibrary.keywords.requests import answers_are_known, check_above_zero
+from DynamoFaultLibrary.keywords.requests import answers_are_known
 from DynamoFaultLibrary.keywords.serving import remember_servers
 from DynamoFaultLibrary.keywords.story import save_faults
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.load.client import Engine, Load
+from DynamoFaultLibrary.load.folder import check_name
 from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.progress import PROGRESS_FILE, Progress
 from DynamoFaultLibrary.load.windows import whole
 from DynamoFaultLibrary.reports.results import failure_table, write_whole
 from DynamoFaultLibrary.reports.timeline import EventKind
+from DynamoFaultLibrary.times import check_above_zero
 
 DEFAULT = "default"
 
@@ -90,7 +92,9 @@ class LoadKeywords(Component):
         directory = _new_directory(deployment.results / "load" / load)
         started = Load(plan, directory, engine, self.context.test, deployment.name)
         self.context.loads[load] = started
-        started.start(tokenizer or _tokenizer(plan.model), start_timeout)
+        started.start(
+            tokenizer or _tokenizer(plan.model), start_timeout, lambda: frontend_is_gone(self.context, deployment.name)
+        )
         self.note(EventKind.LOAD, f"load '{load}' runs: {plan.describe()}, seed {plan.seed}")
 
     @keyword(tags=["Load"])
@@ -138,11 +142,14 @@ class LoadKeywords(Component):
     ) -> None:
         """Waits until so many requests of a load that start from now on have ended well.
 
+        Fails at once when the load ends before, or when the frontend has ended and nobody starts it again.
+
         Example:
         | `Wait For Load Requests` | 50 |
         """
         check_above_zero(count=count)
-        self.context.load(load).wait_for_good(count, timeout)
+        known = self.context.load(load)
+        known.wait_for_good(count, timeout, lambda: frontend_is_gone(self.context, known.deployment))
 
     @keyword(tags=["Load", "Wait"])
     def wait_until_load_has_run(self, duration: timedelta, load: str = DEFAULT) -> None:

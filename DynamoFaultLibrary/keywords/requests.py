@@ -14,6 +14,7 @@ from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record, RequestSp
 from DynamoFaultLibrary.load.workload import prompt_of
 from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.reports.timeline import EventKind
+from DynamoFaultLibrary.times import check_above_zero, check_time
 
 _POSITION_ENGINE = "DynamoFaultLibrary.engines.position"
 
@@ -115,7 +116,8 @@ class RequestKeywords(Component):
         | `Wait For Request` | ${request} |
         | `Request Should Have Succeeded` | ${request} |
         """
-        check_above_zero(input_tokens=input_tokens, max_tokens=max_tokens, timeout=timeout.total_seconds())
+        check_above_zero(input_tokens=input_tokens, max_tokens=max_tokens)
+        check_time("timeout", timeout)
         deployment = self.context.deployment
         begin_observation(self.context)
         sender = self.context.sender
@@ -199,17 +201,6 @@ class RequestKeywords(Component):
             self.request_should_have_succeeded(request)
         record: Record = self.wait_for_request(request)
         return record
-
-
-def check_above_zero(**numbers: float) -> None:
-    """Refuse what must be above 0.
-
-    Raises:
-        LoadError: one is not; the message names it.
-    """
-    for name, number in numbers.items():
-        if number <= 0:
-            raise LoadError(f"{name} must be above 0, not {number:g}")
 
 
 def answers_are_known(deployment: Deployment) -> bool:

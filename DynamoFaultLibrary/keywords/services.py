@@ -144,7 +144,8 @@ class ServiceKeywords(Component):
     def service_should_not_have_restarted(self, service: str) -> None:
         """Fails unless a service's replicas are the processes that they were when this test began.
 
-        Where the graph was deployed later, it counts from then on. The log says since when.
+        Where the graph was deployed later, it counts from then on. The log says since when. A replica that ended before
+        that, though no fault of this library ended it, fails it as well, unless it was started again.
         """
         running = self.context.platform.replicas(self.context.deployment, service)
         mark, replicas = self._first_replicas(service)
@@ -156,6 +157,10 @@ class ServiceKeywords(Component):
                 raise AssertionError(
                     f"{replica.name} {what} (it was pid {replica.process.pid}{present}; log: {replica.log})"
                 )
+        deployment = self.context.deployment
+        for end in self.context.platform.ended(deployment):
+            if end.replica.service == service and not is_ordered(self.context, deployment, end):
+                raise AssertionError(f"{end} before {mark.since}, and was not started again (log: {end.replica.log})")
         names = ", ".join(f"{replica.name} (pid {replica.process.pid})" for replica in replicas)
         self.info(f"the same since {mark.since}: {names}")
 

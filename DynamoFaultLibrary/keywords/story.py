@@ -19,8 +19,8 @@ from DynamoFaultLibrary.keywords.serving import remember_servers
 from DynamoFaultLibrary.load.client import Load
 from DynamoFaultLibrary.load.folder import safe_name
 from DynamoFaultLibrary.load.records import Record, iterate_records, read_records
-from DynamoFaultLibrary.load.recovery import aftermath
-from DynamoFaultLibrary.load.windows import FaultWindow
+from DynamoFaultLibrary.load.recovery import aftermaths
+from DynamoFaultLibrary.load.windows import FaultWindow, met_by, whole
 from DynamoFaultLibrary.reports.load_picture import draw_load
 from DynamoFaultLibrary.reports.picture import MOST_BARS, draw, time_axis
 from DynamoFaultLibrary.reports.results import FAULTS_FILE
@@ -142,11 +142,10 @@ def _load(context: Context, load: Load, faults: Sequence[FaultWindow], axis: Tim
         table = load.table()
     except LoadError:
         return []
-    began, ended = float(table.started.min()), float(table.ended[-1])
-    met = [hit for hit in faults if hit.injected_s <= ended and (hit.ended_s is None or hit.ended_s >= began)]
+    met = met_by(whole(table), faults)
     title = f"load '{load.plan.name}': {load.plan.describe()}"
     served = remember_servers(context, load)
-    afters = [aftermath(table, fault, load.plan.ramp_s, load.now_s, load.plan.think_time_s) for fault in met]
+    afters = aftermaths(table, met, load.plan.ramp_s, load.now_s, load.plan.think_time_s)
     parts = cut(table, met[-1] if met else None, context.phases, served)
     grid = figures_table({name: part.figures for name, part in parts.items()})
     facts = faults_table(afters).to_html() if afters else ""

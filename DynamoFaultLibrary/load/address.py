@@ -1,9 +1,10 @@
 """Where requests go: a URL taken apart once, with all that its requests have in common."""
 
+import re
 from base64 import b64encode
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from DynamoFaultLibrary.errors import LoadError
 
@@ -65,12 +66,25 @@ class Address:
         return cls(host, port, parts.scheme == "https", path, head, authorization)
 
 
+def split_login(url: str) -> tuple[str, str]:
+    """A valid URL without user and password, and these as it has them: they are never to be written anywhere."""
+    parts = urlsplit(url)
+    login, _, place = parts.netloc.rpartition("@")
+    return (urlunsplit(parts._replace(netloc=place)), login) if login else (url, "")
+
+
+def with_login(url: str, login: str) -> str:
+    """The inverse of `split_login`."""
+    return url.replace("//", f"//{login}@", 1) if login else url
+
+
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
 def _refuse(url: str, why: str) -> LoadError:
-    return LoadError(f"needs an address such as http://127.0.0.1:8000, not '{url}': {why}")
+    shown = re.sub(r"//.*@", "//", url)  # what stands before an @ may be a password, also where the rest is no address
+    return LoadError(f"needs an address such as http://127.0.0.1:8000, not '{shown}': {why}")
 
 
 def _split(url: str) -> SplitResult:

@@ -1,10 +1,10 @@
 """A sending process that lets aiperf send: it takes the commands and writes the events of `sender`, for loads alone.
 
-aiperf runs in a process group of its own, which ends with this process. Its results lie in the folder of the load.
+aiperf runs under a `keeper`, with which all its processes end, also when this one is killed. Its results lie in the
+folder of the load.
 """
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -17,13 +17,15 @@ from typing import Any
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import LoadError, Unsupported
 from DynamoFaultLibrary.load import aiperf_files
+from DynamoFaultLibrary.load.address import split_login
 from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.records import Endpoint
-from DynamoFaultLibrary.processes import die_with_parent
+from DynamoFaultLibrary.modules import module_environment
 
 _POLL = 0.05
 PATIENCE = 10.0
-"""Seconds that aiperf has to end after a signal."""
+"""Seconds that aiperf has to end after a signal, and its keeper to end what is left."""
+_KEEPER = (sys.executable, "-m", "DynamoFaultLibrary.load.keeper")
 
 
 def find_aiperf() -> str:
@@ -51,6 +53,11 @@ def arguments_of(plan: LoadPlan, tokenizer: str, directory: Path) -> list[str]:
     if plan.refused_pause_s != LoadPlan.refused_pause_s:
         raise LoadError(
             "aiperf's clients do not pause after a refused connection; use engine=native, or no refused_pause"
+        )
+    if split_login(plan.url)[1]:
+        raise LoadError(
+            "aiperf writes the address that it is given into its files, with the password; use engine=native, or an "
+            "address without user and password"
         )
     workload = plan.workload
     options: dict[str, object] = {
@@ -100,12 +107,12 @@ class AiperfProcess:
         self._stopped = False
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [find_aiperf(), "profile", *arguments_of(plan, tokenizer, directory)],
-                stdin=subprocess.DEVNULL,
+                [*_KEEPER, find_aiperf(), "profile", *arguments_of(plan, tokenizer, directory)],
+                stdin=subprocess.PIPE,  # it closes when we end, however that comes
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                env=module_environment(),
                 start_new_session=True,
-                preexec_fn=die_with_parent,  # noqa: PLW1509  # before any thread of ours is started
             )
         threading.Thread(target=self._watch, args=(directory,), daemon=True).start()
 
@@ -119,8 +126,10 @@ class AiperfProcess:
         self.stop()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(PATIENCE)
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        assert self._process.stdin is not None  # noqa: S101  # it was opened as a pipe
+        self._process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(PATIENCE)
 
     def _watch(self, directory: Path) -> None:
         def has_ended() -> bool:

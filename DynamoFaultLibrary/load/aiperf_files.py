@@ -7,7 +7,7 @@ out when all requests failed.
 import csv
 import zlib
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import orjson
 
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load.records import Outcome, complete_lines
+from DynamoFaultLibrary.load.recovery import Aftermath, to_json
 from DynamoFaultLibrary.load.statistics import Distribution, Figures
 from DynamoFaultLibrary.load.table import OUTCOMES, Table
 from DynamoFaultLibrary.load.windows import Segment
@@ -24,6 +25,7 @@ RECORDS_FILE = "profile_export.jsonl"
 SUMMARY_FILE = "profile_export_aiperf.json"
 CSV_FILE = "profile_export_aiperf.csv"
 SCHEMA_VERSION = "1.4"
+FAULTS_KEY = "dynamo_fault_faults"
 
 _MS, _NS = 1e-3, 1e-9
 
@@ -126,8 +128,12 @@ def read_counts(path: Path) -> tuple[int, int]:
     return good, failed
 
 
-def write_exports(directory: Path, load: Segment, was_cancelled: bool) -> None:
-    """Write the figures of a load as ``profile_export_aiperf.json`` and ``.csv``."""
+def write_exports(directory: Path, load: Segment, was_cancelled: bool, afters: Sequence[Aftermath] = ()) -> None:
+    """Write the figures of a load as ``profile_export_aiperf.json`` and ``.csv``.
+
+    What became of it after faults is in the JSON under a key of our own, since aiperf knows no faults. Its schema
+    allows more keys than it names.
+    """
     figures = load.figures
     metrics = _metrics(figures, load.rows.where(load.rows.is_ok))
     summary = {
@@ -138,8 +144,11 @@ def write_exports(directory: Path, load: Segment, was_cancelled: bool) -> None:
             {"error_details": {"code": None, "type": kind, "message": kind}, "count": count}
             for kind, count in figures.errors.items()
         ],
+        **({FAULTS_KEY: [_fault(load, after) for after in afters]} if afters else {}),
     }
-    (directory / SUMMARY_FILE).write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2))
+    (directory / SUMMARY_FILE).write_bytes(
+        orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
+    )
     columns = ["avg", "min", "max", "p50", "p90", "p95", "p99", "std"]
     with (directory / CSV_FILE).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -147,6 +156,14 @@ def write_exports(directory: Path, load: Segment, was_cancelled: bool) -> None:
         for name, metric in metrics.items():
             title = f"{name.replace('_', ' ').title()} ({metric['unit']})"
             writer.writerow([title, *(f"{metric[c]:.3f}" if c in metric else "" for c in columns)])
+
+
+def _fault(load: Segment, after: Aftermath) -> dict[str, Any]:
+    """A fault, its times in seconds from the start of the load, and what became of the load in seconds after it."""
+    fault = after.fault
+    times = {"injected_s": fault.injected_s, "effective_s": fault.effective_s, "ended_s": fault.ended_s}
+    since = {name: None if moment is None else float(moment - load.start_s) for name, moment in times.items()}
+    return {"fault": fault.label, **since, **to_json(after)}
 
 
 def _metrics(figures: Figures, good: Table) -> dict[str, dict[str, Any]]:

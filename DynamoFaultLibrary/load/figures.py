@@ -9,16 +9,11 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from DynamoFaultLibrary.errors import LoadError
-from DynamoFaultLibrary.load import statistics
+from DynamoFaultLibrary.load import measures, statistics
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.load.records import Outcome
-from DynamoFaultLibrary.load.recovery import HOLD_S, Aftermath, full_recovery
-from DynamoFaultLibrary.load.statistics import CONSECUTIVE_GOOD, Distribution, Figures, Targets
-from DynamoFaultLibrary.load.table import Floats, Table
-from DynamoFaultLibrary.load.windows import FaultWindow, Segment
+from DynamoFaultLibrary.load.recovery import HOLD_S, Aftermath
+from DynamoFaultLibrary.load.statistics import CONSECUTIVE_GOOD, Distribution, Figures
 
 NONE = "-"
 
@@ -32,52 +27,6 @@ class Unit(Enum):
     RATE = "rate"
     """A second."""
     SECONDS = "seconds"
-
-
-@dataclass(frozen=True)
-class View:
-    """What a figure looks at: a part of a load, or of what one replica served of it.
-
-    `now_s` is the present of a load that still runs; `fault` is there for figures that are asked of a fault.
-    """
-
-    place: str
-    """Load, part and replica, for messages."""
-    table: Table
-    segment: Segment
-    fault: FaultWindow | None
-    ramp_s: float
-    think_s: float
-    now_s: float | None
-    path: str
-    """Where the records are."""
-
-    def judged(self) -> Segment:
-        """The part.
-
-        Raises:
-            LoadError: it has no request, so nothing can be said of it.
-        """
-        if not len(self.segment.rows):
-            raise LoadError(f"{self.place} has no request that ended: there is nothing to judge; see {self.path}")
-        return self.segment
-
-    def hit(self) -> FaultWindow:
-        """The fault.
-
-        Raises:
-            LoadError: no request ended after it.
-        """
-        assert self.fault is not None  # noqa: S101  # whoever makes a view for such a figure finds the fault first
-        if not (self.table.ended >= self.fault.effective_s).any():
-            raise LoadError(
-                f"no request of {self.place} ended after {self.fault.label} took effect: there is nothing to judge; "
-                f"see {self.path}"
-            )
-        return self.fault
-
-
-Look = Callable[[], View]
 
 
 class Option(NamedTuple):
@@ -140,141 +89,9 @@ def _errors(figures: Figures) -> str:
     return f"{figures.failed} ({', '.join(f'{count} {kind}' for kind, count in figures.errors.items())})"
 
 
-def _request_count(look: Look) -> float:
-    return look().segment.figures.requests
-
-
-def check_error_class(name: str, outcome: Outcome | None) -> None:
-    """Refuse an outcome that is no failure: a count of such failures is always 0.
-
-    Raises:
-        LoadError: it is none.
-    """
-    if outcome is not None and not outcome.is_error:
-        meant = "Get Cancellation Count" if outcome is Outcome.CANCELLED else "Get Good Request Count"
-        raise LoadError(f"{name} '{outcome.value}' is no failure; see '{meant}'")
-
-
-def _error_count(look: Look, error_class: Outcome | None) -> float:
-    check_error_class("error_class", error_class)
-    figures = look().judged().figures
-    return figures.errors.get(error_class.value, 0) if error_class else figures.failed
-
-
-def _lost(look: Look) -> float:
-    view = look()
-    fault, table = view.hit(), view.table
-    if view.now_s is not None:
-        raise LoadError(
-            f"{view.place} still runs, so requests that were in flight when {fault.label} was injected may be in "
-            "flight yet; call 'Stop Load' or 'Wait For Load Completion' first"
-        )
-    if not ((table.started <= fault.injected_s) & (table.ended >= fault.injected_s)).any():
-        raise LoadError(
-            f"no request of {view.place} was in flight when {fault.label} was injected: none could be lost; "
-            f"see {view.path}"
-        )
-    return statistics.lost_requests(table, fault.injected_s)
-
-
-def _there(value: float | None, view: View) -> float:
-    if value is None:
-        raise LoadError(f"{view.place} has no request that counts, so this figure does not exist; see {view.path}")
-    return value
-
-
-def _success_rate(look: Look) -> float:
-    view = look()
-    return _there(view.judged().figures.success_rate, view)
-
-
-def _goodput(look: Look, **limits: timedelta | None) -> float:
-    view = look()
-    targets = Targets(**{name: None if limit is None else limit.total_seconds() for name, limit in limits.items()})
-    return _there(statistics.goodput(view.judged().rows, targets), view)
-
-
-def _throughput(look: Look) -> float:
-    view = look()
-    return _there(view.segment.figures.throughput, view)
-
-
-def _token_throughput(look: Look) -> float:
-    view = look()
-    return _there(view.segment.figures.token_throughput, view)
-
-
-def _percentile_of(values: Callable[[Table], Floats]) -> Callable[..., float]:
-    def value(look: Look, percentile: float) -> float:
-        statistics.check_percentile(percentile)
-        view = look()
-        found = values(view.segment.rows)
-        if not len(found):
-            good = view.segment.rows.where(view.segment.rows.is_ok)
-            if len(good) and np.isnan(good.first_token).all():
-                raise LoadError(
-                    f"no answer of {view.place} was streamed, so there is no first token to wait for and no pause "
-                    f"between tokens (streaming=False?); see {view.path}"
-                )
-            raise LoadError(f"{view.place} has no good request to compute this from; see {view.path}")
-        return statistics.percentile(found, percentile)
-
-    return value
-
-
-def _longest_gap(look: Look, request: Request | None) -> float:
-    if request is None:
-        view = look()
-        gap, of = view.judged().figures.longest_gap, view.place
-    elif request.record is None:
-        raise LoadError(f"{request} has not ended; call 'Wait For Request' first")
-    else:
-        gap, of = request.record.longest_gap_s, str(request)
-    if gap is None:
-        raise LoadError(f"{of} has no stream with two tokens, so there is no pause between tokens")
-    return gap
-
-
-def _longest_outage(look: Look) -> float:
-    view = look()
-    part = view.judged()
-    return statistics.longest_outage(view.table, part.start_s, part.end_s)
-
-
-def _recovery_time(look: Look, consecutive: int) -> float:
-    view = look()
-    fault, table = view.hit(), view.table
-    found = statistics.recovery_time(table, fault.effective_s, consecutive)
-    if found is None:
-        ended = int((table.ended >= fault.effective_s).sum())
-        raise AssertionError(
-            f"{view.place} has not recovered from {fault.label}: no {consecutive} good responses in a row among the "
-            f"{ended} that ended after it; see {view.path}"
-        )
-    return found
-
-
-def _full_recovery_time(look: Look, hold: timedelta) -> float:
-    view = look()
-    if hold <= timedelta(0):
-        raise LoadError(f"hold must be above 0 s, not {hold.total_seconds():g} s")
-    found = full_recovery(view.table, view.hit(), hold.total_seconds(), view.ramp_s, view.now_s, view.think_s)
-    if found.seconds is None:
-        raise AssertionError(
-            f"full recovery of {view.place} from {view.hit().label} is {found.reason}; see {view.path}"
-            if found.reason.startswith("not")
-            else f"full recovery of {view.place} from {view.hit().label} cannot be determined: {found.reason}; "
-            f"see {view.path}"
-        )
-    return found.seconds
-
-
-def _last_error_time(look: Look) -> float:
-    view = look()
-    return statistics.last_error_time(view.table, view.hit().effective_s) or 0.0
-
-
 def _told(value: float | None, after: Aftermath, otherwise: str) -> str:
+    if after.began_after:
+        return "not known: the load began after the fault"
     if not after.ended:
         return "not known: no request ended after the fault"
     return otherwise if value is None else seconds(value)
@@ -285,7 +102,7 @@ FIGURES = (
         "Get Request Count",
         "Requests",
         Unit.COUNT,
-        _request_count,
+        measures.request_count,
         "the number of requests that have ended, whatever came of them",
         "Those that succeeded are counted by `Get Good Request Count`.\n\n"
         "Example:\n| `Get Request Count` | >= | 100 |\n| `Get Request Count` | > | 0 | part=during |",
@@ -306,7 +123,7 @@ FIGURES = (
         "Get Error Count",
         "Failed requests",
         Unit.COUNT,
-        _error_count,
+        measures.error_count,
         "the number of requests that failed",
         "Counts those of one ``error_class``, or all. A truncated answer (fewer tokens than asked for) is an error; a "
         "request that the client gave up on purpose is not, see `Get Cancellation Count`. The first 25 are logged.\n\n"
@@ -338,7 +155,7 @@ FIGURES = (
         "Get Success Rate",
         "Success rate",
         Unit.SHARE,
-        _success_rate,
+        measures.success_rate,
         "the share of good requests, 0 to 1, among those that were not given up on purpose",
         "What it is compared with may be written as a percentage.\n\n"
         "Example:\n| `Get Success Rate` | >= | 0.9 | part=during |\n| `Get Success Rate` | >= | 99.9% | part=after |",
@@ -349,7 +166,7 @@ FIGURES = (
         "Get Goodput",
         "Goodput",
         Unit.SHARE,
-        _goodput,
+        measures.goodput,
         "the share of requests, 0 to 1, that were good and kept all the given targets",
         "Example:\n| `Get Goodput` | >= | 0.95 | latency=2 s | time_to_first_token=200 ms |",
         options={
@@ -360,7 +177,7 @@ FIGURES = (
         "Get Throughput",
         "Requests/s",
         Unit.RATE,
-        _throughput,
+        measures.throughput,
         "good requests a second: those that ended in the time looked at, divided by that time",
         title="Requests/s",
         cell=lambda f: rate(f.throughput),
@@ -369,7 +186,7 @@ FIGURES = (
         "Get Token Throughput",
         "Tokens/s",
         Unit.RATE,
-        _token_throughput,
+        measures.token_throughput,
         "output tokens a second, of good requests that ended in the time looked at",
         title="Tokens/s",
         cell=lambda f: rate(f.token_throughput),
@@ -378,7 +195,7 @@ FIGURES = (
         "Get Latency",
         "p{percentile:g} latency",
         Unit.SECONDS,
-        _percentile_of(statistics.latencies),
+        measures.percentile_of(statistics.latencies),
         "a percentile of the latencies of good requests: from the scheduled time, else the start, to the end",
         "``percentile`` is from 1 to 100; it is a latency that was seen (nearest rank).\n\n"
         "Example:\n| `Get Latency` | 99 | < | 2 s |\n| `Get Latency` | 50 | < | 500 ms | part=after |\n"
@@ -391,7 +208,7 @@ FIGURES = (
         "Get Time To First Token",
         "p{percentile:g} time to first token",
         Unit.SECONDS,
-        _percentile_of(statistics.first_token_times),
+        measures.percentile_of(statistics.first_token_times),
         "a percentile of the times from start to first token of good streamed requests",
         percentile=True,
         title="Time to first token p50 / p99",
@@ -401,7 +218,7 @@ FIGURES = (
         "Get Inter Token Latency",
         "p{percentile:g} inter-token latency",
         Unit.SECONDS,
-        _percentile_of(statistics.token_latencies),
+        measures.percentile_of(statistics.token_latencies),
         "a percentile of the mean times from token to token, after the first one, of good streamed requests",
         "Each request counts with its mean, as in aiperf; for its pauses see `Get Longest Token Gap`.",
         percentile=True,
@@ -412,7 +229,7 @@ FIGURES = (
         "Get Longest Token Gap",
         "Longest pause between tokens",
         Unit.SECONDS,
-        _longest_gap,
+        measures.longest_gap,
         "the longest pause between two tokens of a stream",
         "Of one streamed request, if ``request`` is given, else of all streams of the load.\n\n"
         "Example:\n| `Get Longest Token Gap` | < | 2 s | request=${request} |",
@@ -424,7 +241,7 @@ FIGURES = (
         "Get Recovery Time",
         "Recovery time",
         Unit.SECONDS,
-        _recovery_time,
+        measures.recovery_time,
         "the time from the moment a fault took effect to the end of the first of 5 good responses in a row",
         "``consecutive`` says how many in a row it takes. Fails when there is no such row. The row may have begun "
         "before an outage and go on behind it, and a load that recovered in this sense may still have errors now and "
@@ -440,7 +257,7 @@ FIGURES = (
         "Get Full Recovery Time",
         "Full recovery time",
         Unit.SECONDS,
-        _full_recovery_time,
+        measures.full_recovery_time,
         "the time from the moment a fault took effect until the service level is back to what it was before: to the "
         "end of the records, the throughput of good answers is 90 % of that or more, their p95 latency 1.25 times that "
         "or less, and the share of failed requests at most 1 percentage point above that, in each stretch of 5 s and "
@@ -453,13 +270,13 @@ FIGURES = (
         options={"hold": Option(timedelta, timedelta(seconds=HOLD_S))},
         event="the service level is back to what it was before the fault",
         title="Full recovery",
-        fact=lambda a: seconds(a.full.seconds) if a.full.seconds is not None else a.full.reason,
+        fact=lambda a: str(a.full),
     ),
     Figure(
         "Get Time To Last Error",
         "Time to the last error",
         Unit.SECONDS,
-        _last_error_time,
+        measures.last_error_time,
         "the time from the moment a fault took effect to the last failure after it, of a request or of an attempt that "
         "was followed by a retry; 0 when nothing failed",
         "Example:\n| `Get Time To Last Error` | < | 15 s |",
@@ -471,7 +288,7 @@ FIGURES = (
         "Get Longest Outage",
         "Longest outage",
         Unit.SECONDS,
-        _longest_outage,
+        measures.longest_outage,
         "the longest time without a good response while requests were in flight",
         "Example:\n| `Get Longest Outage` | < | 5 s | part=during |",
         title="Longest outage",
@@ -481,13 +298,13 @@ FIGURES = (
         "Get Lost Request Count",
         "Lost requests",
         Unit.COUNT,
-        _lost,
+        measures.lost,
         "the number of requests that were in flight when a fault was injected, and failed",
         "The load must have ended: what is in flight may be lost yet.\n\n"
         "Example:\n| `Get Lost Request Count` | ``==`` | 0 |",
         of_fault=True,
         title="Lost requests",
-        fact=lambda a: str(a.lost) if a.ended else NONE,
+        fact=lambda a: str(a.lost) if a.ended and not a.began_after else NONE,
     ),
 )
 

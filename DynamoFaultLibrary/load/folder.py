@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -11,22 +11,39 @@ from typing import Any, Self
 
 import orjson
 
-from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.errors import FaultLibraryError, LoadError
 from DynamoFaultLibrary.load import aiperf_files
+from DynamoFaultLibrary.load.address import split_login
 from DynamoFaultLibrary.load.plan import LoadPlan
+from DynamoFaultLibrary.load.recovery import aftermaths
 from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.load.table import Table, read_table
-from DynamoFaultLibrary.load.windows import whole
+from DynamoFaultLibrary.load.windows import FaultWindow, met_by, whole
 
 RECORDS_FILE = "requests.jsonl"
 STATE_FILE = "load.json"
 STATE_VERSION = 1
+LONGEST_NAME = 120
+"""Bytes of a load's name or an alias; file systems take 255, and numbers are appended."""
 
 
 def safe_name(name: str) -> str:
     """A name as a file name: ``Suites.Migration.Worker Death`` becomes ``migration.worker_death``."""
     text = re.sub(r"[^a-z0-9.]+", "_", name.lower()).strip("_.")
     return text.removeprefix("suites.") or f"suite_{zlib.crc32(name.encode()):08x}"
+
+
+def check_name(argument: str, name: str) -> None:
+    """Refuse a name that cannot be a folder's.
+
+    Raises:
+        FaultLibraryError: it is empty, has a slash or a control character, begins with a dot, or is too long.
+    """
+    if not name or name[0] == "." or "/" in name or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
+        raise FaultLibraryError(
+            f"{argument} {name!r} is not a name: expected 1 to {LONGEST_NAME} bytes of any letters, without '/' and "
+            "without a dot at the beginning, since a folder is called by it"
+        )
 
 
 class LoadState(StrEnum):
@@ -121,21 +138,23 @@ class LoadFolder:
             "clock_offset_s": self.clock_offset_s,
             "deployment": self.deployment,
             "tally": self.tally,
-            "plan": asdict(self.plan) if self.plan else None,
+            "plan": {**asdict(self.plan), "url": split_login(self.plan.url)[0]} if self.plan else None,
         }
         partial = self.path / f"{STATE_FILE}.part"
         partial.write_bytes(orjson.dumps(state, option=orjson.OPT_INDENT_2))
         partial.replace(self.path / STATE_FILE)
 
-    def export(self) -> None:
-        """Write the figures in aiperf's schema, as JSON and CSV, unless aiperf has done so.
+    def export(self, faults: Sequence[FaultWindow] = ()) -> None:
+        """Write the figures in aiperf's schema, as JSON and CSV, unless aiperf has done so; those after `faults` too.
 
         Raises:
             LoadError: there is no record.
         """
         if self.engine != "native":
             return
-        aiperf_files.write_exports(self.path, whole(self.table), self.state is not LoadState.COMPLETED)
+        load = whole(self.table)
+        afters = aftermaths(self.table, met_by(load, faults), self.ramp_s, self.now_s, self.think_s)
+        aiperf_files.write_exports(self.path, load, self.state is not LoadState.COMPLETED, afters)
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -1,5 +1,6 @@
 """What a load is asked to do: what its requests look like, and when they are sent."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import timedelta
@@ -43,6 +44,19 @@ def option(default: Any, text: str, flag: str = "") -> Any:
     return field(**what, metadata={"text": text, "flag": flag})
 
 
+_JUDGED = {
+    "max_tokens": "it is what output_tokens says",
+    "max_completion_tokens": "it is what output_tokens says",
+    "stream": "it is what streaming says",
+    "stream_options": "tokens are counted by the usage that comes with the last chunk",
+    "n": "a request has one answer",
+    "best_of": "a request has one answer",
+}
+"""Why these do not belong into an extra body: answers are judged by what the plan says."""
+_HARMLESS = [("n", 1), ("best_of", 1)]
+_STOPS, _PROMPTS = ("stop", "stop_token_ids"), ("prompt", "messages")
+
+
 @dataclass(frozen=True)
 class Workload:
     """What the requests of a load look like.
@@ -59,7 +73,9 @@ class Workload:
     prefixes: int = option(1, "Number of such shared beginnings; the rest of each prompt is its own")
     endpoint: Endpoint = option(Endpoint.CHAT, "API that the requests use")  # noqa: RUF009  # it returns a field
     streaming: bool = option(True, "Whether answers come token by token, or at once", "unary")
-    extra_body: Mapping[str, Any] = option(dict, "More for the JSON body of each request")
+    extra_body: Mapping[str, Any] = option(
+        dict, "More for the JSON body of each request; not max_tokens, stream and what else other options say"
+    )
     check_sequence: bool = False
 
     def __post_init__(self) -> None:
@@ -69,6 +85,21 @@ class Workload:
             raise LoadError(
                 f"prefix_tokens are part of input_tokens, so at most {self.input_tokens}, not {self.prefix_tokens}"
             )
+
+    def check_extra_body(self) -> None:
+        """Refuse what would change how much is answered, or how: answers are judged by what the other options say.
+
+        Raises:
+            LoadError: it has such a value.
+        """
+        reasons = dict(_JUDGED)
+        if self.extra_body.get("ignore_eos", True):
+            reasons |= dict.fromkeys(_STOPS, 'it ends answers early, which needs "ignore_eos": false beside it')
+        if self.check_sequence:
+            reasons |= dict.fromkeys(_PROMPTS, "each token is checked by the prompt that the load has made")
+        for name, value in self.extra_body.items():
+            if name in reasons and (name, value) not in _HARMLESS:
+                raise LoadError(f"extra_body cannot have '{name}' ({json.dumps(value, default=str)}): {reasons[name]}")
 
     def describe(self) -> str:
         """A few words for people."""
@@ -151,6 +182,7 @@ class LoadPlan:
             raise LoadError(f"ramp must be shorter than duration ({self.duration_s:g} s), not {self.ramp_s:g} s")
         if self.workload.prefixes > 1 and not self.workload.prefix_tokens:
             raise LoadError("prefixes are shared beginnings of prompts; they need prefix_tokens")
+        self.workload.check_extra_body()
 
     def __post_init__(self) -> None:
         try:

@@ -14,6 +14,7 @@ from typing import Any, Self
 import orjson
 
 from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.load.address import with_login
 
 SCHEMA_VERSION = 2
 
@@ -77,6 +78,8 @@ class RequestSpec:
     """How often it is sent again after a failure."""
     cancel_after_s: float | None = None
     """Seconds after its start at which the client gives up on purpose."""
+    login: str = ""
+    """User and password as in a URL. Not in `url`, which errors and records name."""
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     """What the body has beside the usual, or in place of it."""
     load: str = ""
@@ -85,8 +88,8 @@ class RequestSpec:
 
     @property
     def api(self) -> str:
-        """URL of the API at the frontend `url`."""
-        return self.url.rstrip("/") + (
+        """URL of the API at the frontend `url`, with `login`: not for people."""
+        return with_login(self.url, self.login).rstrip("/") + (
             "/v1/completions" if self.endpoint is Endpoint.COMPLETION else "/v1/chat/completions"
         )
 

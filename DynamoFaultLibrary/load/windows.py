@@ -1,7 +1,7 @@
 """Cuts a load at the times of a fault and at the marks of phases."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -85,6 +85,20 @@ def whole(table: Table) -> Segment:
     if not len(table):
         raise LoadError("the load has no finished request, so it has no figures")
     return Segment(WHOLE, float(table.started.min()), float(table.ended[-1]), table, table)
+
+
+def in_order(faults: Iterable[FaultWindow]) -> list[FaultWindow]:
+    """Faults in the order of their injection."""
+    return sorted(faults, key=lambda fault: fault.injected_s)
+
+
+def met_by(load: Segment, faults: Iterable[FaultWindow]) -> list[FaultWindow]:
+    """Faults that were in effect at some time while a load ran, in order. Its parts are cut at the last one."""
+    return in_order(
+        fault
+        for fault in faults
+        if fault.injected_s <= load.end_s and (fault.ended_s is None or fault.ended_s >= load.start_s)
+    )
 
 
 def cut_at_fault(table: Table, fault: FaultWindow) -> dict[Window, Segment]:

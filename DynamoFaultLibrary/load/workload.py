@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass, field
 
 from DynamoFaultLibrary.engines.model import FIRST_WORD, TINY_MODEL, VOCABULARY_SIZE
+from DynamoFaultLibrary.load.address import split_login
 from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.records import RequestSpec
 
@@ -35,9 +36,12 @@ class RequestMaker:
     _random: random.Random = field(init=False)
     _words: list[str] = field(init=False)
     _prefixes: list[list[str]] = field(init=False)
+    _url: str = field(init=False)
+    _login: str = field(init=False)
     _made: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
+        self._url, self._login = split_login(self.plan.url)
         self._random = random.Random(self.plan.seed)  # noqa: S311  # repeatable prompts, not secrets
         self._words = _TINY_WORDS if self.plan.model == TINY_MODEL else WORDS
         workload = self.plan.workload
@@ -53,7 +57,8 @@ class RequestMaker:
         cancelled = not warmup and self._random.random() < plan.cancellation_rate
         return RequestSpec(
             id=plan.request_id(number),
-            url=plan.url,
+            url=self._url,
+            login=self._login,
             endpoint=workload.endpoint,
             model=plan.model,
             prompt=" ".join(words),

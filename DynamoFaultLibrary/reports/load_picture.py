@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from DynamoFaultLibrary.load.level import ServiceLevel
 from DynamoFaultLibrary.load.records import Outcome
-from DynamoFaultLibrary.load.recovery import Aftermath, ServiceLevel
+from DynamoFaultLibrary.load.recovery import Aftermath
 from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.load.statistics import percentile
 from DynamoFaultLibrary.load.table import Floats, Table

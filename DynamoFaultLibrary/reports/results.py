@@ -13,8 +13,8 @@ from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load import aiperf_files
 from DynamoFaultLibrary.load.figures import rate, seconds, share
 from DynamoFaultLibrary.load.folder import STATE_FILE, LoadFolder, safe_name
-from DynamoFaultLibrary.load.recovery import Aftermath, aftermath
-from DynamoFaultLibrary.load.windows import WHOLE, FaultWindow, PhaseMark, Segment, Window, cut_at_fault, whole
+from DynamoFaultLibrary.load.recovery import Aftermath, aftermaths, to_json
+from DynamoFaultLibrary.load.windows import WHOLE, FaultWindow, PhaseMark, Segment, Window, cut_at_fault, met_by, whole
 from DynamoFaultLibrary.reports.tables import Grid, ScenarioRow, cut, fault_facts, scenario_table
 from DynamoFaultLibrary.reports.timeline import EventKind
 
@@ -46,19 +46,19 @@ class LoadReport:
 
     @property
     def fault(self) -> FaultWindow | None:
-        """The first fault that it met."""
-        return self.faults[0] if self.faults else None
+        """The last fault that it met: its parts are cut at that one, as they are for getters and in log.html."""
+        return self.faults[-1] if self.faults else None
 
     @cached_property
     def aftermaths(self) -> list[Aftermath]:
         """What is to be said of the load after each fault."""
         known = self.folder
-        return [aftermath(known.table, fault, known.ramp_s, known.now_s, known.think_s) for fault in self.faults]
+        return aftermaths(known.table, self.faults, known.ramp_s, known.now_s, known.think_s)
 
     @property
     def aftermath(self) -> Aftermath | None:
-        """What is to be said of it after the first one."""
-        return self.aftermaths[0] if self.aftermaths else None
+        """What is to be said of it after that one."""
+        return self.aftermaths[-1] if self.aftermaths else None
 
     @property
     def test_name(self) -> str:
@@ -94,7 +94,6 @@ class LoadReport:
         table = self.folder.table
         parts = cut(table, self.fault, self.phases)
         replicas = cut(table, None, [], self.folder.served)
-        after = self.aftermath
         return {
             "title": self.title,
             "path": str(self.folder.path),
@@ -102,13 +101,8 @@ class LoadReport:
             "state": self.folder.state.value,
             "startup_s": self.startup_s,
             "fault": None if self.fault is None else asdict(self.fault),
-            "recovery_s": after.recovery_s if after else None,
-            "full_recovery_s": after.full.seconds if after else None,
-            "full_recovery": dict(fault_facts(after))["Full recovery"] if after else None,
-            "baseline": asdict(after.full.level) if after and after.full.level else None,
-            "last_error_s": after.last_error_s if after else None,
-            "longest_outage_s": after.longest_outage_s if after else None,
-            "lost_requests": after.lost if after else None,
+            **to_json(self.aftermath),
+            "faults": [{**asdict(each.fault), **to_json(each)} for each in self.aftermaths],
             "parts": {name: asdict(segment.figures) for name, segment in parts.items()},
             "replicas": {name: asdict(part.figures) for name, part in replicas.items() if name != WHOLE},
             "violations": self.scenario(sla_s).violations,
@@ -201,7 +195,7 @@ def _report(path: Path) -> LoadReport:
         for event in events
         if "startup_s" in event["data"] and event["monotonic_s"] <= load.start_s
     ]
-    faults = [fault for fault in _faults(suite / FAULTS_FILE, folder) if load.start_s <= fault.injected_s <= load.end_s]
+    faults = met_by(load, _faults(suite / FAULTS_FILE, folder))
     return LoadReport(folder, faults, phases, startups[-1] if startups else None, suite.name)
 
 

@@ -49,3 +49,12 @@ def test_a_url_that_is_not_usable_gets_one_sentence(url: str, why: str) -> None:
     with pytest.raises(LoadError) as raised:
         Address.parse(url)
     assert str(raised.value).startswith(f"needs an address such as http://127.0.0.1:8000, not '{url}': {why}")
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://me:s3cret@host", "http://me:s3#cret@host", "http://me:s3cret@host:0", "http://me:s3cret@"]
+)
+def test_a_password_is_not_told_where_the_address_is_refused(url: str) -> None:
+    with pytest.raises(LoadError, match="needs an address") as refused:
+        Address.parse(url)
+    assert "cret" not in str(refused.value)

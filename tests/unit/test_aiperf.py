@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -8,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import LoadError, Unsupported
-from DynamoFaultLibrary.load import client
+from DynamoFaultLibrary.load import client, process
 from DynamoFaultLibrary.load.aiperf import PATIENCE, arguments_of, find_aiperf
-from DynamoFaultLibrary.load.client import Engine, Load, SenderProcess
+from DynamoFaultLibrary.load.client import Engine, Load
 from DynamoFaultLibrary.load.plan import Arrival, ConnectionReuse, LoadPlan, Workload
+from DynamoFaultLibrary.load.process import SenderProcess
 from DynamoFaultLibrary.load.records import Endpoint
+from DynamoFaultLibrary.modules import module_environment
 from DynamoFaultLibrary.processes import ProcessId
 
 
@@ -204,3 +209,77 @@ def test_a_sending_process_that_is_late_ends_with_all_it_has_started(
     assert child is not None
     sender.close(0.1)
     eventually(lambda: not child.is_running)
+
+
+def test_a_password_is_refused_since_aiperf_writes_it() -> None:
+    with pytest.raises(LoadError, match="aiperf writes the address that it is given into its files, with the password"):
+        arguments(url="http://me:s3cret@host")
+
+
+STAND_IN = """#!{python}
+import pathlib, subprocess, sys, time
+here = pathlib.Path(sys.argv[sys.argv.index("--artifact-dir") + 1])
+apart = [subprocess.Popen(["sleep", "600"], start_new_session=new) for new in (True, False)]
+(here / "pids.part").write_text(" ".join(str(each.pid) for each in apart))
+(here / "pids.part").rename(here / "pids")
+{rest}
+"""
+
+
+@pytest.fixture
+def sending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[Load, list[ProcessId]]]:
+    """A load whose aiperf is a stand-in with two children, one of them in a session of its own."""
+
+    def begin(rest: str) -> tuple[Load, list[ProcessId]]:
+        program = tmp_path / "bin" / "aiperf"
+        program.parent.mkdir()
+        program.write_text(STAND_IN.format(python=sys.executable, rest=rest))
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+        load = Load(plan(), tmp_path / "load", Engine.AIPERF)
+        load.sender.command("load", plan=load.plan.to_json(), tokenizer="t")
+        pids = tmp_path / "load" / "pids"
+        assert wait_until(pids.exists, 30.0)
+        found = [ProcessId.of(int(pid)) for pid in pids.read_text().split()]
+        return load, [each for each in found if each is not None]
+
+    monkeypatch.setattr(
+        process, "module_environment", lambda: {**module_environment(), "PYTHONPATH": _only_on_the_path(tmp_path)}
+    )
+    return begin
+
+
+def _only_on_the_path(place: Path) -> str:
+    """A search path for modules with which programs beside Python are not found."""
+    (place / "sitecustomize.py").write_text(
+        "import os, shutil\n_which = shutil.which\n"
+        "shutil.which = lambda name, mode=1, path=None: _which(name, mode, os.environ['PATH'])\n"
+    )
+    return f"{place}:{':'.join(sys.path)}"
+
+
+@pytest.mark.parametrize("how", ["killed", "given up"])
+def test_all_that_aiperf_has_started_ends_with_its_sender(
+    how: str,
+    sending: Callable[[str], tuple[Load, list[ProcessId]]],
+    eventually: Callable[[Callable[[], bool]], None],
+) -> None:
+    """When the sender was killed from outside, aiperf ended and its children stayed."""
+    load, children = sending("time.sleep(600)")
+    assert len(children) == 2
+    if how == "killed":
+        os.kill(load.sender.pid, signal.SIGKILL)
+    else:
+        load.give_up()
+    eventually(lambda: not any(child.is_running for child in children))
+    load.give_up()
+
+
+def test_what_aiperf_leaves_behind_ends_as_well(
+    sending: Callable[[str], tuple[Load, list[ProcessId]]], eventually: Callable[[Callable[[], bool]], None]
+) -> None:
+    load, children = sending("sys.exit(3)")
+    event = load.sender.wait_for(lambda event: event["event"] == "finished", timedelta(seconds=30), "its end")
+    assert event["error"].startswith("aiperf ended with exit status 3 and no summary")
+    eventually(lambda: not any(child.is_running for child in children))
+    load.give_up()

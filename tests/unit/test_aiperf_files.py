@@ -9,12 +9,19 @@ import pytest
 
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load import aiperf_files
-from DynamoFaultLibrary.load.aiperf_files import read_counts, read_table, was_completed, write_exports
+from DynamoFaultLibrary.load.aiperf_files import (
+    FAULTS_KEY,
+    SUMMARY_FILE,
+    read_counts,
+    read_table,
+    was_completed,
+    write_exports,
+)
 from DynamoFaultLibrary.load.folder import LoadFolder, LoadState
 from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record
 from DynamoFaultLibrary.load.table import OUTCOMES, Table
-from DynamoFaultLibrary.load.windows import whole
+from DynamoFaultLibrary.load.windows import FaultWindow, whole
 from DynamoFaultLibrary.reports.results import read_results
 
 SECOND, BEGAN = 1_000_000_000, 1_790_000_000
@@ -358,3 +365,24 @@ def test_the_csv_has_a_line_for_each_metric(exported: dict[str, Any], tmp_path: 
     }
     assert (rows["Request Latency (ms)"]["avg"], rows["Request Latency (ms)"]["p99"]) == ("1500.000", "2000.000")
     assert (rows["Request Count (requests)"]["avg"], rows["Request Count (requests)"]["p99"]) == ("3.000", "")
+
+
+def test_what_became_of_a_load_after_a_fault_is_exported_where_readers_of_aiperf_do_not_look(tmp_path: Path) -> None:
+    """The export said nothing of recovery."""
+    records = LOADS["good and failed"][0]
+    load = whole(Table.of(records))
+    fault = FaultWindow("kill on W-0", load.start_s + 0.5, load.start_s + 0.75, None)
+    folder = LoadFolder(tmp_path, "l", LoadPlan("l", "http://h", "m", 1, request_count=1), LoadState.COMPLETED)
+    (tmp_path / "requests.jsonl").write_bytes(b"".join(record.to_line() for record in records))
+    folder.export()
+    plain = json.loads((tmp_path / SUMMARY_FILE).read_text())
+    folder.export([fault, FaultWindow("never met", load.end_s + 1, load.end_s + 1, None)])
+    data = json.loads((tmp_path / SUMMARY_FILE).read_text())
+    (told,) = data.pop(FAULTS_KEY)
+    assert data == plain
+    assert (told["fault"], told["injected_s"], told["effective_s"], told["ended_s"]) == ("kill on W-0", 0.5, 0.75, None)
+    assert told["full_recovery"].startswith("no baseline: ")
+    assert read_counts(tmp_path / SUMMARY_FILE)[0] == data["request_count"]["avg"]
+    models = pytest.importorskip("aiperf.common.models.export_models")
+    read = models.JsonExportData.model_validate_json((tmp_path / SUMMARY_FILE).read_text())
+    assert read.request_count.avg == data["request_count"]["avg"]

@@ -219,7 +219,7 @@ def test_full_recovery_without_a_baseline_fails_with_the_reason(world: World) ->
 @pytest.mark.parametrize("keyword", ["Get Full Recovery Time", "Wait Until Recovered"])
 def test_a_hold_of_nothing_is_refused(world: World, keyword: str) -> None:
     world.fault(8.0)
-    with pytest.raises(LoadError, match="hold must be above 0 s, not 0 s"):
+    with pytest.raises(FaultLibraryError, match="hold must be above 0, not 0 s"):
         world.get(keyword, hold=timedelta(0))
 
 
@@ -334,3 +334,76 @@ def test_an_expression_that_fails_is_told_in_one_sentence(
         "assertion_expected 'value < 1' cannot be evaluated for p95 latency: TypeError: '<' not supported; value is a "
         "timedelta: compare value.total_seconds()"
     )
+
+
+@pytest.mark.parametrize("figure", OF_FAULTS, ids=lambda figure: figure.keyword)
+def test_a_load_that_began_after_a_fault_has_no_figure_of_it(world: World, figure: Any) -> None:
+    """It had a recovery time, which counted from before its start."""
+    world.fault(-20.0)
+    with pytest.raises(
+        LoadError, match=r"load 'default' began 20\.0 s after kill on W-0 took effect, so it says nothing"
+    ):
+        world.get(figure.keyword)
+
+
+def test_the_log_says_which_service_level_a_full_recovery_was_measured_by(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(tmp_path)
+    world.load(15, 75)
+    world.fault(50.0)
+    earlier = FaultWindow("stall on W-1", 45.0, 45.0, None)
+    world.context.faults_on = lambda load: [earlier]  # type: ignore[method-assign]
+    with caplog.at_level("INFO"):
+        assert world.get("Get Full Recovery Time", hold=timedelta(seconds=10)) == timedelta(0)
+    assert "measured by the service level before stall on W-1, from which the load was not seen" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("check", "least", "of_replica"),
+    [
+        ("load_should_have_been_applied", 11, True),
+        ("load_should_have_cancelled_requests", 6, False),
+        ("load_should_have_been_rejected", 1, False),
+    ],
+)
+def test_checks_of_numbers_look_at_a_part(world: World, check: str, least: int, of_replica: bool) -> None:
+    """They looked at the whole load, whatever happened when."""
+    world.fault(10.25, 20.0)
+    world.checks._log_lines = list  # type: ignore[method-assign]  # no graph, no logs
+    passing = {"load_should_have_been_applied": 10, "load_should_have_cancelled_requests": 5}.get(check)
+    if passing is not None:
+        getattr(world.checks, check)(passing, part="during")
+    with pytest.raises(AssertionError, match=r"^load 'default', part 'during' has "):
+        getattr(world.checks, check)(least, part="during")
+    if of_replica:
+        with pytest.raises(AssertionError, match=r"^load 'default', part 'after', replica '0' has 5 good"):
+            getattr(world.checks, check)(least, part="after", replica=0)
+    world.fault(40.0, 41.0)
+    with pytest.raises(LoadError, match="there is nothing to judge"):
+        getattr(world.checks, check)(least, part="after")
+
+
+def test_the_shape_of_a_part_is_looked_at(world: World) -> None:
+    world.fault(10.25, 20.0)
+    with pytest.raises(AssertionError, match=r"^load 'default', part 'before', replica 'W-1' has 1 different prompts"):
+        world.checks.load_should_have_shape(min_prompts=2, part="before", replica="W-1")
+
+
+def test_the_recovery_of_one_replica_is_waited_for(world: World) -> None:
+    """`Wait Until Recovered` had no ``replica``, unlike its getter."""
+    world.load(0, 80)
+    world.fault(50.0)
+    known = world.context.loads["default"]
+    known.folder.engine = "native"
+    world.figures.wait_until_recovered(hold=timedelta(seconds=10), timeout=timedelta(0))
+    with pytest.raises(LoadError, match="no replica 'W-9'"):
+        world.figures.wait_until_recovered(replica="W-9")
+    served = known.served
+    assert served is not None
+    table, by = known.table(), served.by(known.table(), "W-1")
+    lost = {f"12345678-1234-1234-1234-{n:012x}": [f"W-{0 if n >= 60 else n % 2}"] for n in range(80)}
+    known.served = Served.of(["W-0", "W-1"], lost)
+    assert by.sum() < len(table)
+    with pytest.raises(AssertionError, match=r"load 'default', replica 'W-1' has not recovered from kill on W-0"):
+        world.figures.wait_until_recovered(hold=timedelta(seconds=10), timeout=timedelta(0), replica="W-1")

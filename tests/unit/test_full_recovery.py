@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from DynamoFaultLibrary.load.records import Outcome
-from DynamoFaultLibrary.load.recovery import FullRecovery, aftermath, full_recovery
+from DynamoFaultLibrary.load.recovery import FullRecovery, aftermaths, full_recovery
 from DynamoFaultLibrary.load.table import OUTCOMES, Floats, Table
 from DynamoFaultLibrary.load.windows import FaultWindow
 
@@ -214,7 +214,7 @@ def test_too_little_after_the_fault_is_not_known(total_s: float, recorded: str) 
 def test_of_nothing_nothing_is_known() -> None:
     empty = table(np.empty(0), np.empty(0))
     assert judge(empty).reason == "no baseline: no request has ended"
-    assert aftermath(empty, FAULT).ended == 0
+    assert aftermaths(empty, [FAULT])[0].ended == 0
 
 
 def test_of_a_load_that_runs_the_present_counts() -> None:
@@ -339,3 +339,85 @@ def test_too_little_after_the_outage_is_not_known() -> None:
 
     reasons = {judge(clients(8, total, stalled, seed)).reason for total in (28, 36) for seed in range(6)}
     assert any(reason.startswith("not known: only ") for reason in reasons), reasons
+
+
+def after_two(first: float, second: float) -> Latency:
+    """Clients' answers take 0.4 s; from 15 s on so much of the throughput is left, from 30 s on so much."""
+
+    def latency(chance: Random, moment: float) -> float:
+        left = 1.0 if moment < FAULT_S else first if moment < 30 else second
+        return chance.normal(0.4, 0.02) / left
+
+    return latency
+
+
+SECOND = FaultWindow("stall on Worker-1", 30.0, 30.0, None)
+
+
+def test_the_damage_of_a_fault_is_not_the_measure_of_the_next_one() -> None:
+    """A load at 3/4 of its speed was "recovered" from a second fault: its baseline was the damage of the first."""
+    load = clients(8, 60, after_two(0.5, 0.75))
+    found = full_recovery(load, SECOND, others=[SECOND, FAULT])
+    assert found.before == FAULT
+    assert found.seconds is None
+    assert found.reason.startswith("not reached: 7")
+    assert found.whose == " (measured by the level before kill on Worker-0)"
+    assert found.level is not None
+    assert found.level.throughput == pytest.approx(20, rel=0.05)
+    assert "before kill on Worker-0, from which the load was not seen to recover fully: " in found.describe()
+    assert full_recovery(load, SECOND).seconds == 0  # what it was like
+
+
+def test_a_fault_is_measured_from_before_it_when_the_load_had_recovered_from_the_first() -> None:
+    """Then the baseline begins with that recovery: the outage between is not part of it."""
+
+    def latency(chance: Random, moment: float) -> float:
+        return 6.0 if FAULT_S - 0.5 <= moment < FAULT_S else chance.normal(0.4, 0.02)
+
+    load = clients(8, 60, latency)
+    found = full_recovery(load, SECOND, others=[FAULT])
+    assert (found.before, found.seconds) == (None, 0)
+    assert found.level is not None
+    assert found.level.throughput == pytest.approx(20, rel=0.03)
+    assert found.describe().startswith("the service level before the fault: 20.")
+    alone = full_recovery(load, SECOND)
+    assert alone.level is not None
+    assert alone.level.throughput < 0.9 * found.level.throughput
+
+
+def test_both_faults_are_over_when_the_level_of_before_the_first_is_back() -> None:
+    load = clients(8, 60, after_two(0.5, 1.0))
+    first, second = aftermaths(load, [SECOND, FAULT])
+    assert (first.fault, second.fault) == (FAULT, SECOND)
+    assert second.full.before == FAULT
+    assert second.full.seconds is not None
+    assert second.full.seconds < 1.5
+    assert first.full.seconds == pytest.approx(15 + second.full.seconds, abs=1.0)
+
+
+def test_a_third_fault_is_measured_by_the_level_before_the_first_that_is_not_over() -> None:
+    third = FaultWindow("kill on Worker-2", 40.0, 40.0, None)
+    load = clients(8, 60, after_two(0.5, 0.5))
+    assert [after.full.before for after in aftermaths(load, [FAULT, SECOND, third])] == [None, FAULT, FAULT]
+
+
+def test_a_fault_that_came_too_early_to_tell_leaves_no_baseline_for_the_next() -> None:
+    early = FaultWindow("kill on Worker-0", 0.5, 0.5, None)
+    found = full_recovery(clients(8, 60, even(0.4)), SECOND, others=[early])
+    assert found.level is None
+    assert found.reason == (
+        "no baseline: 8 good answers before kill on Worker-0, from which the load was not seen to recover fully, "
+        "20 are needed"
+    )
+
+
+def test_a_load_that_began_after_a_fault_has_no_figures_of_it() -> None:
+    """It had a recovery time, which counted from before its start."""
+    before = FaultWindow("kill on Worker-0", -30.0, -30.0, None)
+    load = clients(8, 60, even(0.4))
+    after, later = aftermaths(load, [before, SECOND])
+    assert after.began_after
+    assert (after.recovery_s, after.last_error_s, after.lost) == (None, None, 0)
+    assert after.full.reason == "no baseline: no request started before the fault"
+    assert (later.full.before, later.full.seconds) == (None, 0), "what was before the load is no measure"
+    assert not later.began_after

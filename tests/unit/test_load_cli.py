@@ -143,6 +143,8 @@ def test_without_exactly_one_model_it_must_be_named(served: list[str], told: str
         (["--ramp", "30"], "Error: --ramp must be shorter than --duration (30 s), not 30 s"),
         (["--arrival", "poisson"], "Error: --arrival=poisson says how requests of a rate are spread; it needs --rate"),
         (["--name", "a/b"], "Error: --name 'a/b' is not a name"),
+        (["--name", ".."], "Error: --name '..' is not a name"),
+        (["--name", "n" * 121], "Error: --name 'nnn"),
         (["--tokenizer", "t"], "Error: --tokenizer is for --engine aiperf"),
         (["--engine", "aiperf", "--retries", "1"], "Error: aiperf does not retry requests"),
     ],
@@ -194,6 +196,40 @@ def test_a_load_is_sent_and_told(serving: Any, tmp_path: Path) -> None:
     bodies = [body for path, _, body in serving.seen if path == CHAT]
     assert [(body["model"], body["max_tokens"], body["top_p"]) for body in bodies] == [("m", 2, 0.5)] * 5
     assert (tmp_path / "out" / "profile_export_aiperf.json").exists()
+
+
+def test_a_password_is_sent_and_written_nowhere(serving: Any, tmp_path: Path) -> None:
+    """It stood in load.json."""
+    url = serving.url.replace("//", "//me:s3cret@")
+    result = load(url, "-d", tmp_path / "out", "--unary", "--output-tokens", 2, "--requests", 2, "--retries", 1)
+    assert result.exit_code == 0, result.output
+    assert {headers.get("authorization") for path, headers, _ in serving.seen if path == CHAT} == {"Basic bWU6czNjcmV0"}
+    assert report(tmp_path / "out").exit_code == 0
+    written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert [name for name, data in written.items() if b"s3cret" in data or b"bWU6czNjcmV0" in data] == []
+    assert "s3cret" not in result.output
+    assert json.loads(written["load.json"])["plan"]["url"] == serving.url
+
+
+def test_a_password_is_not_told_where_the_model_is_not_served(serving: Any) -> None:
+    told = refused(load(serving.url.replace("//", "//me:s3cret@"), "--model", "other"))
+    assert f"served at {serving.url}" in told
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"max_tokens": 5}, "--extra-body cannot have 'max_tokens' (5): it is what --output-tokens says"),
+        ({"max_completion_tokens": 5}, "--extra-body cannot have 'max_completion_tokens' (5): it is what"),
+        ({"stream": False}, "--extra-body cannot have 'stream' (false): it is what --streaming says"),
+        ({"stream_options": None}, "--extra-body cannot have 'stream_options' (null): tokens are counted by the usage"),
+        ({"n": 2}, "--extra-body cannot have 'n' (2): a request has one answer"),
+        ({"stop": ["a"]}, "--extra-body cannot have 'stop' ([\"a\"]): it ends answers early, which needs"),
+    ],
+)
+def test_an_extra_body_cannot_change_what_answers_are_judged_by(body: dict[str, Any], told: str) -> None:
+    """With ``max_tokens`` all answers were "truncated", with ``n`` or ``stream`` "malformed"."""
+    assert told in misused(load("http://127.0.0.1:1", "--extra-body", json.dumps(body)))
 
 
 def test_a_load_without_a_good_response_is_an_error_that_keeps_its_records(serving: Any, tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
 from DynamoFaultLibrary.keywords.load_checks import LoadCheckKeywords
 from DynamoFaultLibrary.keywords.loads import LoadKeywords
 from DynamoFaultLibrary.keywords.requests import RequestKeywords
-from DynamoFaultLibrary.load.client import Load, Request, SenderProcess
+from DynamoFaultLibrary.load.client import Load, Request
 from DynamoFaultLibrary.load.folder import LoadFolder, LoadState
 from DynamoFaultLibrary.load.plan import LoadPlan, Workload
+from DynamoFaultLibrary.load.process import SenderProcess
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record, RequestSpec
 
 COMPLETIONS = "/v1/completions"

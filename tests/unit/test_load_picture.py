@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record
-from DynamoFaultLibrary.load.recovery import aftermath
+from DynamoFaultLibrary.load.recovery import aftermaths
 from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.load.table import Table
 from DynamoFaultLibrary.load.windows import FaultWindow, PhaseMark
@@ -45,7 +45,7 @@ def draw_load(
     served: Served | None = None,
     axis: TimeAxis | None = None,
 ) -> str:
-    return load_picture.draw_load(table, [aftermath(table, fault) for fault in faults], phases, title, served, axis)
+    return load_picture.draw_load(table, aftermaths(table, faults), phases, title, served, axis)
 
 
 def texts(svg: str) -> list[str]:

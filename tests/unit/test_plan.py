@@ -204,3 +204,14 @@ def test_aiperf_pauses_for_no_refused_connection() -> None:
     made = LoadPlan.of("l", "http://127.0.0.1:1", "m", {"refused_pause": timedelta(seconds=2)})
     with pytest.raises(LoadError, match="no refused_pause"):
         arguments_of(made, "t", Path())
+
+
+def test_an_extra_body_may_have_what_changes_no_judgement() -> None:
+    for body in ({"n": 1, "top_p": 0.5, "nvext": {}}, {"stop": "x", "ignore_eos": False}, {"messages": []}):
+        made = LoadPlan.of("l", "http://h", "m", {"extra_body": body})
+        assert made.workload.extra_body == body
+
+
+def test_prompts_of_ones_own_are_refused_where_answers_are_checked_by_the_prompt() -> None:
+    with pytest.raises(LoadError, match=r"extra_body cannot have 'messages' .*: each token is checked by the prompt"):
+        LoadPlan.of("l", "http://h", "m", {"extra_body": {"messages": []}}, check_sequence=True)

@@ -10,7 +10,7 @@ import pytest
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load.folder import LoadState
 from DynamoFaultLibrary.load.records import Outcome
-from DynamoFaultLibrary.load.recovery import aftermath
+from DynamoFaultLibrary.load.recovery import aftermaths
 from DynamoFaultLibrary.load.statistics import Figures
 from DynamoFaultLibrary.load.table import Table
 from DynamoFaultLibrary.load.windows import FaultWindow, PhaseMark
@@ -80,6 +80,34 @@ def report_of(directory: Path) -> LoadReport:
     return found
 
 
+def test_a_report_cuts_a_load_at_the_last_fault_as_getters_and_the_log_do(suite: Path) -> None:
+    """It cut at the first one: the same load had other figures in log.html than in the report."""
+    (suite / "faults.json").write_text(json.dumps([hit("last", 20.25, 20.5), hit("first")]))
+    report = report_of(suite)
+    assert [fault.label for fault in report.faults] == ["first", "last"]
+    assert report.fault is not None
+    assert report.fault.label == "last"
+    assert report.to_json()["parts"]["before"]["requests"] == 20
+    row = report.scenario()
+    assert (row.failure, row.before.requests if row.before else None) == ("last", 20)
+
+
+def test_a_fault_that_a_load_began_in_is_told_without_times_from_before_the_load(suite: Path) -> None:
+    """A report left it out, log.html had a recovery time from before the load's start."""
+    (suite / "faults.json").write_text(json.dumps([{**hit("long", -30.0, -29.0), "ended_monotonic_s": 12.0}]))
+    report = report_of(suite)
+    assert report.fault is not None
+    assert (report.to_json()["recovery_s"], report.to_json()["last_error_s"]) == (None, None)
+    assert dict(fault_facts(report.aftermath)) == {
+        "Recovery time": "not known: the load began after the fault",
+        "Full recovery": "no baseline: no request started before the fault",
+        "Last error or retry": "not known: the load began after the fault",
+        "Longest outage": "not known: the load began after the fault",
+        "Lost requests": "-",
+    }
+    assert "not known: the load began after the fault" in page([report])
+
+
 def test_a_grid_for_the_console_has_aligned_columns() -> None:
     assert Grid(["", "one"], [["long name", "1"], ["x", "1234"]]).to_text() == (
         "            one\n---------  ----\nlong name     1\nx          1234"
@@ -137,7 +165,7 @@ def test_figures_lie_side_by_side() -> None:
 
 
 def facts(load: Table, fault: FaultWindow) -> dict[str, str]:
-    return dict(fault_facts(aftermath(load, fault)))
+    return dict(fault_facts(aftermaths(load, [fault])[0]))
 
 
 def test_facts_of_a_fault_are_told() -> None:
@@ -167,7 +195,7 @@ def test_of_a_fault_without_recovery_and_error_that_is_told() -> None:
 def test_faults_lie_below_each_other() -> None:
     load = table(story())
     faults = [FaultWindow("stayed", 5.0, 5.0, None), FaultWindow("came off", 5.0, 6.0, 8.0)]
-    grid = faults_table([aftermath(load, fault) for fault in faults])
+    grid = faults_table(aftermaths(load, faults))
     assert [row[:2] for row in grid.rows] == [["stayed", "not undone"], ["came off", "2.000 s"]]
     assert grid.header[2:] == [
         "Recovery time",
@@ -186,7 +214,7 @@ def test_a_load_is_cut_by_phase_and_by_fault() -> None:
     assert list(parts) == ["all", "standard", "recovery", "before", "during", "after"]
 
 
-AFTER = aftermath(table(story()), FaultWindow("kill", 10.25, 10.5, 10.5))
+AFTER = aftermaths(table(story()), [FaultWindow("kill", 10.25, 10.5, 10.5)])[0]
 TOLD = [text for _, text in fault_facts(AFTER)]
 ROW = ScenarioRow("Worker Death", "kill", 4.5, figures(name="before"), figures(name="after"), AFTER)
 

@@ -15,8 +15,9 @@ import orjson
 import pytest
 import uvloop
 
-from DynamoFaultLibrary.load.client import Request, SenderProcess
+from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.load.plan import LoadPlan, Workload
+from DynamoFaultLibrary.load.process import SenderProcess
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, RequestSpec, read_records
 from DynamoFaultLibrary.load.sender import Output, Sender
 
@@ -135,7 +136,7 @@ def test_what_has_ended_is_read_promptly_and_what_was_in_flight_is_recorded_when
 
     loopback.routes[COMPLETIONS] = answer
     script = (
-        "import json, sys, time; from pathlib import Path; from DynamoFaultLibrary.load.client import SenderProcess\n"
+        "import json, sys, time; from pathlib import Path; from DynamoFaultLibrary.load.process import SenderProcess\n"
         "sender = SenderProcess(Path(sys.argv[1]))\n"
         "sender.command('load', plan=json.loads(sys.argv[2]))\ntime.sleep(60)"
     )

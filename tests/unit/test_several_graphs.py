@@ -1,6 +1,7 @@
 """Several graphs at once: which one a keyword means, and what is kept apart."""
 
 import itertools
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -514,7 +515,7 @@ def test_faults_that_one_keyword_takes_off_are_verified_together(keyword: str, t
 def test_no_good_request_cannot_be_awaited(two: FakeDynamo) -> None:
     """It was waited for until the time was up."""
     two.run_keyword("start_load", [], {"concurrency": 1})
-    with pytest.raises(LoadError, match="count must be above 0, not 0"):
+    with pytest.raises(FaultLibraryError, match="count must be above 0, not 0"):
         two.run_keyword("wait_for_load_requests", [0])
 
 
@@ -711,3 +712,35 @@ def test_a_graph_that_could_not_be_seen_when_the_test_began_can_be_hit_all_the_s
     begin_observation(two.context)
     with pytest.raises(DeploymentError, match="could not be seen when this test began"):
         two.run_keyword("service_should_not_have_restarted", ["VllmWorker"])
+
+
+def test_a_service_under_the_cuda_shim_is_one_of_any_graph(two: FakeDynamo) -> None:
+    """Only the graph that was deployed last was looked at, though the shim is for all."""
+    shimmed: list[Any] = []
+    two.context.platform.__dict__["shim_cuda"] = shimmed.append
+    two.context.platform.__dict__["awaits_cuda_change"] = lambda replica: False
+    first, last = two.context.deployments
+    last.graph.services["Another"] = last.graph.services.pop("VllmWorker")
+    assert "VllmWorker" in first.graph.services
+    two.run_keyword("set_up_cuda_shim", [["VllmWorker", "Another"]])
+    assert shimmed == [["VllmWorker", "Another"]]
+    with pytest.raises(
+        FaultError, match=r"services names 'Nobody', which no deployed graph has: 'blue' has .*; 'green' has .*Another"
+    ):
+        two.run_keyword("set_up_cuda_shim", [["Nobody"]])
+
+
+def test_the_export_of_a_load_tells_of_the_faults_that_it_met(two: FakeDynamo) -> None:
+    """Whoever reads aiperf's files alone learned nothing of them."""
+    two.context.begin_test("S.T")
+    two.run_keyword("start_load", ["l"], {"concurrency": 1, "output_tokens": 2, "graph": "blue"})
+    two.run_keyword("wait_for_load_requests", [5, "l"])
+    for graph in ("fake-1", "fake-2"):
+        two.context.injector.inject(FakeFault(graph), scope="S.T")
+    two.run_keyword("wait_for_load_requests", [5, "l"])
+    export = two.context.loads["l"].folder.path / "profile_export_aiperf.json"
+    two.end_test(running.TestCase("T"), result.TestCase("T", parent=result.TestSuite("S")))
+    (fault,) = json.loads(export.read_text())["dynamo_fault_faults"]
+    assert fault["fault"].startswith("Fake Fault")
+    assert fault["recovery_s"] > 0
+    assert fault["ended_s"] >= fault["effective_s"]

@@ -137,3 +137,11 @@ def test_a_request_is_what_its_plan_says() -> None:
         body,
         True,
     )
+
+
+def test_a_password_is_not_in_the_address_that_records_name() -> None:
+    """An error of a record said ``no connection to http://me:s3cret@host``."""
+    plan = LoadPlan("l", "http://me:s3%40cret@host:8000/base/", "m", request_count=1)
+    made = RequestMaker(plan).make(0, warmup=False)
+    assert made.url == "http://host:8000/base/"
+    assert made.api == "http://me:s3%40cret@host:8000/base/v1/chat/completions"

@@ -46,7 +46,7 @@ if {"CUDA", "CUDA_EVERYBODY"} & {*names} and is_robot:
     Toggle.switch_on = switch_on  # type: ignore[method-assign]
 
 if forgotten and is_robot:
-    from DynamoFaultLibrary.load.client import SenderProcess
+    from DynamoFaultLibrary.load.process import SenderProcess
 
     obey = SenderProcess.command
 
