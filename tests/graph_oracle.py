@@ -221,7 +221,8 @@ def role(main: Main, own: bool) -> str:
     kind = str(main.entry.get("subComponentType") or main.type)
     if kind in WORKERS:
         return kind
-    return "worker" if any(name.startswith("dynamo") or name in _ENGINES for name in running) else "other"
+    serves = any(name.startswith("dynamo") or name in _ENGINES for name in running)
+    return "worker" if serves and known == {""} else "other"
 
 
 def is_option(word: str) -> bool:
