@@ -120,7 +120,9 @@ def _processes(before: list[Process], after: list[Process], edits: Edits, role: 
         return
     for one, other in zip(was, now, strict=False):
         meant = options if oracle.may_be(one, role) else {}
-        yield from oracle.complaints(one.argv, other.argv, meant, edits.model, models if edits.model else set())
+        old = models if edits.model else set()
+        other_service = role not in oracle.WORKERS
+        yield from oracle.complaints(one.argv, other.argv, meant, edits.model, old, may_stay=other_service)
         for name, value in edits.env.items():
             if other.variables.get(name) != value:
                 yield f"variable {name} did not reach the program"
@@ -144,9 +146,14 @@ def _model_left(before: Seen, after: Seen, model: str, changes: list[Change]) ->
 
 
 def _speaks_of(sentence: str, place: str) -> bool:
-    """Whether a report of what was not reached is about a place, such as `ConfigMap pools.data.a` or `X arguments`."""
-    words = [word for word in re.split(r"[\s.]+", place) if word not in ("spec", "data", "value", "name", "services")]
-    return any(word in sentence for word in words if len(word) > 2)
+    """Whether a report of what was not reached is about a place: a service, a companion, a variable or a field."""
+    first, _, rest = place.partition(" ")
+    if rest in ("command line", "arguments"):
+        return first in sentence
+    if rest:
+        return rest.partition(".")[0] in sentence
+    fields = [word for word in place.split(".") if not word.isdigit() and word not in ("name", "args", "command")]
+    return fields[-1] in sentence
 
 
 def comments(text: str) -> Counter[str]:

@@ -274,11 +274,13 @@ def complaints(
     options: Mapping[str, str],
     model: str | None = None,
     old: Set[str] = frozenset(),
+    *,
+    may_stay: bool = False,
 ) -> Iterator[str]:
     """What is wrong with a command line that was to get these options, and a model; nothing if it is as meant.
 
     Each is there once, as an option of the program, with its value. All else is as it was, but `old` models may have
-    given way to the new one.
+    given way to the new one; it `may_stay` if none of them is named.
     """
     name = program(Process(tuple(before)))
     for option, value in options.items():
@@ -286,6 +288,8 @@ def complaints(
         if name in after and option in after[: after.index(str(name))]:
             yield f"{option} went to the interpreter"
     named = [option for option in (*MODEL, *SERVED) if values(before, option)] if model else []
+    if may_stay and not {word for option in named for word in values(before, option) or []} & old:
+        named = []
     for option in named:
         if values(after, option) != [model] and not (option in SERVED and values(after, option) is None):
             yield f"{option} is {values(after, option)}"
@@ -343,6 +347,8 @@ def holds(text: str, name: str, service: str, word: str) -> bool:
 def _strings(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:  # YAML
     if isinstance(tree, str):
         yield path, tree
+    if isinstance(tree, dict) and "name" in tree and "value" in tree:
+        tree = {tree["name"]: tree["value"]}  # a variable goes by its name
     pairs = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     for key, value in pairs:
         yield from _strings(value, f"{path}.{key}" if path else str(key))
