@@ -22,7 +22,7 @@ ALL = Edits(
     migration_limit=3,
 )
 FIELDS = ("replicas", "model", "image", "env", "args", "frontend_args", "router_mode", "migration_limit")
-OF_FRONTEND = FIELDS[-3:]
+OF_FRONTEND, OWN_OPTIONS = FIELDS[-3:], FIELDS[-2:]
 
 
 def only(edits: Edits, *names: str) -> Edits:
@@ -45,6 +45,9 @@ class Seen:
         self.mains = oracle.mains(text, name, world)
         self.processes = {service: main.processes(own) for service, main in self.mains.items()}
         self.roles = {service: oracle.role(main, own) for service, main in self.mains.items()}
+        if "frontend" not in self.roles.values():  # then one is meant by its type, whatever it runs
+            typed = {service: "frontend" for service, main in self.mains.items() if main.type == "frontend"}
+            self.roles.update(typed)
 
     @property
     def workers(self) -> list[str]:
@@ -63,7 +66,9 @@ class Seen:
     def has_nothing_for(self, edit: str) -> bool:
         """Whether there is nothing in the graph that an edit could mean."""
         if edit in OF_FRONTEND:
-            return "frontend" not in self.roles.values()
+            fronts = [self.processes[service] for service, role in self.roles.items() if role == "frontend"]
+            known = any(oracle.program(process) == "dynamo.frontend" for found in fronts for process in found)
+            return not (known if edit in OWN_OPTIONS else fronts)
         if edit == "args" and any(not oracle.programs(self.processes[service]) for service in self.workers):
             return True  # the image's own entry point, to which the operator gives nothing
         if edit in ("replicas", "args"):
