@@ -11,6 +11,7 @@ from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unsupp
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.edits import Edits
 from DynamoFaultLibrary.platforms.base import DeploySettings, Remark
+from DynamoFaultLibrary.platforms.local import commands, fitting
 from DynamoFaultLibrary.platforms.local.fitting import instances_of
 from DynamoFaultLibrary.platforms.local.places import Names
 from DynamoFaultLibrary.platforms.local.planning import Drawing, Start, draw
@@ -46,6 +47,10 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("HF_HOME", "HF_TOKEN", "DYNAMO_PYTHON"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DYNAMO_FAULT_STATE", str(tmp_path / "state"))
+    for user in (commands, fitting):  # a machine that has Dynamo, and nothing of what its engines need
+        monkeypatch.setattr(
+            user, "missing_modules", lambda _, modules: [one for one in modules if one != "dynamo._core"]
+        )
     return tmp_path / "state"
 
 
