@@ -36,7 +36,7 @@ def said(command: str, sandbox: Sandbox) -> str:
     )
     assert sandbox.leftovers() == []
     interpreter = re.escape(str(Path(sys.executable).parent)) + r"/python[\d.]*"
-    text = re.sub(interpreter, "venv/bin/python3", done.stdout.replace(f"{ROOT}/", ""))
+    text = re.sub(interpreter, "venv/bin/python3", done.stdout).replace(f"{ROOT}/", "")  # it may lie below the other
     text = text.replace(str(sandbox.state), "~/.local/state/dynamo-fault").replace(str(sandbox.base / "home"), "~")
     return ruled(text)
 
