@@ -1,10 +1,10 @@
 """The command ``dynamo-fault``."""
 
-import importlib
 import json
 import os
 import sys
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,26 @@ from DynamoFaultLibrary.ledger import Entry, State, read_ledger, state_directory
 from DynamoFaultLibrary.ledger.recovery import Recovery, ledgers, recover
 from DynamoFaultLibrary.net.namespace import enter_own_namespaces, may_administer_networks
 
-_ELSEWHERE = {"load": "load_cli", "report": "load_cli", "compare": "compare_cli", "history": "compare_cli"}
-"""Commands that are imported when they are asked for, and their modules."""
+_LAZY = {
+    "compare": "compare_cli",
+    "graph": "graph_cli",
+    "history": "compare_cli",
+    "load": "load_cli",
+    "report": "load_cli",
+}
+"""Commands by the module that has them."""
 
 
 class _Commands(click.Group):
-    """Imports the commands of loads when they are asked for: numpy starts threads, and `run` must have one only."""
+    """Imports some commands when they are asked for: numpy starts threads, and `run` must have one only."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted([*super().list_commands(context), *_ELSEWHERE])
+        return sorted([*super().list_commands(context), *_LAZY])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in _ELSEWHERE:
+        if name not in _LAZY:
             return super().get_command(context, name)
-        module = importlib.import_module(f"DynamoFaultLibrary.{_ELSEWHERE[name]}")
-        command: click.Command = getattr(module, f"{name}_command")
+        command: click.Command = getattr(import_module(f"DynamoFaultLibrary.{_LAZY[name]}"), f"{name}_command")
         return command
 
 

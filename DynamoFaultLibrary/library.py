@@ -31,6 +31,7 @@ from DynamoFaultLibrary.keywords.nats import NatsKeywords
 from DynamoFaultLibrary.keywords.network import NetworkKeywords
 from DynamoFaultLibrary.keywords.observation import observe_all
 from DynamoFaultLibrary.keywords.requests import RequestKeywords
+from DynamoFaultLibrary.keywords.running import RunningKeywords
 from DynamoFaultLibrary.keywords.services import ServiceKeywords
 from DynamoFaultLibrary.keywords.story import save_faults, tell_test
 from DynamoFaultLibrary.pabot import end_with_pabot
@@ -207,6 +208,7 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
             EtcdKeywords,
             NatsKeywords,
             ServiceKeywords,
+            RunningKeywords,
             NetworkKeywords,
             FigureKeywords,
             LoadCheckKeywords,

@@ -133,6 +133,15 @@ def read_command(pid: int) -> str:
         return ""
 
 
+def read_words(pid: int, name: str) -> list[str]:
+    """The words of /proc/PID/cmdline or /proc/PID/environ; none when there is no such process or it may not be seen."""
+    try:
+        content = _read(pid, name)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return []
+    return [word.decode(errors="replace") for word in content.removesuffix(b"\0").split(b"\0")] if content else []
+
+
 def read_variable(pid: int, name: str) -> str | None:
     """An environment variable that the process was started with; None when unset or not readable."""
     try:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults.injector import Fault
+from DynamoFaultLibrary.graph import Role
 from DynamoFaultLibrary.platforms.base import Cut, Deployment, Partition, Partitioning, PartitionMode, Replica
 
 NATS = "nats"
@@ -125,6 +126,6 @@ def default_sides(deployment: Deployment, kind: PartitionType) -> tuple[list[str
                 "event_plane=nats"
             )
         return names, [NATS]
-    prefill = [worker.name for worker in workers if worker.role == "prefill"]
+    prefill = [worker.name for worker in workers if worker.role is Role.PREFILL]
     others = [name for name in names if name not in prefill]
     return (prefill, others) if prefill and others else (names, names)

@@ -37,6 +37,8 @@ class Chooser:
         name = str(wanted) if str(wanted).startswith(f"{service}-") else f"{service}-{wanted}"
         why = f"; {ended}" if (ended := self.why_gone(name)) else ""
         if not replicas:
+            lacking = [each for each in self.deployment.plan.missing if each.service == service]
+            why += "".join(f"; not on this machine: {each.what}: {each.why}" for each in lacking)
             raise FaultError(f"service '{service}' of deployment '{self.deployment.name}' has no running replica{why}")
         if wanted == RANDOM:
             return self.random.choice(replicas)

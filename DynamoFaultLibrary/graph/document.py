@@ -7,7 +7,7 @@ from typing import Any
 
 from DynamoFaultLibrary.errors import GraphError
 from DynamoFaultLibrary.graph.companions import config_map, secret
-from DynamoFaultLibrary.graph.service import MODEL_OPTIONS, AlphaService, BetaService, Service
+from DynamoFaultLibrary.graph.service import AlphaService, BetaService, Service
 from DynamoFaultLibrary.graph.yaml_reading import Part
 from DynamoFaultLibrary.graph.yaml_rendering import dump
 from DynamoFaultLibrary.graph.yaml_writing import write
@@ -32,7 +32,7 @@ class Graph:
         """The text that the document was read from, if it stands on its own there."""
         self.companions = list(companions)
         """The other documents of the file, ConfigMaps and claims among them; graphs are left out."""
-        self.services = {service.name: service for service in _services(document, source)}
+        self.services = {service.name: service for service in _services(document, source, self.companions)}
 
     @property
     def name(self) -> str:
@@ -55,8 +55,13 @@ class Graph:
 
     @property
     def workers(self) -> list[Service]:
-        """All services but the frontend, in the order of the document."""
-        return [service for service in self.services.values() if not service.is_frontend]
+        """Services that run an engine (worker, prefill, decode, encode), in the order of the document."""
+        return [service for service in self.services.values() if service.role.is_worker]
+
+    @property
+    def others(self) -> list[Service]:
+        """Services that are neither frontend nor worker: planner, router, EPP and the like."""
+        return [item for item in self.services.values() if not (item.is_frontend or item.role.is_worker)]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -100,23 +105,6 @@ class Graph:
         except KeyError:
             raise GraphError(f"graph '{self.name}' has no service '{name}'; it has {list(self.services)}") from None
 
-    def set_model(self, model: str) -> None:
-        """Put `model` where the workers' arguments name theirs, and take the old served name away."""
-        changed = False
-        for service in self.workers:
-            option = service.model_option
-            if option:
-                service.set_argument(option, model)
-                for served in ("--model-name", "--served-model-name"):
-                    if service.argument(served):
-                        service.set_argument(served, model)
-                changed = True
-        scripts = [service for service in self.workers if service.shell]
-        if not changed and scripts:
-            scripts[0].set_argument(MODEL_OPTIONS[0], model)  # it says why not
-        if not changed:
-            raise GraphError(f"no worker of graph '{self.name}' names a model in its arguments ({self.source})")
-
     def copy(self) -> "Graph":
         """An independent copy."""
         return Graph(copy.deepcopy(self.document), self.source, copy.deepcopy(self.companions), self.part)
@@ -129,7 +117,7 @@ class Graph:
         return re.sub(r"\A---[ \t]*\r?\n", "", text)
 
 
-def _services(document: dict[str, Any], source: str) -> Iterator[Service]:
+def _services(document: dict[str, Any], source: str, companions: Sequence[dict[str, Any]]) -> Iterator[Service]:
     version = document.get("apiVersion")
     field = SHAPES.get(str(version))
     if field is None:
@@ -153,4 +141,4 @@ def _services(document: dict[str, Any], source: str) -> Iterator[Service]:
     for name, entry in entries:
         if not name or not isinstance(entry, dict):
             raise GraphError(f"spec.{field} of graph '{source}' has an entry without a name or fields: {entry!r}")
-        yield view(name, entry)
+        yield view(name, entry, companions, spec)

@@ -4,8 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from DynamoFaultLibrary.errors import GraphError
+from DynamoFaultLibrary.graph.change import Change
 from DynamoFaultLibrary.graph.document import Graph
-from DynamoFaultLibrary.graph.service import MODEL_OPTIONS
+from DynamoFaultLibrary.graph.launchers import DYNAMO, FRONTEND_MODULE, guess_module
+from DynamoFaultLibrary.graph.model import ModelEdit
+from DynamoFaultLibrary.graph.program import CommandLine
+from DynamoFaultLibrary.graph.roles import Role
+from DynamoFaultLibrary.graph.service import MODEL_OPTIONS, Service
 
 MIGRATION_LIMIT, MIGRATION_MAX_SEQ_LEN = "--migration-limit", "--migration-max-seq-len"
 
@@ -26,17 +31,6 @@ class Edits:
     migration_max_seq_len: int | None = None
 
 
-@dataclass(frozen=True)
-class Change:
-    """One edit of one service, and the place in the document where it was written."""
-
-    service: str
-    what: str
-    """Such as ``--router-mode=kv``, ``replicas=3``, ``model=tiny-model``."""
-    place: str
-    """Such as ``args``, ``shell command in args[0]``, ``env MODEL_PATH``."""
-
-
 def apply_edits(graph: Graph, edits: Edits) -> list[Change]:
     """Edit the graph; returns what went where.
 
@@ -49,11 +43,7 @@ def apply_edits(graph: Graph, edits: Edits) -> list[Change]:
         *_set_model_and_arguments(graph, edits),
         *_set_frontend_arguments(graph, edits),
     ]
-    if edits.image:
-        for service in graph.services.values():
-            service.image = edits.image
-            changes.append(Change(service.name, f"image={edits.image}", "image"))
-    return changes
+    return [*changes, *_set_image(graph, edits.image)]
 
 
 def _set_replicas(graph: Graph, replicas: Mapping[str, int] | int | None) -> list[Change]:
@@ -85,15 +75,35 @@ def _set_model_and_arguments(graph: Graph, edits: Edits) -> list[Change]:
     for option in MODEL_OPTIONS:
         if model and args.get(option, model) != model:
             raise GraphError(f"model={model} and args say different things: args has {option}={args[option]}")
-    changes = []
-    if model:
-        graph.set_model(model)
-        changes += [Change(service.name, f"model={model}", "args") for service in graph.workers]
+    changes = ModelEdit(graph, model).apply() if model else []
     for service in graph.workers:
         for option, value in args.items():
-            service.set_argument(option, str(value) or None)
-            changes.append(Change(service.name, _said(option, value), "args"))
+            place = service.set_argument(option, str(value) or None)
+            changes.append(Change(service.name, _said(option, value), place))
     return changes
+
+
+def _set_image(graph: Graph, image: str | None) -> list[Change]:
+    """Give the image to all that runs Dynamo: the picker of endpoints, engines' own images and the like are others."""
+    changes = []
+    for service in graph.services.values() if image else ():
+        what = f"image={image}"
+        if service.role is Role.EPP or (service.role is Role.OTHER and not DYNAMO.fullmatch(service.module or "")):
+            changes.append(Change(service.name, what, "image", f"a service of role {service.role} has its own image"))
+        else:
+            service.image = str(image)
+            changes.append(Change(service.name, what, "image"))
+        for label, line in service.command_lines():
+            if label and line.container.get("image"):
+                changes.append(_set_container_image(service, label, line, str(image)))
+    return changes
+
+
+def _set_container_image(service: Service, label: str, line: CommandLine, image: str) -> Change:
+    if DYNAMO.fullmatch(guess_module(line.words) or ""):
+        line.container["image"] = image
+        return Change(service.name, f"image={image}", f"{label}image")
+    return Change(service.name, f"image={image}", f"{label}image", "it does not run a program of Dynamo")
 
 
 def _set_frontend_arguments(graph: Graph, edits: Edits) -> list[Change]:
@@ -110,12 +120,29 @@ def _set_frontend_arguments(graph: Graph, edits: Edits) -> list[Change]:
             raise GraphError(
                 f"{name}={setting} and frontend_args say different things: frontend_args has {option}={wanted[option]}"
             )
-    for option, value in wanted.items():
-        graph.frontend.set_argument(option, value or None)
-    longest = wanted.get(MIGRATION_MAX_SEQ_LEN)
-    if longest is not None and (graph.frontend.argument(MIGRATION_LIMIT) or "0") == "0":
-        raise GraphError(f"migration_max_seq_len={longest} has no effect while migration is off; set migration_limit")
-    return [Change(graph.frontend.name, _said(option, value), "args") for option, value in wanted.items()]
+    if not wanted:
+        return []
+    changes = []
+    for frontend in [service for service in graph.services.values() if service.is_frontend] or [graph.frontend]:
+        _check_frontend(frontend, [f"{name}={value}" for name, value in own.values() if value is not None])
+        for option, value in wanted.items():
+            changes.append(Change(frontend.name, _said(option, value), frontend.set_argument(option, value or None)))
+        limit = frontend.argument(MIGRATION_LIMIT) or frontend.variables.get("DYN_MIGRATION_LIMIT") or "0"
+        if MIGRATION_MAX_SEQ_LEN in wanted and limit == "0":
+            raise GraphError(
+                f"migration_max_seq_len={wanted[MIGRATION_MAX_SEQ_LEN]} has no effect while migration is off; "
+                "set migration_limit"
+            )
+    return changes
+
+
+def _check_frontend(frontend: Service, settings: list[str]) -> None:
+    """See that settings of Dynamo's frontend are not given to a program of another project."""
+    if settings and frontend.module not in (None, FRONTEND_MODULE):
+        raise GraphError(
+            f"{' '.join(settings)} has no effect: service '{frontend.name}' runs {frontend.module}, not "
+            "dynamo.frontend; give it options of its own with frontend_args"
+        )
 
 
 def _said(option: str, value: str) -> str:

@@ -5,38 +5,66 @@ stays as it was written. Field names are those of upstream's DynamoGraphDeployme
 `nvidia.com/v1beta1`.
 """
 
-import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from DynamoFaultLibrary.errors import GraphError
+from DynamoFaultLibrary.graph.launchers import DYNAMO, FRONTEND_MODULE, find_script, guess_module, skip_wrappers
+from DynamoFaultLibrary.graph.program import FRONTEND, NOTHING, SHELL, CommandLine, Program, UnclearError
+from DynamoFaultLibrary.graph.resources import pod_gpus
+from DynamoFaultLibrary.graph.roles import Role, role_by_program, role_by_type, role_by_variables
 
 Document = dict[str, Any]
 
-FRONTEND = "frontend"
 MODEL_OPTIONS = ("--model-path", "--model")
 """Where the engines take their model from; `dynamo.vllm` says --model, the others --model-path."""
-
-_SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
-_WRAPPERS = frozenset({"busybox", "dumb-init", "env", "exec", "nice", "nohup", "numactl", "setsid", "tini", "timeout"})
-"""Programs that start what follows them, options and figures of theirs in between."""
-_NO_PROGRAM = re.compile(r"-.*|\d+[smhd]?|[A-Za-z_]\w*=.*", re.DOTALL)
 
 
 class Service(ABC):
     """A named service with replicas."""
 
-    def __init__(self, name: str, document: Document) -> None:
+    def __init__(
+        self, name: str, document: Document, companions: Sequence[Document] = (), spec: Document | None = None
+    ) -> None:
         self.name = name
         self.document = document
+        self.companions = companions
+        """Other documents of the file, such as its ConfigMaps and its templates of resource claims."""
+        self.spec = spec or {}
+        """The graph's spec, whose variables all services share."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, replicas={self.replicas})"
 
     @property
     @abstractmethod
-    def role(self) -> str:
-        """`frontend`, `worker`, `prefill`, `decode` or another role that the CRD knows."""
+    def component_types(self) -> tuple[str, str]:
+        """What the document says that the service is: its component type and its sub-type, "" where it says nothing."""
+
+    @property
+    @abstractmethod
+    def pod(self) -> Document:
+        """The pod spec as it is: `extraPodSpec` in v1alpha1, `podTemplate.spec` in v1beta1."""
+
+    @property
+    def role(self) -> Role:
+        """What the service is there for: by its component type, else by what it runs, never by its name."""
+        by_type = role_by_type(*self.component_types)
+        if by_type is Role.FRONTEND and self._is_another_door():
+            return Role.OTHER
+        if by_type is not None:
+            return by_type
+        by_program = role_by_program(self.module, self.argument, self.has_argument)
+        by_program = by_program or role_by_variables(self.variables)
+        is_worker = self.component_types[0] == "worker" or DYNAMO.fullmatch(self.module or "")
+        return by_program or (Role.WORKER if is_worker else Role.OTHER)
+
+    def _is_another_door(self) -> bool:
+        """Whether the graph has several frontends by type, and this one runs another program."""
+        entries = [*(self.spec.get("services") or {}).values(), *(self.spec.get("components") or [])]
+        kinds = [item.get("componentType") or item.get("type") for item in entries if isinstance(item, dict)]
+        return kinds.count("frontend") > 1 and self.module not in (None, FRONTEND_MODULE)
 
     @property
     def container(self) -> Document:
@@ -53,14 +81,24 @@ class Service(ABC):
         """The main container; an empty one where it is missing, put into the document if `make`."""
 
     @property
-    @abstractmethod
+    def nodes(self) -> int:
+        """Number of pods, each on a node of its own, that make one replica (`multinode.nodeCount`)."""
+        count = _child(self.document, "multinode", make=False).get("nodeCount", 1)
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise GraphError(f"nodeCount of service '{self.name}' must be a whole number of 1 or more, not {count!r}")
+        return count
+
+    @property
     def gpus(self) -> int:
-        """Number of GPUs that one replica asks for."""
+        """Number of GPUs of any vendor that one replica asks for, on all its nodes together."""
+        where = f"service '{self.name}'"
+        resources = _child(self.document, "resources", make=False)
+        return self.nodes * pod_gpus(self.pod, self.container, resources, self.companions, where)
 
     @property
     def is_frontend(self) -> bool:
         """Whether clients talk to this service."""
-        return self.role == FRONTEND
+        return self.role is Role.FRONTEND
 
     @property
     def replicas(self) -> int:
@@ -87,72 +125,86 @@ class Service(ABC):
 
     @property
     def command(self) -> list[str]:
-        """The command line: `command` followed by `args`."""
-        return [*self._words("command"), *self.args]
+        """The command line that the operator runs: `command` followed by `args`, or its own where they are missing."""
+        return self._line().words
+
+    @property
+    def args(self) -> list[str]:
+        """The words of `args`, the operator's where they are missing."""
+        return [word for field, word in self._line().placed if field == "args"]
 
     @property
     def shell(self) -> str | None:
         """The shell that the command runs, such as ``/bin/sh``; None when it starts a program directly."""
-        for word in self.command:
-            program = word.split(maxsplit=1)[0] if word.strip() else ""
-            name = program.rpartition("/")[2]
-            if name in _SHELLS:
-                return program
-            if name not in _WRAPPERS and not _NO_PROGRAM.fullmatch(program):
-                return None
-        return None
+        command = self.command
+        return command[skip_wrappers(command)] if find_script(command) is not None else None
 
     @property
-    def args(self) -> list[str]:
-        """Arguments, as a list that edits write back through `set_argument`."""
-        return self._words("args")
-
-    def _words(self, field: str) -> list[str]:
-        words = self.container.get(field) or []
-        if not isinstance(words, list) or any(isinstance(word, dict | list) for word in words):
-            raise GraphError(f"{field} of service '{self.name}' must be a list of words, not {words!r}")
-        return [str(word) for word in words]
-
-    def argument(self, option: str) -> str | None:
-        """Value of ``--option value`` or ``--option=value``; None when it is absent or has no value."""
-        args = self.args
-        for index, part in enumerate(args):
-            if part == option:
-                following = args[index + 1 : index + 2]
-                return following[0] if following and not following[0].startswith("--") else None
-            if part.startswith(f"{option}="):
-                return part.partition("=")[2]
-        return None
-
-    def set_argument(self, option: str, value: str | None = None) -> None:
-        """Set ``--option value``, in place when the option is there, else at the end; no value makes it a flag.
+    def program(self) -> Program:
+        """The program that the command ends up running, also inside a shell script.
 
         Raises:
-            GraphError: the command is a shell script, behind which the option would have no effect.
+            GraphError: there is none, or it is not certain which it is.
         """
-        if self.shell:
-            raise GraphError(
-                f"option '{option}' cannot be set on service '{self.name}': its command is a script for {self.shell}, "
-                "which would swallow the option; write the command as a list of words, or put the option into the "
-                "script"
-            )
-        args = self.args
-        kept: list[str] = []
-        place = None
-        index = 0
-        while index < len(args):
-            part = args[index]
-            name, joined, _ = part.partition("=")
-            index += 1
-            if name != option:
-                kept.append(part)
-                continue
-            place = len(kept) if place is None else place
-            if not joined and index < len(args) and not args[index].startswith("--"):
-                index += 1
-        place = len(kept) if place is None else place
-        kept[place:place] = [option] if value is None else [option, value]
-        self.editable_container["args"] = kept
+        try:
+            return Program(self._line(edit=True), self.variables.get)
+        except UnclearError as error:
+            raise GraphError(f"the program of service '{self.name}' is not known: {error}") from error
+
+    @property
+    def module(self) -> str | None:
+        """The program's name, such as ``dynamo.vllm``, ``dynamo-vllm-sidecar`` or ``worker.py``; None if not known."""
+        program = self._program()
+        return program.name if program else guess_module(self.command)
+
+    def argument(self, option: str) -> str | None:
+        """The option's value under any name that the engines know it by, as the program reads it.
+
+        Variables of the service are put in; a value that only the running shell knows is told as it is written. None
+        when the option is absent, has no value, or the program is not known.
+        """
+        program = self._program()
+        return program.value(option) if program else None
+
+    def has_argument(self, option: str) -> bool:
+        """Whether the program has the option, with or without a value."""
+        program = self._program()
+        return program is not None and program.has(option)
+
+    def set_argument(self, option: str, value: str | None = None) -> str:
+        """Give the program an option, in place when it is there, else as its last; without a value it is a flag.
+
+        The program reads `value` as it is: what a shell or Kubernetes would replace in it is quoted. Returns the place
+        in words, such as ``args`` or ``shell script in args[0]``.
+
+        Raises:
+            GraphError: it cannot be done with certainty.
+        """
+        try:
+            return Program(self._line(edit=True), self.variables.get).set(option, value)
+        except UnclearError as error:
+            raise GraphError(f"option '{option}' cannot be set on service '{self.name}': {error}") from error
+
+    def remove_argument(self, option: str) -> bool:
+        """Take an option away from the program, all its values too; returns whether it was there.
+
+        Raises:
+            GraphError: it cannot be done with certainty.
+        """
+        try:
+            return Program(self._line(edit=True), self.variables.get).remove(option)
+        except UnclearError as error:
+            raise GraphError(f"option '{option}' cannot be removed from service '{self.name}': {error}") from error
+
+    def _line(self, *, edit: bool = False) -> CommandLine:
+        defaults = {"frontend": FRONTEND, "epp": NOTHING}.get(self.component_types[0], SHELL)
+        return CommandLine(self.editable_container if edit else self.container, defaults, f"service '{self.name}'")
+
+    def _program(self) -> Program | None:
+        try:
+            return Program(self._line(), self.variables.get)
+        except UnclearError:
+            return None
 
     @property
     @abstractmethod
@@ -163,32 +215,91 @@ class Service(ABC):
     def set_variable(self, name: str, value: str) -> None:
         """Set an environment variable."""
 
+    def command_lines(self) -> Iterator[tuple[str, CommandLine]]:
+        """Those of all containers of the pod: the main one's under the name "", others as "container engine: "."""
+        yield "", self._line(edit=bool(self.container))
+        frontend = self.document.get("frontendSidecar")
+        if isinstance(frontend, dict):
+            yield "frontendSidecar: ", CommandLine(frontend, FRONTEND, f"the frontend sidecar of '{self.name}'")
+        for container in self.other_containers():
+            name = str(container.get("name"))
+            defaults = FRONTEND if name == frontend else NOTHING
+            yield f"container {name}: ", CommandLine(container, defaults, f"container '{name}' of '{self.name}'")
+
+    def other_containers(self) -> list[Document]:
+        """Containers and init containers beside the main one."""
+        found = [*(self.pod.get("containers") or []), *(self.pod.get("initContainers") or [])]
+        return [item for item in found if isinstance(item, dict) and item is not self.container]
+
+    def variable_entries(self) -> Iterator[tuple[str, list[Document]]]:
+        """Lists of name/value entries of the service and its containers, each with its place in words."""
+        yield "env", self.document.get("envs") or []
+        yield "env", self.container.get("env") or []
+        for container in self.other_containers():
+            yield f"container {container.get('name')}: env", container.get("env") or []
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """All variables of the main container that the file tells: the graph's, those of ConfigMaps, the service's."""
+        shared = [*(self.spec.get("envs") or []), *(self.spec.get("env") or [])]
+        return {**self._config_variables(), **_plain(shared), **self.environment}
+
+    def _config_variables(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for source in self.container.get("envFrom") or []:
+            data = self._config_map(source.get("configMapRef"))
+            found.update({f"{source.get('prefix') or ''}{key}": str(value) for key, value in data.items()})
+        for entry in self.container.get("env") or []:
+            reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
+            data = self._config_map(reference)
+            if reference.get("key") in data:
+                found[str(entry["name"])] = str(data[reference["key"]])
+        return found
+
+    def variables_of_config_maps(self) -> list[tuple[dict[str, Any], str, str]]:
+        """Where ConfigMaps of the file tell the main container's variables: data, key and the ConfigMap's name."""
+        found = []
+        for source in self.container.get("envFrom") or []:
+            reference = source.get("configMapRef") or {}
+            data = self._config_map(reference)
+            found += [(data, str(key), str(reference.get("name"))) for key in data]
+        for entry in self.container.get("env") or []:
+            reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
+            data = self._config_map(reference)
+            if reference.get("key") in data:
+                found.append((data, str(reference["key"]), str(reference["name"])))
+        return found
+
+    def _config_map(self, reference: Document | None) -> dict[str, Any]:
+        name = (reference or {}).get("name")
+        for item in self.companions if name else ():
+            if isinstance(item, dict) and item.get("kind") == "ConfigMap" and _name_of(item) == name:
+                return item.get("data") or {}
+        return {}
+
     @property
     def model_option(self) -> str | None:
         """The option that names the model in this service's arguments, if any."""
-        return next((option for option in MODEL_OPTIONS if self.argument(option)), None)
+        program = self._program()
+        if program is None or not program.value(MODEL_OPTIONS[0]):
+            return None
+        return next((word.name for word in reversed(program.words) if word.name in MODEL_OPTIONS), None)
 
 
 class AlphaService(Service):
     """`spec.services.<Name>` of v1alpha1."""
 
     @property
-    def role(self) -> str:
-        return str(self.document.get("subComponentType") or self.document.get("componentType") or "worker")
+    def component_types(self) -> tuple[str, str]:
+        return str(self.document.get("componentType") or ""), str(self.document.get("subComponentType") or "")
 
     @property
-    def is_frontend(self) -> bool:
-        return self.document.get("componentType") == FRONTEND
+    def pod(self) -> Document:
+        return _child(self.document, "extraPodSpec", make=False)
 
     def _find_container(self, make: bool) -> Document:
         pod = _child(self.document, "extraPodSpec", make)
         return _child(pod, "mainContainer", make)
-
-    @property
-    def gpus(self) -> int:
-        resources = self.document.get("resources") or {}
-        amounts = resources.get("limits") or resources.get("requests") or {}
-        return int(amounts.get("gpu", 0))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -204,8 +315,12 @@ class BetaService(Service):
     """One entry of `spec.components` of v1beta1."""
 
     @property
-    def role(self) -> str:
-        return str(self.document.get("type") or "worker")
+    def component_types(self) -> tuple[str, str]:
+        return str(self.document.get("type") or ""), ""
+
+    @property
+    def pod(self) -> Document:
+        return _child(_child(self.document, "podTemplate", make=False), "spec", make=False)
 
     def _find_container(self, make: bool) -> Document:
         pod = _child(_child(self.document, "podTemplate", make), "spec", make)
@@ -217,12 +332,6 @@ class BetaService(Service):
         if make:
             pod["containers"] = [*containers, main]
         return main
-
-    @property
-    def gpus(self) -> int:
-        resources = self.container.get("resources") or {}
-        amounts = resources.get("limits") or resources.get("requests") or {}
-        return int(amounts.get("nvidia.com/gpu", 0))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -243,6 +352,10 @@ def _child(parent: Document, key: str, make: bool) -> Document:
     return cast("Document", found)
 
 
+def _name_of(companion: Document) -> object:
+    return (companion.get("metadata") or {}).get("name")
+
+
 def _plain(entries: list[Document]) -> dict[str, str]:
     return {str(entry["name"]): str(entry["value"]) for entry in entries if "name" in entry and "value" in entry}
 
@@ -250,4 +363,7 @@ def _plain(entries: list[Document]) -> dict[str, str]:
 def _set_entry(place: tuple[Document, str], name: str, value: str) -> None:
     holder, key = place
     entries = holder.get(key) or []
-    holder[key] = [entry for entry in entries if entry.get("name") != name] + [{"name": name, "value": value}]
+    new = {"name": name, "value": value}
+    others = [entry for entry in entries if entry.get("name") != name]
+    at = next((index for index, entry in enumerate(entries) if entry.get("name") == name), len(entries))
+    holder[key] = [*others[:at], new, *others[at:]]

@@ -1,16 +1,19 @@
 """Keywords that bring graphs up and take them away."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
+from robot.api import logger
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError
+from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph.change import Change
 from DynamoFaultLibrary.graph.edits import Edits, apply_edits
-from DynamoFaultLibrary.graph.manifest import Manifest
-from DynamoFaultLibrary.graph.shipped import find_graph
+from DynamoFaultLibrary.graph.opening import open_graph
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component
@@ -22,10 +25,13 @@ from DynamoFaultLibrary.platforms.base import (
     Discovery,
     EventPlane,
     NetworkMode,
+    Plan,
     Replica,
     RequestPlane,
 )
 from DynamoFaultLibrary.platforms.http import read_metrics
+from DynamoFaultLibrary.reports.graph_tables import edit_tables, plan_tables, process_tables, to_html
+from DynamoFaultLibrary.reports.grid import Grid
 from DynamoFaultLibrary.reports.timeline import EventKind
 from DynamoFaultLibrary.times import check_time
 
@@ -39,8 +45,9 @@ class DeploymentKeywords(Component):
     @keyword(tags=["Deployment"])
     def deploy_graph(
         self,
-        graph: str,
+        file: str,
         *,
+        graph: str | None = None,
         alias: str | None = None,
         replicas: dict[str, int] | int | None = None,
         model: str | None = None,
@@ -60,6 +67,7 @@ class DeploymentKeywords(Component):
         http_port: int | None = None,
         ready_responses: int = 2,
         timeout: timedelta = timedelta(seconds=120),
+        dry_run: bool = False,
     ) -> str:
         """Deploys a DynamoGraphDeployment and returns the frontend's URL when the graph is ready.
 
@@ -69,24 +77,32 @@ class DeploymentKeywords(Component):
         wrong, and nothing is left running.
 
         | *Argument* | *Meaning* |
-        | ``graph`` | A YAML file (``v1alpha1`` or ``v1beta1``): a path, one beside the suite, or a shipped graph |
+        | ``file`` | A YAML file (``v1alpha1`` or ``v1beta1``) or a folder for ``kubectl kustomize``: a path, one beside the suite, or a shipped graph |
+        | ``graph`` | The name of the graph to deploy, where the file has several; ``graphs.yaml#name`` says the same |
         | ``alias`` | What ``graph`` calls this deployment in other keywords; default: the name of the graph, see `Several graphs` |
         | ``replicas`` | Number of worker replicas, for all worker services or by service name |
-        | ``model`` | Put in place of the workers' ``--model-path`` or ``--model``; platform ``local`` refuses a path that does not exist |
-        | ``image`` | Container image of all services; platform ``local`` runs none and refuses it |
+        | ``model`` | The model of all services, wherever they name theirs; platform ``local`` refuses a path that does not exist |
+        | ``image`` | Container image of the frontend and the workers; platform ``local`` runs none and refuses it |
         | ``interpreter`` | Python that runs Dynamo (``local``); default ``$DYNAMO_PYTHON``, else robot's own |
         | ``env`` | Environment variables for all services |
         | ``args`` | Command line options for the workers; an empty value makes a flag |
-        | ``frontend_args`` | Command line options for the frontend |
+        | ``frontend_args`` | Command line options for the frontend, in the same way |
         | ``router_mode``, ``migration_limit``, ``migration_max_seq_len`` | The frontend's options of those names |
         | ``discovery`` | ``file``, or ``etcd`` with ``etcd_members`` 1 (the default), 3 or 5 |
         | ``request_plane``, ``event_plane`` | ``tcp`` or ``nats``, and ``zmq`` or ``nats`` |
         | ``network`` | ``shared``, or ``isolated``: each process on a host of its own, for `Partition Network` |
         | ``http_port`` | Port of the frontend (of its first replica), 1 to 65535; default: a free one |
+        | ``ready_responses`` | Good answers in a row that make the graph ready, 1 or more |
         | ``timeout`` | Time for the graph to become ready, above 0 |
+        | ``dry_run`` | Start nothing; return the edited graph as YAML instead of the URL |
 
-        An argument that would have no effect is refused, and so are two that say different things. An option cannot be
-        set where a service's command is a shell script.
+        Options are set in the command of a service as it is: in its lists of words, or inside the script that it gives
+        to a shell. The log shows where each edit went, what the platform sets otherwise than the graph, and what cannot
+        be on this machine; docs/graphs.md has the details. An edit that cannot be made is refused before anything
+        starts, and so are an argument that would have no effect and two that say different things.
+
+        ``dry_run`` fails as a deployment does, as far as that can be known without one, and logs the same tables and
+        the edited graph. No deployment is added, and nothing is left.
 
         Skips the test when the graph needs GPUs or engines that are not there, or the network rights that are not.
 
@@ -94,26 +110,25 @@ class DeploymentKeywords(Component):
         | `Deploy Graph` | position-agg.yaml | replicas=3 | migration_limit=3 |
         | `Deploy Graph` | position-agg.yaml | alias=blue |
         | `Kill Worker` | PositionWorker | graph=blue |
+        | ${yaml} = | `Deploy Graph` | position-agg.yaml | router_mode=kv | dry_run=True |
         """  # noqa: E501  # a table's row is a line
         began = monotonic()
         source = robot_context.suite_directory()
-        edited = Manifest.load(find_graph(graph, *([source] if source else []))).graph()
+        _, edited = open_graph(file, graph, *([source] if source else []))
         for deployment in filter(self.context.platform.is_lost, self.context.deployments):
             self.context.remove_deployment(deployment)  # it went with its supervisor; its alias is free
         called = self.context.new_alias(alias, edited.name)
-        apply_edits(
-            edited,
-            Edits(
-                replicas=replicas,
-                model=model,
-                env=env or {},
-                args=args or {},
-                frontend_args=frontend_args or {},
-                router_mode=router_mode,
-                migration_limit=migration_limit,
-                migration_max_seq_len=migration_max_seq_len,
-            ),
+        edits = Edits(
+            replicas=replicas,
+            model=model,
+            env=env or {},
+            args=args or {},
+            frontend_args=frontend_args or {},
+            router_mode=router_mode,
+            migration_limit=migration_limit,
+            migration_max_seq_len=migration_max_seq_len,
         )
+        changes = apply_edits(edited, edits)
         settings = DeploySettings(
             discovery=discovery,
             etcd_members=etcd_members,
@@ -125,8 +140,11 @@ class DeploymentKeywords(Component):
             http_port=http_port,
             ready_responses=ready_responses,
             timeout=timeout,
+            edits=edits,
         )
-        deployment = self.context.platform.deploy(edited, settings, self._results(called))
+        if dry_run:
+            return self._try(edited, changes, settings)
+        deployment = self._deploy(edited, changes, settings, self._results(called))
         self.context.add_deployment(deployment, called)
         observe(self.context, deployment, DEPLOYMENT)
         took = monotonic() - began
@@ -137,6 +155,26 @@ class DeploymentKeywords(Component):
             startup_s=took,
         )
         return deployment.url
+
+    def _try(self, graph: Graph, changes: Sequence[Change], settings: DeploySettings) -> str:
+        """Log what a deployment would be; returns the edited graph."""
+        yaml = graph.to_yaml()
+        plan = Plan()
+        try:
+            plan = self.context.platform.plan(graph, settings)
+        finally:
+            _show(edit_tables(changes) | process_tables(plan) | plan_tables(plan), yaml)
+        return yaml
+
+    def _deploy(self, graph: Graph, changes: Sequence[Change], settings: DeploySettings, results: Path) -> Deployment:
+        """Deploy, and log where each edit went, also when the graph does not come up."""
+        plan = Plan()
+        try:
+            deployment = self.context.platform.deploy(graph, settings, results)
+            plan = deployment.plan
+        finally:
+            _show(edit_tables(changes) | plan_tables(plan))
+        return deployment
 
     @keyword(tags=["Deployment"])
     @on_graph
@@ -227,3 +265,9 @@ class DeploymentKeywords(Component):
         while place.exists() or alias == "load":  # where the first deployment has its loads
             place, number = directory / f"{alias}-{number}", number + 1
         return place
+
+
+def _show(tables: dict[str, Grid], yaml: str = "") -> None:
+    html = to_html(tables, yaml)
+    if html:
+        logger.info(html, html=True)

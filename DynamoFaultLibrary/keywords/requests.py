@@ -206,4 +206,4 @@ class RequestKeywords(Component):
 def answers_are_known(deployment: Deployment) -> bool:
     """Whether the workers are position engines, so that each token can be checked."""
     workers = deployment.graph.workers
-    return bool(workers) and all(_POSITION_ENGINE in worker.command for worker in workers)
+    return bool(workers) and all(worker.module == _POSITION_ENGINE for worker in workers)

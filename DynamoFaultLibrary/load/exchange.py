@@ -111,7 +111,7 @@ class _Answer:
         self._record = record
         self._on_chunk = on_chunk
         self._streams = spec.streaming
-        self._last_s = record.started_monotonic_s
+        self._at_s = self._last_s = record.started_monotonic_s
         self._rest = b""
         self._body: list[bytes] = []
 
@@ -120,7 +120,8 @@ class _Answer:
         if code != 200:
             self._streams = False
 
-    def body(self, data: bytes) -> None:
+    def body(self, data: bytes, at_s: float) -> None:
+        self._at_s = max(at_s, self._at_s)
         if not self._streams:
             if self._record.status == 200 or sum(map(len, self._body)) < 4 * _MOST_OF_ERROR:  # UTF-8: 4 bytes at most
                 self._body.append(data)
@@ -130,14 +131,14 @@ class _Answer:
             if line.startswith(_DATA):
                 payload = line[len(_DATA) :]
                 if payload[:8].strip() == _DONE:
-                    self.is_over, self.over_s = True, monotonic()
+                    self.is_over, self.over_s = True, self._at_s
                     return
                 self._take_event(orjson.loads(payload))
         if len(self._rest) > _MOST_OF_LINE:
             raise ValueError(f"a line of the stream has more than {_MOST_OF_LINE} bytes")
 
-    def end(self) -> None:
-        self.over_s = self.over_s or monotonic()
+    def end(self, at_s: float) -> None:
+        self.over_s = self.over_s or max(at_s, self._at_s)
 
     def finish(self) -> None:
         """Judge the whole answer."""
@@ -152,12 +153,11 @@ class _Answer:
         record = self._record
         if not _take_chunk(chunk, record):
             return
-        now = monotonic()
         if record.ttft_s is None:
-            record.ttft_s = now - record.started_monotonic_s
+            record.ttft_s = self._at_s - record.started_monotonic_s
         else:
-            record.gaps_s.append(round(now - self._last_s, 6))
-        self._last_s = now
+            record.gaps_s.append(round(self._at_s - self._last_s, 6))
+        self._last_s = self._at_s
         self._on_chunk(record)
 
 

@@ -14,7 +14,9 @@ from typing import Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.load.address import Address
+from DynamoFaultLibrary.load.stamps import Reader
 
 CONNECT_TIMEOUT = 30.0
 """Seconds that a connection may take, TLS included."""
@@ -44,11 +46,11 @@ class Sink(Protocol):
     def status(self, code: int) -> None:
         """The final status: the first thing that is told of an answer."""
 
-    def body(self, data: bytes) -> None:
-        """A piece of the body. What it raises ends the request and closes its connection."""
+    def body(self, data: bytes, at_s: float) -> None:
+        """A piece of the body came at `at_s`. What it raises ends the request and closes its connection."""
 
-    def end(self) -> None:
-        """The answer is whole."""
+    def end(self, at_s: float) -> None:
+        """The answer was whole at `at_s`."""
 
 
 class Client:
@@ -127,6 +129,8 @@ class Client:
             raise ExchangeError(f"{address} broke the connection while it was made ({_words(error)})") from error
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be looked up
             raise ExchangeError(f"no connection to {address}: {_words(error)}") from error
+        if not address.is_tls:
+            connection.read_stamps()
         return connection
 
     def _tls_context(self) -> ssl.SSLContext:
@@ -147,6 +151,9 @@ class _Connection(asyncio.Protocol):
         self.is_reusable = True
         self._address = address
         self._transport: asyncio.Transport
+        self._reader: Reader | None = None
+        self._at_s = 0.0
+        """When the last bytes came."""
         self._parser = HttpResponseParser(self)
         self._poll = select.poll()
         self._sink: Sink | None = None
@@ -162,6 +169,13 @@ class _Connection(asyncio.Protocol):
         # Under TLS there may be something to read that is no answer (session tickets).
         events = _HUNG_UP if self._address.is_tls else _HUNG_UP | select.POLLIN
         self._poll.register(transport.get_extra_info("socket").fileno(), events)
+
+    def read_stamps(self) -> None:
+        """Read the socket ourselves from now on, with the kernel's times. TLS leaves none: records are read whole."""
+        if not self._is_closed:
+            self._transport.pause_reading()
+            number = self._transport.get_extra_info("socket").fileno()
+            self._reader = Reader(asyncio.get_running_loop(), number, self)
 
     def is_fresh(self) -> bool:
         """Whether the server has neither closed it nor said something unasked while it was idle."""
@@ -184,12 +198,31 @@ class _Connection(asyncio.Protocol):
         self._end(None)
         if not self._is_closed:
             self._is_closed = True
+            self._stop_reading()
             self._transport.abort()
 
     # What the event loop calls.
 
     def data_received(self, data: bytes) -> None:
+        """Bytes were read by the event loop."""
+        self.take(data, monotonic())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed: by us, by the server, or by force."""
+        self._stop_reading()
+        self._is_closed, self.is_reusable = True, False
+        self._tell_lost(exc)
+
+    # What the reader calls, and the event loop through the above.
+
+    def lose(self, error: OSError | None) -> None:
+        """Nothing more comes."""
+        self.connection_lost(error)
+        self._transport.abort()
+
+    def take(self, data: bytes, at_s: float) -> None:
         """Bytes came."""
+        self._at_s = at_s
         if self._sink is None or self._complete:
             self.abort()  # said unasked: whose answer the next bytes are cannot be known
             return
@@ -212,9 +245,7 @@ class _Connection(asyncio.Protocol):
         elif self._sink.is_over and self._drain is None:
             self._drain = asyncio.get_running_loop().call_later(DRAIN_TIMEOUT, self._stop_draining)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is closed: by us, by the server, or by force."""
-        self._is_closed, self.is_reusable = True, False
+    def _tell_lost(self, exc: Exception | None) -> None:
         if self._sink is None:
             return
         if self._sink.is_over or (self._head_done and self._ends_with_connection and exc is None):
@@ -260,7 +291,7 @@ class _Connection(asyncio.Protocol):
             return
         self._body_bytes += len(data)
         try:
-            sink.body(data)
+            sink.body(data, self._at_s)
         except Exception as error:  # the parser would wrap it
             self._failure = error
 
@@ -269,13 +300,17 @@ class _Connection(asyncio.Protocol):
         if self._head_done and not self._complete:
             self._complete = True
             if self._sink is not None:
-                self._sink.end()
+                self._sink.end(self._at_s)
             self.is_reusable = self._parser.should_keep_alive() and not self._transport.get_write_buffer_size()
 
     # How a request ends.
 
     def _fail(self, why: str) -> None:
         self._failure = self._failure or ExchangeError(why)
+
+    def _stop_reading(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
 
     def _stop_draining(self) -> None:
         self.is_reusable = False

@@ -1,7 +1,7 @@
 """What is recorded of a request: schema version 2, one JSON object a line in ``requests.jsonl``.
 
 Times end in ``_s`` and are seconds; those with ``monotonic`` are readings of this machine's CLOCK_MONOTONIC, so they
-can be compared with the times of faults.
+can be compared with the times of faults. What came is timed by the kernel that received it (see `stamps`).
 """
 
 import zlib

@@ -19,6 +19,7 @@ the command line at the end of the loop's turn in which they end, and always bef
 
 import asyncio
 import gc
+import resource
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -157,6 +158,8 @@ class Sender:
 async def _main(records: str) -> None:
     commands = asyncio.StreamReader(limit=sys.maxsize)  # a prompt may be of any length
     gc.freeze()  # what was imported stays: looking through it again and again would cost each request
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection has two descriptors
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     with open(records, "ab") as file:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import Unsupported
 from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph.edits import Edits
 from DynamoFaultLibrary.ledger import Entry
 from DynamoFaultLibrary.processes import ProcessId
 
@@ -65,6 +66,8 @@ class DeploySettings:
     http_port: int | None = None
     ready_responses: int = 2
     timeout: timedelta = timedelta(seconds=120)
+    edits: Edits = field(default_factory=Edits)
+    """What was edited on purpose: where that contradicts a setting, it is an error; the graph itself gives way."""
 
 
 @dataclass(frozen=True)

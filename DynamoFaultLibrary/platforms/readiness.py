@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from time import sleep
@@ -25,11 +26,17 @@ _WORKER_ID = re.compile(r'worker_id="([0-9a-f]+)"')
 
 @dataclass(frozen=True)
 class Expectation:
-    """What to wait for: the workers with these metrics URLs, then so many consecutive good responses."""
+    """What to wait for: the workers with these metrics URLs, then so many consecutive good responses.
+
+    `others` are metrics URLs of services that the frontend may know and need not, such as routers. `unnamed` is the
+    number of instances that the workers have beside those that their metrics name: a process names one alone.
+    """
 
     workers: Sequence[str]
     responses: int
     timeout: timedelta
+    others: Sequence[str] = ()
+    unnamed: int = 0
 
 
 def wait_until_ready(url: str, expected: Expectation, check_alive: Callable[[], None]) -> str:
@@ -79,11 +86,24 @@ class _Probe:
             if url not in self._instances and (instance := _instance_of(url)) is not None:
                 self._instances[url] = instance
         running = set(self._instances.values())
+        if known != running:
+            known -= self._others()
+        strangers, unnamed = len(known - running), self.expected.unnamed
         self.seen = (
             f"{len(known & running)} of {len(self.expected.workers)} workers known to the frontend, "
-            f"and {len(known - running)} that are gone"
+            f"and {max(strangers - unnamed, 0)} that are gone"
         )
-        return known == running and len(running) == len(self.expected.workers)
+        if strangers < unnamed:
+            self.seen += f", and {strangers} of {unnamed} more instances of theirs"
+        return running <= known and len(running) == len(self.expected.workers) and strangers == unnamed
+
+    def _others(self) -> set[int]:
+        """Instances that are no workers; one that does not answer yet is not known to the frontend either."""
+        found = set()
+        for url in self.expected.others:
+            with suppress(OSError):
+                found.add(_instance_of(url))
+        return {instance for instance in found if instance is not None}
 
     def _lists_a_model(self) -> bool:
         models = get_json(f"{self.url}/v1/models", TIMEOUT).get("data", [])

@@ -8,10 +8,10 @@ from typing import Any
 
 from DynamoFaultLibrary.load.figures import NONE
 from DynamoFaultLibrary.reports.compare import OVERALL, Comparison, FigureChange, Judgement, Side, VerdictChange
+from DynamoFaultLibrary.reports.grid import Grid
 from DynamoFaultLibrary.reports.measures import Measure
 from DynamoFaultLibrary.reports.noise import LEAST_ON_A_SIDE, LEAST_RUNS
 from DynamoFaultLibrary.reports.run import Run, Verdict
-from DynamoFaultLibrary.reports.tables import Grid
 from DynamoFaultLibrary.words import counted
 
 MOST_DIFFERENCES = 10

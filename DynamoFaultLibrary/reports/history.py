@@ -8,11 +8,11 @@ from typing import Any
 
 from DynamoFaultLibrary.load.figures import NONE
 from DynamoFaultLibrary.reports.compare_tables import finite, run_json
+from DynamoFaultLibrary.reports.grid import Grid
 from DynamoFaultLibrary.reports.measures import MEASURES, Measure
 from DynamoFaultLibrary.reports.page import document
 from DynamoFaultLibrary.reports.run import Run, Verdict
 from DynamoFaultLibrary.reports.svg import LEFT, RIGHT, WIDTH, line, nice, rectangle, svg, text
-from DynamoFaultLibrary.reports.tables import Grid
 
 _COLOURS = {
     Verdict.PASSED: "#68a37c",

@@ -15,7 +15,8 @@ from DynamoFaultLibrary.load.figures import rate, seconds, share
 from DynamoFaultLibrary.load.folder import STATE_FILE, LoadFolder, safe_name
 from DynamoFaultLibrary.load.recovery import Aftermath, aftermaths, to_json
 from DynamoFaultLibrary.load.windows import WHOLE, FaultWindow, PhaseMark, Segment, Window, cut_at_fault, met_by, whole
-from DynamoFaultLibrary.reports.tables import Grid, ScenarioRow, cut, fault_facts, scenario_table
+from DynamoFaultLibrary.reports.grid import Grid
+from DynamoFaultLibrary.reports.tables import ScenarioRow, cut, fault_facts, scenario_table
 from DynamoFaultLibrary.reports.timeline import EventKind
 
 FAULTS_FILE = "faults.json"

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from html import escape
 
 from DynamoFaultLibrary.load.figures import FIGURES, NONE, seconds
 from DynamoFaultLibrary.load.recovery import Aftermath
@@ -18,41 +17,7 @@ from DynamoFaultLibrary.load.windows import (
     cut_at_phases,
     whole,
 )
-
-_CELL = "border:1px solid #cbd5e0;padding:2px 8px;text-align:"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of texts; the first column is on the left, the others are on the right."""
-
-    header: list[str]
-    rows: list[list[str]]
-
-    def to_html(self) -> str:
-        """For log.html: dark on white, no style sheet needed."""
-        style = "border-collapse:collapse;background:#fff;color:#1a202c;font:12px sans-serif;margin:4px 0"
-        rows = "".join(_html_row(cells, "td") for cells in self.rows)
-        return f'<table style="{style}">{_html_row(self.header, "th")}{rows}</table>'
-
-    def to_text(self) -> str:
-        """For the console: columns aligned."""
-        lines = [self.header, *self.rows]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(self.header))]
-        rule = ["-" * width for width in widths]
-        return "\n".join(_text_row(cells, widths) for cells in (self.header, rule, *self.rows))
-
-
-def _html_row(cells: Sequence[str], tag: str) -> str:
-    sides = ["left", *["right"] * (len(cells) - 1)]
-    inner = (f'<{tag} style="{_CELL}{side}">{escape(cell)}</{tag}>' for cell, side in zip(cells, sides, strict=True))
-    return f"<tr>{''.join(inner)}</tr>"
-
-
-def _text_row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    others = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
-    return "  ".join([cells[0].ljust(widths[0]), *others]).rstrip()
-
+from DynamoFaultLibrary.reports.grid import Grid
 
 _ROWS: list[tuple[str, Callable[[Figures], str]]] = [
     ("Time looked at", lambda f: seconds(f.seconds)),

@@ -21,7 +21,7 @@ from robot.api import ExecutionResult
 from robot.errors import DataError
 
 from DynamoFaultLibrary.processes import die_with_parent
-from DynamoFaultLibrary.reports.tables import Grid
+from DynamoFaultLibrary.reports.grid import Grid
 
 ROOT = Path(__file__).parents[2]
 IDLE, BUSY = "idle", "busy"

@@ -23,9 +23,11 @@ from DynamoFaultLibrary.platforms.base import (
     Replacing,
     RequestPlane,
     Signalling,
+    require,
 )
 from DynamoFaultLibrary.platforms.local.network import check_isolation
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
+from DynamoFaultLibrary.platforms.running import Inspecting
 from DynamoFaultLibrary.processes import ProcessId
 
 SECONDS = timedelta(seconds=10)
@@ -215,3 +217,12 @@ def test_a_guarded_stall_ends_at_its_expiry(platform: LocalPlatform, deployment:
     view = read_ledger(platform.ledger.path)
     assert wait_until(lambda: not read_ledger(view.path).entries[entry.id].state.is_open, 2.0)
     assert "its time was over" in read_ledger(view.path).entries[entry.id].detail
+
+
+def test_a_replica_shows_what_its_processes_were_told(platform: LocalPlatform, deployment: Deployment) -> None:
+    (replica, *_) = platform.replicas(deployment, WORKER)
+    leader, *_ = require(platform, Inspecting).inspect(replica)  # type: ignore[type-abstract]  # a protocol is meant
+    assert leader.pid == replica.process.pid
+    assert leader.command[1:3] == ["-m", "DynamoFaultLibrary.engines.position"]
+    assert replica.metrics_url is not None
+    assert leader.environment["DYN_SYSTEM_PORT"] == str(httpx.URL(replica.metrics_url).port)

@@ -35,7 +35,7 @@ VALID = {
     "duration": "1 s",
     "enable": "True",
     "fault": "${FAULT}",
-    "graph": "position-agg.yaml",
+    "file": "position-agg.yaml",
     "max_errors": "100",
     "member": "etcd-0",
     "min_count": "1",
@@ -71,6 +71,7 @@ BAD_NAMES = ("../../escape", "a/b", "${EMPTY}", ".", "a\\tb", "n" * 300)
 WRONG_TEXT: dict[str, tuple[str, ...]] = {
     "alias": ("${EMPTY}", "a/b"),
     "fault": ("nonsense-id",),
+    "file": ("no-such-graph.yaml", "no-such-graph.yaml#name", "${EMPTY}"),
     "gpu": ("first",),
     "graph": ("no-such-graph",),
     "interpreter": ("/no/such/python",),
@@ -94,7 +95,10 @@ WRONG_TEXT: dict[str, tuple[str, ...]] = {
 }
 """Texts that are wrong for arguments of these names."""
 
-WRONG_HERE = {("start_load", "load"): BAD_NAMES}
+WRONG_HERE = {
+    ("start_load", "load"): BAD_NAMES,
+    ("get_process_variable", "name"): ("NO_SUCH_VARIABLE", "${EMPTY}"),
+}
 """The same, for one keyword."""
 
 FREE_TEXT = {"assertion_expected", "image", "message", "model", "prompt", "router_mode"}

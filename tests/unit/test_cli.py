@@ -13,7 +13,7 @@ from DynamoFaultLibrary import doctor
 from DynamoFaultLibrary.cli import fault_table, main
 from DynamoFaultLibrary.ledger import Ledger, State
 
-COMMANDS = ("run", "faults", "recover", "load", "report", "doctor")
+COMMANDS = ("run", "faults", "graph", "recover", "load", "report", "doctor")
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
 
 

@@ -4,6 +4,7 @@ import os
 import socket
 import struct
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
@@ -20,6 +21,7 @@ from DynamoFaultLibrary.load.exchange import exchange
 from DynamoFaultLibrary.load.http1 import Client
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record, RequestSpec
 from DynamoFaultLibrary.load.table import Table
+from tests.unit.test_stamps import LATE, needs_stamps
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 DONE = b"data: [DONE]\n\n"
@@ -87,7 +89,7 @@ def test_a_stream_is_measured_on_the_monotonic_clock(loopback: Any) -> None:
     assert before <= record.started_monotonic_s <= record.ended_monotonic_s <= monotonic()
     assert record.ttft_s is not None
     assert len(record.gaps_s) == 2
-    assert 0 < record.ttft_s + sum(record.gaps_s) <= record.latency_s
+    assert 0 < record.ttft_s + sum(record.gaps_s) <= record.latency_s + 2e-6  # gaps are whole microseconds
     assert record.started_at.endswith("Z")
 
 
@@ -105,6 +107,46 @@ def test_a_pause_in_a_stream_is_a_gap(loopback: Any) -> None:
     assert record.longest_gap_s is not None
     assert 0.09 < record.longest_gap_s < 2
     assert record.gaps_s[1] < record.gaps_s[0]
+
+
+@needs_stamps
+def test_a_token_that_is_read_late_has_come_when_it_was_sent(loopback: Any) -> None:
+    sent = threading.Event()
+    began: list[float] = []
+    ended: list[float] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        began.append(monotonic())
+        handler.wfile.write(text("a "))
+        loopback.ended.wait(0.01)
+        handler.wfile.write(text("b") + text(" c", "length") + DONE)
+        ended.append(monotonic())
+        sent.set()
+
+    def be_late() -> None:
+        if sent.wait(5):
+            time.sleep(LATE)
+
+    loopback.routes[COMPLETIONS] = answer
+    record, counts = send(spec_of(loopback.url), be_late)
+    assert (record.outcome, counts) == (Outcome.OK, [1, 2, 3])
+    assert record.ttft_s is not None
+    assert 0 < record.gaps_s[0] < ended[0] - began[0] + LATE
+    assert record.gaps_s[1] == 0  # read together with the one before
+    assert record.ended_monotonic_s < ended[0] + LATE  # it was not read before
+
+
+def test_the_times_of_a_stream_never_go_back() -> None:
+    """Whatever the clocks do, a piece comes at the request's start or later, and not before the one ahead of it."""
+    record = Record.of(spec_of("http://127.0.0.1:1"))
+    record.started_monotonic_s = 100.0
+    answer = exchange_module._Answer(spec_of("http://127.0.0.1:1"), record, lambda _: None)
+    for word, at in (("a", 99.0), ("b", 101.0), ("c", 100.5), ("d", 102.0)):
+        answer.body(text(word), at)
+    answer.end(101.0)
+    assert (record.ttft_s, record.gaps_s, answer.over_s) == (0.0, [1.0, 0.0, 1.0], 102.0)
 
 
 def test_a_chat_stream_is_read_from_its_deltas(loopback: Any) -> None:
@@ -617,7 +659,7 @@ class _Counted:
         tracemalloc.start()
         try:
             for _ in range(self.pieces):
-                sink.body(bytes(bytearray(self.piece)))
+                sink.body(bytes(bytearray(self.piece)), 0.0)
         finally:
             self.kept = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()

@@ -166,9 +166,9 @@ def test_reading_a_component_without_a_container_does_not_change_the_document() 
 def test_an_empty_pod_of_a_component_gets_a_container_when_edited(pod: object) -> None:
     document = {**minimal(components=[{"name": "W", "podTemplate": pod}]), "apiVersion": "nvidia.com/v1beta1"}
     graph = Graph(document, "graph.yaml")
-    graph.service("W").set_argument("--x", "1")
+    graph.service("W").image = "x:1"
     written = yaml.safe_load(graph.to_yaml())["spec"]["components"][0]["podTemplate"]
-    assert written == {"spec": {"containers": [{"name": "main", "args": ["--x", "1"]}]}}
+    assert written == {"spec": {"containers": [{"name": "main", "image": "x:1"}]}}
 
 
 @pytest.mark.parametrize("pod", [{"extraPodSpec": None}, {"extraPodSpec": {"mainContainer": None}}])
@@ -263,33 +263,11 @@ def test_an_edit_of_a_service_written_without_fields_reaches_the_document() -> N
 
 
 @SHAPES
-def test_a_new_model_takes_the_place_of_the_old_one(text: str) -> None:
-    graph = graph_of(text)
-    graph.set_model("other/model")
-    decode = graph.service("Decode")
-    assert decode.argument(decode.model_option or "") == "other/model"
-    assert "Qwen/Qwen3-0.6B" not in graph.to_yaml()
-
-
-def test_a_new_model_is_served_under_its_own_name() -> None:
-    graph = graph_of(ALPHA)
-    graph.set_model("other/model")
-    assert graph.service("Decode").argument("--served-model-name") == "other/model"
-    assert "--enforce-eager" in graph.service("Decode").args
-
-
-def test_a_model_cannot_be_set_where_no_worker_names_one() -> None:
-    graph = Graph(minimal(services={"Worker": {"extraPodSpec": {"mainContainer": {"args": ["--x"]}}}}), "here.yaml")
-    with pytest.raises(GraphError, match=r"no worker of graph 'g' names a model in its arguments \(here.yaml\)"):
-        graph.set_model("other/model")
-
-
-@SHAPES
 def test_edits_of_a_copy_leave_the_original_alone(text: str) -> None:
     graph = graph_of(text)
     other = graph.copy()
     other.service("Decode").replicas = 7
-    other.set_model("other/model")
+    other.service("Decode").set_argument("--x", "1")
     assert yaml.safe_load(graph.to_yaml()) == yaml.safe_load(text)
     assert other.service("Decode").replicas == 7
     assert other.source == "graph.yaml"

@@ -1,10 +1,12 @@
 """Two ways to say one thing must say the same, and what is said must have an effect."""
 
+from pathlib import Path
+
 import pytest
 
 from DynamoFaultLibrary.errors import GraphError
 from DynamoFaultLibrary.graph import Graph, Manifest
-from DynamoFaultLibrary.graph.edits import MIGRATION_LIMIT, MIGRATION_MAX_SEQ_LEN, Edits, apply_edits
+from DynamoFaultLibrary.graph.edits import MIGRATION_LIMIT, MIGRATION_MAX_SEQ_LEN, Change, Edits, apply_edits
 from DynamoFaultLibrary.graph.shipped import find_graph
 
 
@@ -63,3 +65,88 @@ def test_options_for_workers_that_there_are_not_are_refused(frontend_alone: Grap
         apply_edits(frontend_alone, Edits(args={"--x": "1"}))
     with pytest.raises(GraphError, match=r"^replicas=2 has no effect: graph 'position-agg' has no worker service"):
         apply_edits(frontend_alone, Edits(replicas=2))
+
+
+MIXED = """
+apiVersion: nvidia.com/v1beta1
+kind: DynamoGraphDeployment
+metadata: {name: mixed}
+spec:
+  components:
+    - {name: North, type: frontend}
+    - name: South
+      podTemplate: {spec: {containers: [{name: main, command: [sh, -c, exec python3 -m dynamo.frontend]}]}}
+    - {name: Planner, type: planner, replicas: 1}
+    - name: Router
+      podTemplate: {spec: {containers: [{name: main, command: [python3, -m, dynamo.router]}]}}
+    - {name: Picker, type: epp}
+    - name: Prefill
+      type: prefill
+      podTemplate: {spec: {containers: [{name: main, command: [python3, -m, dynamo.vllm], args: [--model, x]}]}}
+    - name: Decode
+      type: worker
+      podTemplate: {spec: {containers: [{name: main, command: [sh, -c, python3 -m dynamo.vllm --model x | tee log]}]}}
+"""
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Graph:
+    (tmp_path / "mixed.yaml").write_text(MIXED)
+    return Manifest.load(tmp_path / "mixed.yaml").graph()
+
+
+def test_what_is_said_of_workers_reaches_workers_alone(mixed: Graph) -> None:
+    """A planner, a router and an EPP counted as workers (row 3 of the issue)."""
+    changes = apply_edits(mixed, Edits(replicas=3, args={"--seed": "1"}))
+    assert changes == [
+        Change("Prefill", "replicas=3", "replicas"),
+        Change("Decode", "replicas=3", "replicas"),
+        Change("Prefill", "--seed=1", "args"),
+        Change("Decode", "--seed=1", "shell script in command[2]"),
+    ]
+    assert [service.replicas for service in mixed.others] == [1, 1, 1]
+
+
+def test_replicas_by_name_reach_any_service(mixed: Graph) -> None:
+    apply_edits(mixed, Edits(replicas={"Planner": 2, "North": 3}))
+    assert (mixed.service("Planner").replicas, mixed.service("North").replicas) == (2, 3)
+    with pytest.raises(GraphError, match=r"^graph 'mixed' has no service 'Nobody'; it has "):
+        apply_edits(mixed, Edits(replicas={"Nobody": 2}))
+
+
+def test_every_frontend_gets_the_frontends_options(mixed: Graph) -> None:
+    changes = apply_edits(mixed, Edits(router_mode="kv"))
+    assert changes == [
+        Change("North", "--router-mode=kv", "args"),
+        Change("South", "--router-mode=kv", "shell script in command[2]"),
+    ]
+    assert mixed.service("North").container["args"] == ["-m", "dynamo.frontend", "--router-mode", "kv"]
+    assert mixed.service("South").container["command"][2] == "exec python3 -m dynamo.frontend --router-mode kv"
+
+
+def test_variables_reach_all_services(mixed: Graph) -> None:
+    changes = apply_edits(mixed, Edits(env={"A": "1"}))
+    assert [change.service for change in changes] == list(mixed.services)
+    assert all(service.environment == {"A": "1"} for service in mixed.services.values())
+
+
+def test_a_variable_is_replaced_where_it_stands(graph: Graph) -> None:
+    """Later variables may be made of it."""
+    worker = graph.service("PositionWorker")
+    for name, value in (("A", "1"), ("B", "$(A)/x"), ("A", "2")):
+        worker.set_variable(name, value)
+    assert worker.environment == {"A": "2", "B": "$(A)/x"}
+    assert list(worker.environment) == ["A", "B"]
+
+
+def test_migration_may_be_on_by_a_variable(graph: Graph) -> None:
+    apply_edits(graph, Edits(env={"DYN_MIGRATION_LIMIT": "3"}, migration_max_seq_len=100))
+    assert graph.frontend.argument(MIGRATION_MAX_SEQ_LEN) == "100"
+
+
+def test_settings_of_dynamos_frontend_are_not_given_to_another_program(graph: Graph) -> None:
+    graph.frontend.editable_container.update(command=["python3", "door.py"], args=[])
+    with pytest.raises(GraphError, match=r"^router_mode=kv has no effect: service 'Frontend' runs door\.py, not "):
+        apply_edits(graph, Edits(router_mode="kv"))
+    apply_edits(graph, Edits(frontend_args={"--own": "1"}))
+    assert graph.frontend.argument("--own") == "1"

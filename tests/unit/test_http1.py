@@ -112,12 +112,12 @@ class Answer:
     def status(self, code: int) -> None:
         self.code = code
 
-    def body(self, data: bytes) -> None:
+    def body(self, data: bytes, at_s: float) -> None:
         self.pieces.append(data)
         self.began.set()
         self.is_over = bool(self.until) and self.until in self.text
 
-    def end(self) -> None:
+    def end(self, at_s: float) -> None:
         self.ended = True
 
     @property
@@ -516,7 +516,7 @@ def test_an_answer_to_a_half_written_request_counts_but_its_connection_is_not_us
 
 def test_a_body_that_its_reader_refuses_ends_the_request() -> None:
     class Refusing(Answer):
-        def body(self, data: bytes) -> None:
+        def body(self, data: bytes, at_s: float) -> None:
             raise ValueError("not this")
 
     async def script(peer: Peer) -> None:

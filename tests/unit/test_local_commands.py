@@ -1,4 +1,5 @@
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -7,22 +8,25 @@ from typing import Any
 import pytest
 
 from DynamoFaultLibrary.engines.model import TINY_MODEL
-from DynamoFaultLibrary.errors import DeploymentError, Unsupported
+from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unsupported
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.platforms.local.commands import (
     base_environment,
     check_program,
-    check_requirements,
     choose_interpreter,
     command_line,
     host_environment,
+    merged,
+    modules_of,
     place_tiny_model,
-    service_environment,
+    prepare_work,
+    requirement_problems,
+    runs_python,
     uses_tiny_model,
 )
 from DynamoFaultLibrary.platforms.local.host import LOOPBACK, Host
 
-ROOT = Path(__file__).parents[2]
+PYTHON = "/opt/venv/bin/python"
 
 
 def graph_of(command: list[str], args: list[str], *, gpus: int = 0, **service: Any) -> Graph:
@@ -43,7 +47,11 @@ def graph_of(command: list[str], args: list[str], *, gpus: int = 0, **service: A
 
 
 def line(command: list[str], args: list[str], **environment: str) -> list[str]:
-    return command_line(graph_of(command, args).service("Worker"), "/opt/python", environment)
+    return command_line("service 'Worker'", [*command, *args], "/opt/python", environment)
+
+
+def problems(graph: Graph, interpreter: str) -> list[FaultLibraryError]:
+    return [error for _, error in requirement_problems(graph, list(graph.services.values()), interpreter)]
 
 
 def script(path: Path, text: str) -> str:
@@ -57,7 +65,12 @@ def test_python_is_replaced_by_the_interpreter(name: str) -> None:
     assert line([name, "-m", "dynamo.frontend"], ["--x"]) == ["/opt/python", "-m", "dynamo.frontend", "--x"]
 
 
-@pytest.mark.parametrize("name", ["/usr/bin/python3", "python2", "python3-dbg", "sh"])
+@pytest.mark.parametrize("name", ["/opt/dynamo/venv/bin/python", "/no/such/python3.12"])
+def test_a_python_of_the_image_is_replaced_by_the_interpreter(name: str) -> None:
+    assert line([name, "-m"], ["dynamo.mocker"]) == ["/opt/python", "-m", "dynamo.mocker"]
+
+
+@pytest.mark.parametrize("name", [sys.executable, "python2", "python3-dbg", "sh"])
 def test_another_program_stays_as_it_is(name: str) -> None:
     assert line([name, "-c"], ["python3"]) == [name, "-c", "python3"]
 
@@ -105,52 +118,53 @@ def test_options_without_a_command_are_not_started_as_one() -> None:
     )
 
 
-def test_a_program_that_is_not_there_is_named() -> None:
-    with pytest.raises(DeploymentError, match=r"^service 'Worker' starts 'no-such-engine', which does not exist on"):
-        check_program(graph_of(["x"], []).service("Worker"), ["no-such-engine", "--x"], {"PATH": os.environ["PATH"]})
+def test_a_program_that_is_not_there_is_named_with_its_service_and_command() -> None:
+    with pytest.raises(DeploymentError) as raised:
+        check_program("service 'Worker'", ["no-such-engine", "--x"], {"PATH": os.environ["PATH"]})
+    assert str(raised.value) == (
+        "service 'Worker' starts 'no-such-engine', which does not exist on this machine or cannot be executed, nor can "
+        "it be found on the PATH; its command is: no-such-engine --x"
+    )
 
 
 def test_temporary_files_belong_to_the_deployment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each of Dynamo's processes left a file in the machine's own directory (row 33)."""
-    environment = base_environment(tmp_path)
+    environment = base_environment(tmp_path, PYTHON)
     assert environment["TMPDIR"] == str(tmp_path / "tmp")
+    prepare_work(tmp_path, PYTHON)
     assert (tmp_path / "tmp").is_dir()
+
+
+def test_an_environment_leaves_nothing_in_the_work_directory(tmp_path: Path) -> None:
+    base_environment(tmp_path / "work", PYTHON)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_sockets_of_vllm_lie_where_their_paths_are_short_enough(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 70)
-    assert base_environment(deep)["VLLM_RPC_BASE_PATH"] == tempfile.gettempdir()
+    assert base_environment(deep, PYTHON)["VLLM_RPC_BASE_PATH"] == tempfile.gettempdir()
     assert len(str(deep / "tmp")) > 70
 
 
-def test_expansion_does_not_change_the_graph() -> None:
-    graph = graph_of(["python3"], ["$(PORT)"])
-    command_line(graph.service("Worker"), "/opt/python", {"PORT": "1"})
-    assert graph.service("Worker").command == ["python3", "$(PORT)"]
+def test_a_script_finds_the_interpreter_in_a_login_shell_too(tmp_path: Path) -> None:
+    """`bash -lc` forgets the PATH that it is given."""
+    prepare_work(tmp_path, script(tmp_path / "chosen", "#!/bin/sh\necho chosen $*\n"))
+    environment = base_environment(tmp_path, PYTHON)
+    for shell in ("sh -c", "sh -lc", "bash -c", "bash -lc"):
+        for name in ("python", "python3", "python3.12"):
+            command = [*shell.split(), f"{name} -m dynamo.frontend"]
+            said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+            assert said == "chosen -m dynamo.frontend\n"
 
 
-def test_each_variable_that_ends_in_port_gets_a_port_of_its_own() -> None:
-    envs = [
-        {"name": "BOOTSTRAP_PORT", "value": "12345"},
-        {"name": "SIDE_CHANNEL_PORT", "value": "5600"},
-        {"name": "PORT_RANGE", "value": "1-2"},
-        {"name": "SUPPORT", "value": "yes"},
-    ]
-    graph = graph_of(["x"], [], envs=envs)
-    ports = iter([20001, 20002])
-    assert service_environment(graph, graph.service("Worker"), lambda: next(ports)) == {
-        "SHARED": "graph",
-        "BOOTSTRAP_PORT": "20001",
-        "SIDE_CHANNEL_PORT": "20002",
-        "PORT_RANGE": "1-2",
-        "SUPPORT": "yes",
+def test_paths_of_a_graph_come_before_those_of_the_machine_and_after_the_interpreter() -> None:
+    platforms = {"PATH": "/work/bin:/opt/venv/bin:/usr/bin", "PYTHONPATH": "/work/library", "A": "1"}
+    own = {"PATH": "/opt/tools", "PYTHONPATH": "/workspace/src", "A": "2"}
+    assert merged(platforms, own) == {
+        "PATH": "/work/bin:/opt/venv/bin:/opt/tools:/work/bin:/opt/venv/bin:/usr/bin",
+        "PYTHONPATH": "/workspace/src:/work/library",
+        "A": "2",
     }
-
-
-def test_a_service_variable_wins_over_that_of_the_graph() -> None:
-    graph = graph_of(["x"], [], envs=[{"name": "SHARED", "value": "service"}])
-    assert service_environment(graph, graph.service("Worker"), lambda: 1) == {"SHARED": "service"}
-    assert service_environment(graph, graph.frontend, lambda: 1) == {"SHARED": "graph"}
 
 
 def test_dynamo_variables_are_not_inherited(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -158,17 +172,17 @@ def test_dynamo_variables_are_not_inherited(monkeypatch: pytest.MonkeyPatch, tmp
     for name in ("DYN_NAMESPACE", "DYN_HTTP_PORT", "ETCD_ENDPOINTS", "NATS_SERVER", "DYN_LOG", "DYN_LOGGING_JSONL"):
         monkeypatch.setenv(name, "inherited")
     monkeypatch.setenv("OTHER", "inherited")
-    environment = base_environment(tmp_path)
+    environment = base_environment(tmp_path, PYTHON)
     assert [name for name, value in environment.items() if value == "inherited"] == ["OTHER"]
 
 
 def test_the_environment_belongs_to_its_deployment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     monkeypatch.delenv("HF_HOME", raising=False)
-    environment = base_environment(tmp_path)
+    environment = base_environment(tmp_path, PYTHON)
     assert environment["HOME"] == str(tmp_path / "home")
     assert environment["HF_HOME"] == "/home/somebody/.cache/huggingface"
-    assert environment["PATH"] == os.environ["PATH"]
+    assert environment["PATH"] == f"{tmp_path}/bin:/opt/venv/bin:{os.environ['PATH']}"
 
 
 @pytest.mark.parametrize("host", [LOOPBACK, Host("10.201.7.11", "eth0")])
@@ -181,17 +195,18 @@ def test_all_that_listens_does_so_on_its_host(host: Host) -> None:
 
 def test_a_given_hugging_face_cache_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HOME", "/data/hf")
-    assert base_environment(tmp_path)["HF_HOME"] == "/data/hf"
+    assert base_environment(tmp_path, PYTHON)["HF_HOME"] == "/data/hf"
 
 
 def test_any_python_finds_our_package_and_no_other_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PYTHONPATH", "/mine")
     library = tmp_path / "library"
-    assert base_environment(tmp_path)["PYTHONPATH"] == f"{library}{os.pathsep}/mine"
+    assert base_environment(tmp_path, PYTHON)["PYTHONPATH"] == f"{library}{os.pathsep}/mine"
+    prepare_work(tmp_path, PYTHON)
     assert [path.name for path in library.iterdir()] == ["DynamoFaultLibrary"]
     assert (library / "DynamoFaultLibrary" / "engines" / "position.py").is_file()
     monkeypatch.delenv("PYTHONPATH")
-    assert base_environment(tmp_path)["PYTHONPATH"] == str(library)
+    assert base_environment(tmp_path, PYTHON)["PYTHONPATH"] == str(library)
 
 
 def test_the_interpreter_is_the_wanted_one_else_that_of_the_variable_else_our_own(
@@ -239,45 +254,75 @@ POSITION = ["python3", "-m", "DynamoFaultLibrary.engines.position"]
 
 
 def test_a_machine_with_all_that_is_needed_is_fine(tmp_path: Path) -> None:
-    check_requirements(graph_of(POSITION, []), bare_python(tmp_path, "dynamo._core"))
-    check_requirements(
-        graph_of(["python3", "-m", "dynamo.vllm"], []), bare_python(tmp_path / "engine", "dynamo._core", "vllm")
-    )
+    assert problems(graph_of(POSITION, []), bare_python(tmp_path, "dynamo._core")) == []
+    python = bare_python(tmp_path / "engine", "dynamo._core", "vllm")
+    assert problems(graph_of(["python3", "-m", "dynamo.vllm"], []), python) == []
 
 
 def test_missing_dynamo_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     python = bare_python(tmp_path)
-    with pytest.raises(DeploymentError) as raised:
-        check_requirements(graph_of(POSITION, []), python)
-    assert str(raised.value) == (
+    (error,) = problems(graph_of(POSITION, []), python)
+    assert isinstance(error, DeploymentError)
+    assert str(error) == (
         f"Dynamo is not installed for '{python}': pip install '.[local]', or let DYNAMO_PYTHON "
         "name a Python that has ai-dynamo"
     )
 
 
 @pytest.mark.parametrize(
-    ("module", "package"),
-    [("dynamo.vllm", "vllm"), ("dynamo.sglang", "sglang"), ("dynamo.trtllm", "tensorrt_llm")],
+    ("command", "package"),
+    [
+        (["python3", "-m", "dynamo.vllm"], "vllm"),
+        (["python3", "-m", "dynamo.sglang"], "sglang"),
+        (["trtllm-llmapi-launch", "python3", "-m", "dynamo.trtllm"], "tensorrt_llm"),
+        (["/bin/sh", "-c", "cd x && exec python3 -m dynamo.vllm.multimodal --model $MODEL"], "vllm"),
+    ],
 )
-def test_a_missing_engine_is_unsupported_here(module: str, package: str, tmp_path: Path) -> None:
+def test_each_service_whose_engine_is_missing_is_named(command: list[str], package: str, tmp_path: Path) -> None:
     python = bare_python(tmp_path, "dynamo._core")
-    with pytest.raises(Unsupported) as raised:
-        check_requirements(graph_of(["python3", "-m", module], []), python)
-    assert str(raised.value) == f"graph 'agg' needs the Python packages ['{package}'], '{python}' does not have them"
+    (error,) = problems(graph_of(command, []), python)
+    assert isinstance(error, Unsupported)
+    assert str(error) == f"service 'Worker' needs the Python package {package}; '{python}' does not have it"
 
 
 def test_too_few_gpus_are_unsupported_here(tmp_path: Path) -> None:
     present = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    graph = graph_of(POSITION, [], gpus=500, replicas=2)
-    with pytest.raises(Unsupported) as raised:
-        check_requirements(graph, bare_python(tmp_path, "dynamo._core"))
-    assert str(raised.value) == f"graph 'agg' needs 1000 NVIDIA GPUs, this machine has {present}"
+    (error,) = problems(graph_of(POSITION, [], gpus=500, replicas=2), bare_python(tmp_path, "dynamo._core"))
+    assert isinstance(error, Unsupported)
+    assert str(error) == f"graph 'agg' needs 1000 NVIDIA GPUs, this machine has {present}"
+
+
+def test_a_replica_on_several_hosts_is_unsupported_here(tmp_path: Path) -> None:
+    (error,) = problems(graph_of(POSITION, [], multinode={"nodeCount": 2}), bare_python(tmp_path, "dynamo._core"))
+    assert isinstance(error, Unsupported)
+    assert str(error) == "a replica of service 'Worker' runs on 2 hosts, and this machine is one"
+
+
+def test_modules_are_found_in_words_and_in_scripts() -> None:
+    assert modules_of(["python3", "-m", "dynamo.frontend", "--x"]) == ["dynamo.frontend"]
+    assert modules_of(["sh", "-c", "python3 -m a.b & exec python -m c.d"]) == ["a.b", "c.d"]
+    assert modules_of(["serve", "-model", "x"]) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "runs"),
+    [
+        (["python3", "x.py"], True),
+        (["sh", "-c", "exec python3 -m dynamo.frontend"], True),
+        (["sh", "-c", "cd /x && python -m dynamo.frontend"], True),
+        (["/opt/venv-of-the-image/bin/python3", "-m", "x"], True),
+        (["serve", "--python3.11-like"], False),
+        ([sys.executable, "-m", "x"], False),
+    ],
+)
+def test_a_service_runs_a_python_that_may_be_chosen(command: list[str], runs: bool) -> None:
+    assert runs_python(graph_of(command, []).service("Worker")) is runs
 
 
 def test_an_interpreter_that_does_not_work_is_an_error_with_what_it_said(tmp_path: Path) -> None:
     broken = script(tmp_path / "python", "#!/bin/sh\necho no such library >&2\nexit 127\n")
     with pytest.raises(DeploymentError) as raised:
-        check_requirements(graph_of(POSITION, []), broken)
+        problems(graph_of(POSITION, []), broken)
     assert str(raised.value) == f"interpreter '{broken}' does not work: no such library"
 
 

@@ -21,7 +21,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def plan(settings: DeploySettings, work: Path = Path("/srv/agg-1")) -> Planes:
     ports = iter(range(21000, 22000))
-    return plan_planes(settings, work, lambda: next(ports))
+    return plan_planes(settings, work, lambda: str(next(ports)))
 
 
 def options(part: Part) -> dict[str, str]:

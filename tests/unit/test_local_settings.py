@@ -7,8 +7,9 @@ import pytest
 
 from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph.edits import Edits
 from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery, EventPlane, RequestPlane
-from DynamoFaultLibrary.platforms.local.settings import check_models, check_settings
+from DynamoFaultLibrary.platforms.local.settings import check_settings, model_problems
 
 PYTHON = ["python3", "-m", "dynamo.frontend"]
 
@@ -63,27 +64,48 @@ def test_an_interpreter_that_nothing_runs_in_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "setting"),
+    ("variable", "option", "value", "setting"),
     [
-        ("DYN_DISCOVERY_BACKEND", "etcd", "discovery"),
-        ("DYN_REQUEST_PLANE", "nats", "request_plane"),
-        ("DYN_EVENT_PLANE", "nats", "event_plane"),
+        ("DYN_DISCOVERY_BACKEND", "--discovery-backend", "etcd", "discovery"),
+        ("DYN_REQUEST_PLANE", "--request-plane", "nats", "request_plane"),
+        ("DYN_EVENT_PLANE", "--event-plane", "nats", "event_plane"),
     ],
 )
-def test_a_graph_that_contradicts_a_setting_is_refused(variable: str, value: str, setting: str) -> None:
-    with pytest.raises(DeploymentError) as raised:
-        check_settings(graph(**{variable: value}), DeploySettings())
-    assert str(raised.value).startswith(f"service 'Frontend' sets {variable}={value}, but {setting} is ")
-    agreeing = DeploySettings(
-        discovery=Discovery.ETCD, request_plane=RequestPlane.NATS, event_plane=EventPlane.NATS, etcd_members=3
-    )
-    check_settings(graph(**{variable: value}), agreeing)
+def test_arguments_that_contradict_each_other_are_refused(variable: str, option: str, value: str, setting: str) -> None:
+    for edits, said in (
+        (Edits(env={variable: value}), f"env sets {variable}={value}"),
+        (Edits(args={option: value}), f"args sets {option}={value}"),
+        (Edits(frontend_args={option: value}), f"args sets {option}={value}"),
+    ):
+        with pytest.raises(DeploymentError) as raised:
+            check_settings(graph(), DeploySettings(edits=edits))
+        assert str(raised.value).startswith(f"{said}, but {setting} is ")
+        agreeing = DeploySettings(
+            discovery=Discovery.ETCD,
+            request_plane=RequestPlane.NATS,
+            event_plane=EventPlane.NATS,
+            etcd_members=3,
+            edits=edits,
+        )
+        check_settings(graph(), agreeing)
 
 
-@pytest.mark.parametrize("option", ["--http-port", "--http-host"])
-def test_where_the_frontend_listens_is_not_for_its_options(option: str) -> None:
-    with pytest.raises(DeploymentError, match=f"^service 'Frontend' has the option {option}, but this platform"):
-        check_settings(graph([*PYTHON, option, "1"]), DeploySettings())
+def test_what_a_graph_itself_says_of_its_planes_is_no_contradiction() -> None:
+    check_settings(graph(DYN_DISCOVERY_BACKEND="kubernetes", DYN_REQUEST_PLANE="nats"), DeploySettings())
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        Edits(frontend_args={"--http-port": "8000"}),
+        Edits(frontend_args={"--http-host": "::"}),
+        Edits(env={"DYN_HTTP_PORT": "8000"}),
+        Edits(env={"DYN_SYSTEM_PORT": "9090"}),
+    ],
+)
+def test_where_a_process_listens_is_not_for_its_options(edits: Edits) -> None:
+    with pytest.raises(DeploymentError, match="but this platform chooses where a process listens"):
+        check_settings(graph(), DeploySettings(edits=edits))
 
 
 def with_model(model: str) -> Graph:
@@ -108,10 +130,11 @@ def with_model(model: str) -> Graph:
 )
 def test_a_model_that_is_no_path_here_is_refused(model: str, message: str) -> None:
     """Dynamo asked huggingface.co for it."""
-    with pytest.raises(DeploymentError, match=message):
-        check_models(with_model(model))
+    ((service, problem),) = model_problems(with_model(model).services.values())
+    assert service == "Worker"
+    assert problem.startswith(message)
 
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen3-0.6B", "tiny-model", "/"])
 def test_a_model_may_be_a_name_or_a_path_that_is_there(model: str) -> None:
-    check_models(with_model(model))
+    assert list(model_problems(with_model(model).services.values())) == []

@@ -53,6 +53,24 @@ def test_a_frontend_that_knows_its_workers_and_answers_is_ready(loopback: Any) -
     assert wait_until_ready(loopback.url, Expectation(urls, 3, PATIENT), nothing) == "tiny-model"
 
 
+def test_a_router_may_be_known_and_need_not(loopback: Any) -> None:
+    (worker, router) = serve(loopback, 1, 2)
+    expected = Expectation([worker], 1, PATIENT, others=[router, f"{loopback.url}/not-there"])
+    assert wait_until_ready(loopback.url, expected, nothing) == "tiny-model"
+    loopback.answer("/health", instances(1))
+    assert wait_until_ready(loopback.url, expected, nothing) == "tiny-model"
+
+
+def test_a_process_may_be_several_workers_of_which_it_names_one(loopback: Any) -> None:
+    urls = serve(loopback, 1)
+    loopback.answer("/health", instances(1, 7, 8))
+    assert wait_until_ready(loopback.url, Expectation(urls, 1, PATIENT, unnamed=2), nothing) == "tiny-model"
+    for known, seen in (((1, 7), "and 0 that are gone, and 1 of 2 more"), ((1, 7, 8, 9), "and 1 that are gone")):
+        loopback.answer("/health", instances(*known))
+        with pytest.raises(DeploymentError, match=f"1 of 1 workers known to the frontend, {seen}"):
+            wait_until_ready(loopback.url, Expectation(urls, 1, SOON, unnamed=2), nothing)
+
+
 def test_so_many_good_responses_in_a_row_are_asked_for(loopback: Any) -> None:
     urls = serve(loopback, 1)
     wait_until_ready(loopback.url, Expectation(urls, 4, PATIENT), nothing)

@@ -14,10 +14,10 @@ from DynamoFaultLibrary.load.recovery import aftermaths
 from DynamoFaultLibrary.load.statistics import Figures
 from DynamoFaultLibrary.load.table import Table
 from DynamoFaultLibrary.load.windows import FaultWindow, PhaseMark
+from DynamoFaultLibrary.reports.grid import Grid
 from DynamoFaultLibrary.reports.page import page
 from DynamoFaultLibrary.reports.results import LoadReport, failure_table, metrics_table, read_results, write_whole
 from DynamoFaultLibrary.reports.tables import (
-    Grid,
     ScenarioRow,
     cut,
     fault_facts,

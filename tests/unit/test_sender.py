@@ -2,6 +2,7 @@ import asyncio
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -120,6 +121,23 @@ def test_all_records_are_in_the_file_when_the_end_is_told(sender: SenderProcess,
     event = sender.wait_for(lambda event: event["event"] == "finished", DEADLINE, "the end")
     assert event["tally"]["good"] == 50
     assert len(read_records(sender.records)) == 50
+
+
+def test_the_engine_may_open_as_many_connections_as_the_machine_lets_it(tmp_path: Path, loopback: Any) -> None:
+    """A connection takes two descriptors, and many systems begin with 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+    try:
+        process = SenderProcess(tmp_path / "load")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        loopback.routes[COMPLETIONS] = one_token
+        process.command("load", plan=plan_of(loopback.url, request_count=1))
+        process.wait_for(lambda event: event["event"] == "finished", DEADLINE, "the end")
+        assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        process.close()
 
 
 def test_what_has_ended_is_read_promptly_and_what_was_in_flight_is_recorded_when_its_robot_is_killed(

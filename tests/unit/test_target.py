@@ -12,7 +12,7 @@ from DynamoFaultLibrary.faults import target
 from DynamoFaultLibrary.faults.target import Chooser, matching_processes
 from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import shipped_graphs
-from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Replica, ReplicaExit
+from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Plan, Remark, Replica, ReplicaExit
 from DynamoFaultLibrary.processes import ProcessId, read_command
 
 OURS = "11111111-2222-3333-4444-555555555555"
@@ -98,6 +98,13 @@ def test_a_service_without_replicas_is_an_error(machine: Machine, wanted: int | 
     with pytest.raises(FaultError) as raised:
         chooser(machine).by_index("Worker", wanted)
     assert str(raised.value) == "service 'Worker' of deployment 'agg-1' has no running replica"
+
+
+def test_a_service_that_this_machine_cannot_start_is_told_with_the_reason(machine: Machine) -> None:
+    chosen = chooser(machine)
+    chosen.deployment.plan = Plan(missing=[Remark("Planner", "the service", "it needs Kubernetes")])
+    with pytest.raises(FaultError, match=r"no running replica; not on this machine: the service: it needs Kubernetes$"):
+        chosen.by_index("Planner", 0)
 
 
 def test_a_random_choice_is_repeated_by_its_seed(machine: Machine) -> None:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,31 @@ from typing import Any
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.ledger import Entry
 from DynamoFaultLibrary.net.namespace import enter
+from DynamoFaultLibrary.platforms.local.mounts import enter_own_mounts
 from DynamoFaultLibrary.processes import ProcessId, die_with_parent
 
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What the supervisor ignores, and its children must not: a fault of theirs may be just that signal."""
 
 
-def _prepare_child(namespace: int | None) -> None:
+def _prepare_child(namespace: int | None, spec: "ProcessSpec") -> None:
     for number in IGNORED:
         signal.signal(number, signal.SIG_DFL)
     if namespace is not None:
         enter(namespace)
+    if spec.mounts:
+        _enter_mounts(spec)
     die_with_parent()
+
+
+def _enter_mounts(spec: "ProcessSpec") -> None:
+    """What goes wrong is told in the log, since the parent learns no more than that something did."""
+    try:
+        enter_own_mounts(spec.mounts, spec.stage)
+        os.chdir(spec.cwd)
+    except OSError as error:
+        os.write(2, f"the mounts {spec.mounts} or the directory '{spec.cwd}' cannot be had: {error}\n".encode())
+        os._exit(126)
 
 
 @contextmanager
@@ -41,7 +54,10 @@ def _opened(namespace: str) -> Iterator[int | None]:
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """What to start. `log` receives standard output and error, appended; `namespace` is the path of a network's."""
+    """What to start. `log` receives standard output and error, appended; `namespace` is the path of a network's.
+
+    `mounts` are (source, target) in a mount namespace of its own, in which `cwd` is; `stage` see `mounts`.
+    """
 
     name: str
     argv: list[str]
@@ -49,6 +65,8 @@ class ProcessSpec:
     cwd: str
     log: str
     namespace: str = ""
+    mounts: list[list[str]] = field(default_factory=list)
+    stage: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data."""
@@ -85,12 +103,12 @@ class Child:
             process = subprocess.Popen(
                 spec.argv,
                 env=spec.env,
-                cwd=spec.cwd,
+                cwd=None if spec.mounts else spec.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=partial(_prepare_child, namespace),  # noqa: PLW1509  # the supervisor has one thread when it starts children
+                preexec_fn=partial(_prepare_child, namespace, spec),  # noqa: PLW1509  # the supervisor has one thread when it starts children
             )
         identity = ProcessId.of(process.pid)
         process.returncode = 0  # the supervisor reaps by itself; this keeps Popen from doing it too

@@ -1,19 +1,21 @@
-"""From a graph's service to the command line and environment of one local process."""
+"""What runs a graph's commands on this machine: an interpreter, packages, GPUs, an environment, a command line."""
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from DynamoFaultLibrary.engines.model import TINY_MODEL
-from DynamoFaultLibrary.errors import DeploymentError, Unsupported
+from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unsupported
 from DynamoFaultLibrary.graph import Graph, Service
+from DynamoFaultLibrary.platforms.local.environment import expand
 from DynamoFaultLibrary.platforms.local.host import Host
 
 INTERPRETER_VARIABLE = "DYNAMO_PYTHON"
@@ -22,12 +24,18 @@ ENGINES = {
     "dynamo.vllm": "vllm",
     "dynamo.sglang": "sglang",
     "dynamo.trtllm": "tensorrt_llm",
+    "dynamo.planner": "sklearn",
+    "dynamo.global_planner": "sklearn",
     "DynamoFaultLibrary.engines.torch": "torch",
 }
-"""Workers that need more than Dynamo, and the package that carries it."""
+"""Modules that need more than Dynamo, and the package that carries it."""
 
+MOCKER = "dynamo.mocker"
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
-_REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
+_PYTHON_WORD = re.compile(r"(?:^|[\s;&|(])python(3(\.\d+)?)?(?=$|\s)")
+_MODULE = re.compile(r"(?:^|\s)-m\s+([A-Za-z_][\w.]*)")
+_TINY_OPTION = re.compile(rf"""(--model(?:-path)?(?:=|\s+)["']?){re.escape(TINY_MODEL)}(?![\w./-])""")
+_WRAPPED = ("python", "python3", *(f"python3.{minor}" for minor in range(9, 15)))
 _DROPPED = ("DYN_", "ETCD_", "NATS_")
 _LONGEST_TMPDIR = 70
 """Characters: vLLM adds 37 to it for a Unix socket, whose path may have 107."""
@@ -46,29 +54,58 @@ def choose_interpreter(wanted: str | None) -> str:
     return found
 
 
-def check_requirements(graph: Graph, interpreter: str) -> None:
-    """See that this machine has what the graph's services need.
+def requirement_problems(
+    graph: Graph, services: Sequence[Service], interpreter: str
+) -> Iterator[tuple[str, FaultLibraryError]]:
+    """What this machine lacks for the services of a graph: Dynamo itself (an error), hosts, GPUs and packages.
 
     Raises:
-        DeploymentError: Dynamo itself is missing.
-        Unsupported: an engine or a GPU is missing.
+        DeploymentError: the interpreter does not work.
     """
-    modules = [module for service in graph.services.values() if (module := _module(service))]
-    needed = ["dynamo._core", *(ENGINES[module] for module in modules if module in ENGINES)]
-    missing = missing_modules(interpreter, tuple(needed))
-    if "dynamo._core" in missing:
-        raise DeploymentError(
+    if missing_modules(interpreter, ("dynamo._core",)):
+        message = (
             f"Dynamo is not installed for '{interpreter}': pip install '.[local]', or let {INTERPRETER_VARIABLE} "
             "name a Python that has ai-dynamo"
         )
-    gpus = sum(service.gpus * service.replicas for service in graph.services.values())
+        yield "Dynamo", DeploymentError(message)
+    real = [service for service in services if not is_mocker(service)]  # the simulated engine needs no hardware
+    for service in real:
+        if service.nodes > 1 and service.replicas:
+            message = f"a replica of service '{service.name}' runs on {service.nodes} hosts, and this machine is one"
+            yield f"nodes of {service.name}", Unsupported(message)
+    gpus = sum(service.gpus * service.replicas for service in real)
     present = len(visible_gpus())
     if gpus > present:
-        raise Unsupported(f"graph '{graph.name}' needs {gpus} NVIDIA GPUs, this machine has {present}")
-    if missing:
-        raise Unsupported(
-            f"graph '{graph.name}' needs the Python packages {missing}, '{interpreter}' does not have them"
-        )
+        yield "GPUs", Unsupported(f"graph '{graph.name}' needs {gpus} NVIDIA GPUs, this machine has {present}")
+    needs = [
+        f"service '{service.name}' needs the Python package {package}"
+        for service in services
+        for package in lacking_packages(service.command, interpreter)
+    ]
+    if needs:
+        does = "it" if len({need.rpartition(" ")[2] for need in needs}) == 1 else "them"
+        yield "packages", Unsupported(f"{', '.join(needs)}; '{interpreter}' does not have {does}")
+
+
+def modules_of(command: Sequence[str]) -> list[str]:
+    """The modules that a command line, or the script in it, runs with ``python -m``."""
+    return _MODULE.findall(" ".join(command))
+
+
+def is_mocker(service: Service) -> bool:
+    """Whether a service runs Dynamo's simulated engine."""
+    return MOCKER in modules_of(service.command)
+
+
+def lacking_packages(command: Sequence[str], interpreter: str) -> list[str]:
+    """Packages that the modules of a command line need and an interpreter does not have."""
+    needed = [
+        package
+        for module in modules_of(command)
+        for prefix, package in ENGINES.items()
+        if module == prefix or module.startswith(f"{prefix}.")
+    ]
+    return missing_modules(interpreter, tuple(needed)) if needed else []
 
 
 def visible_gpus() -> list[str]:
@@ -110,33 +147,71 @@ def _is_there(module: str) -> bool:
         return False
 
 
-def _module(service: Service) -> str | None:
-    command = service.command
-    return command[command.index("-m") + 1] if "-m" in command[:-1] else None
-
-
-def base_environment(work: Path) -> dict[str, str]:
-    """What all processes of a deployment share, whatever their service.
+def base_environment(work: Path, interpreter: str) -> dict[str, str]:
+    """What all processes of a deployment share, whatever their service; `prepare_work` makes what it names.
 
     HOME is a directory of the deployment's own, since Dynamo caches model cards below it; Hugging Face's cache stays.
     TMPDIR is too: each of Dynamo's Python processes leaves a file there. Dynamo's own variables are not inherited, so
-    that two deployments never meet by accident, and their logs are what `platforms.logs` reads.
+    that two deployments never meet by accident, and their logs are what `platforms.logs` reads. The interpreter is what
+    shell scripts find as python and python3.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED)}
-    temporary = work / "tmp"
-    temporary.mkdir(parents=True, exist_ok=True)
-    if len(str(temporary)) > _LONGEST_TMPDIR:
+    temporary = str(work / "tmp")
+    if len(temporary) > _LONGEST_TMPDIR:
         inherited.setdefault("VLLM_RPC_BASE_PATH", tempfile.gettempdir())
     hugging_face = str(Path.home() / ".cache" / "huggingface")
     return {
         "HF_HOME": hugging_face,
         **inherited,
-        "PYTHONPATH": os.pathsep.join(filter(None, [_our_package_alone(work), os.environ.get("PYTHONPATH", "")])),
+        "PATH": os.pathsep.join([*_programs(work, interpreter), os.environ.get("PATH", os.defpath)]),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(_library(work)), os.environ.get("PYTHONPATH", "")])),
         "HOME": str(work / "home"),
-        "TMPDIR": str(temporary),
+        "TMPDIR": temporary,
         "PYTHONUNBUFFERED": "1",
         "DYN_SDK_DISABLE_ANSI_LOGGING": "1",
     }
+
+
+def prepare_work(work: Path, interpreter: str) -> None:
+    """Make what each deployment has in its work directory.
+
+    Our package lies alone in a directory: any Python can run our engines, without our other packages. The profile is
+    for login shells, which forget the PATH that they are given.
+    """
+    programs, library, home = work / "bin", _library(work), work / "home"
+    for directory in (programs, library, home, work / "tmp", work / "stage"):
+        directory.mkdir(parents=True, exist_ok=True)
+    package = Path(__file__).parents[2]
+    (library / package.name).symlink_to(package)
+    wrapper = f'#!/bin/sh\nexec {shlex.quote(interpreter)} "$@"\n'
+    for name in _WRAPPED:
+        if name == _WRAPPED[0]:
+            (programs / name).write_text(wrapper, encoding="utf-8")
+            (programs / name).chmod(0o755)
+        else:
+            (programs / name).symlink_to(_WRAPPED[0])
+    path = os.pathsep.join(map(shlex.quote, _programs(work, interpreter)))
+    (home / ".profile").write_text(f'PATH={path}:"$PATH"\nexport PATH\n', encoding="utf-8")
+
+
+def merged(platforms: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """The platform's variables and a container's own; of paths that both have, both are searched."""
+    found = {**platforms, **own}
+    for name in ("PATH", "PYTHONPATH"):
+        if name in own:
+            found[name] = os.pathsep.join(filter(None, [own[name], platforms.get(name, "")]))
+    if "PATH" in own:
+        first = platforms["PATH"].split(os.pathsep)[:2]
+        found["PATH"] = os.pathsep.join([*first, found["PATH"]])
+    return found
+
+
+def _programs(work: Path, interpreter: str) -> list[str]:
+    return [str(work / "bin"), str(Path(interpreter).parent)]
+
+
+def _library(work: Path) -> Path:
+    return work / "library"
 
 
 def host_environment(host: Host) -> dict[str, str]:
@@ -151,29 +226,6 @@ def host_environment(host: Host) -> dict[str, str]:
         "DYN_TCP_RPC_HOST": host.address,
         "DYN_TCP_RESPONSE_STREAM_HOST": host.interface,
     }
-
-
-def _our_package_alone(work: Path) -> str:
-    """A directory with nothing but this package in it: any Python can run our engines, without our other packages."""
-    directory = work / "library"
-    directory.mkdir(parents=True, exist_ok=True)
-    package = Path(__file__).parents[2]
-    link = directory / package.name
-    if not link.is_symlink():
-        link.symlink_to(package)
-    return str(directory)
-
-
-def service_environment(graph: Graph, service: Service, take_port: Callable[[], int]) -> dict[str, str]:
-    """The graph's and the service's own variables for one replica.
-
-    All replicas share this host, so each variable whose name ends in ``_PORT`` gets a free port of the replica's own.
-    """
-    variables = {**graph.environment, **service.environment}
-    for name in variables:
-        if name.endswith("_PORT"):
-            variables[name] = str(take_port())
-    return variables
 
 
 def uses_tiny_model(graph: Graph) -> bool:
@@ -192,43 +244,50 @@ def _names_tiny_model(service: Service) -> bool:
     return option is not None and service.argument(option) == TINY_MODEL
 
 
+def with_tiny_model(text: str, directory: Path) -> str:
+    """A script whose program is not known, with that directory where an option names the model."""
+    return _TINY_OPTION.sub(lambda match: f"{match[1]}{directory}", text)
+
+
 def runs_python(service: Service) -> bool:
-    """Whether the first word of its command is a Python that this platform may choose."""
-    return bool(service.command and _PYTHON.fullmatch(service.command[0]))
+    """Whether its command, or the script in it, starts a Python that this platform may choose."""
+    command = service.command
+    return bool(command) and (_is_python(command[0]) or any(map(_PYTHON_WORD.search, command)))
 
 
-def command_line(service: Service, interpreter: str, environment: dict[str, str]) -> list[str]:
-    """The service's command with interpreter and ``$(VARIABLE)`` references put in.
+def _is_python(program: str) -> bool:
+    """Whether a program is a Python by its bare name, or by a path that does not exist here."""
+    is_there = "/" in program and Path(program).exists()
+    return not is_there and _PYTHON.fullmatch(program.rpartition("/")[2]) is not None
 
-    References work as in a Kubernetes container: an unknown one stays as it is, ``$$`` stands for a dollar sign.
+
+def command_line(whose: str, words: Sequence[str], interpreter: str, environment: Mapping[str, str]) -> list[str]:
+    """A container's command with interpreter and ``$(VARIABLE)`` references put in; `whose` it is, for messages.
 
     Raises:
         DeploymentError: there is no command.
     """
-    command = service.command
+    command = list(words)
     if not command:
-        raise DeploymentError(f"service '{service.name}' has neither command nor args, so there is nothing to start")
+        raise DeploymentError(f"{whose} has neither command nor args, so there is nothing to start")
     if command[0].startswith("-"):
-        raise DeploymentError(
-            f"service '{service.name}' has no command, only args {command}, so nothing can be started"
-        )
-    if runs_python(service):
+        raise DeploymentError(f"{whose} has no command, only args {command}, so nothing can be started")
+    if _is_python(command[0]):
         command[0] = interpreter
-
-    def expand(match: re.Match[str]) -> str:
-        name = match.group(1)
-        return "$" if name is None else environment.get(name, match.group(0))
-
-    return [_REFERENCE.sub(expand, part) for part in command]
+    return [expand(part, environment) for part in command]
 
 
-def check_program(service: Service, argv: list[str], environment: dict[str, str]) -> None:
+def check_program(
+    whose: str, argv: Sequence[str], environment: Mapping[str, str], words: Sequence[str] | None = None
+) -> None:
     """See that the program of a command line can be started here.
 
     Raises:
         DeploymentError: it cannot.
     """
     if shutil.which(argv[0], path=environment.get("PATH")) is None:
+        where = "" if "/" in argv[0] else ", nor can it be found on the PATH"
         raise DeploymentError(
-            f"service '{service.name}' starts '{argv[0]}', which does not exist on this machine or cannot be executed"
+            f"{whose} starts '{argv[0]}', which does not exist on this machine or cannot be executed{where}; "
+            f"its command is: {shlex.join(words or argv)[:200]}"
         )

@@ -1,8 +1,10 @@
 """Bring graphs up on this machine, and take them away."""
 
+import re
 import secrets
-import shlex
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from time import sleep
@@ -13,45 +15,43 @@ from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unread
 from DynamoFaultLibrary.graph import Graph, Service
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
-from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, EndedReplica, Plan, PlannedProcess
+from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, EndedReplica, Plan, Remark, Replica
 from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local import commands, cuda
 from DynamoFaultLibrary.platforms.local.child import ProcessSpec
+from DynamoFaultLibrary.platforms.local.fitting import instances_of
 from DynamoFaultLibrary.platforms.local.host import Host
 from DynamoFaultLibrary.platforms.local.machine import LocalDeployment, PlannedReplica
 from DynamoFaultLibrary.platforms.local.network import make_network
 from DynamoFaultLibrary.platforms.local.observing import LocalObserving
-from DynamoFaultLibrary.platforms.local.planes import Part, Planes, plan_planes
-from DynamoFaultLibrary.platforms.local.settings import check_models, check_settings
+from DynamoFaultLibrary.platforms.local.places import Leases, Names
+from DynamoFaultLibrary.platforms.local.planes import Part
+from DynamoFaultLibrary.platforms.local.planning import Drawing, Start, draw
+from DynamoFaultLibrary.platforms.local.settings import check_settings
 from DynamoFaultLibrary.platforms.local.shimming import LocalShimming
 from DynamoFaultLibrary.platforms.readiness import INTERVAL, TIMEOUT, Expectation, wait_until_ready
 
 _LOG_LINES = 15
+_NO_MODEL = re.compile(r"Failed to fetch model|huggingface\.co|LocalEntryNotFoundError|couldn't connect to")
+_NO_MODEL_HINT = (
+    f" (its model is not in the Hugging Face cache and could not be fetched; model={TINY_MODEL} needs no network)"
+)
 
 
 class LocalDeploying(LocalObserving, LocalShimming):
     """See `platforms.base.Deploying`."""
 
     def plan(self, graph: Graph, settings: DeploySettings) -> Plan:
-        """Say which processes `deploy` would start."""
+        """Say which processes `deploy` would start, by the same planning, with names for what it would take."""
         check_settings(graph, settings)
         interpreter = commands.choose_interpreter(settings.interpreter)
-        processes = []
-        for service in [*graph.workers, graph.frontend]:
-            own = {**graph.environment, **service.environment}
-            command = shlex.join(commands.command_line(service, interpreter, own))
-            processes += [
-                PlannedProcess(service.name, f"{service.name}-{index}", command, "", own)
-                for index in range(service.replicas)
-            ]
-        return Plan(processes)
+        return draw(graph, settings, Names(graph.name), interpreter).plan()
 
     def deploy(self, graph: Graph, settings: DeploySettings, results: Path) -> Deployment:
         """Start planes, workers and frontend, and wait until they answer well."""
         check_settings(graph, settings)
         interpreter = commands.choose_interpreter(settings.interpreter)
-        commands.check_requirements(graph, interpreter)
-        check_models(graph)
+        draw(graph, settings, Names(graph.name), interpreter).findings.raise_first()
         supervisor = self.supervisor  # starts in the background while we plan
         own = secrets.token_hex(4)  # not a pid: containers that share a home have the same ones
         name = f"{graph.name}-{own}"
@@ -62,16 +62,15 @@ class LocalDeploying(LocalObserving, LocalShimming):
             results.mkdir(parents=True, exist_ok=True)
             (results / "graph.yaml").write_text(graph.to_yaml(), encoding="utf-8")
             local.network = make_network(settings.network, self.ledger)
-            planes = plan_planes(settings, local.work, lambda: self._take_port(local), local.network.add_host)
-            shared = commands.base_environment(local.work) | planes.environment
-            self._start_planes(deployment, local, planes, shared)
-            runnable = graph.copy()
-            if commands.uses_tiny_model(runnable):
-                shared["HF_HUB_OFFLINE"] = "1"
-                commands.place_tiny_model(runnable, write_tiny_model(state_directory() / "models" / TINY_MODEL))
-            for service in [*runnable.workers, runnable.frontend]:
-                self._start_service(deployment, local, service, shared, interpreter)
+            drawing = draw(graph, settings, Leases(name, local, self.ports, settings.http_port), interpreter)
+            drawing.findings.raise_first()
+            self._prepare(drawing, local, interpreter)
+            deployment.plan = drawing.plan()
+            self._start_planes(deployment, local, drawing)
+            for start in drawing.starts:
+                self._start_container(deployment, local, start)
             self.wait_ready(deployment, settings.timeout)
+            self._tell_ended_sidecars(deployment, local)
         except BaseException as error:
             with suppress(FaultLibraryError):
                 self.delete(deployment)
@@ -85,7 +84,7 @@ class LocalDeploying(LocalObserving, LocalShimming):
         if self.is_lost(deployment):
             return  # all of it is gone already
         local = self.local(deployment)
-        self.supervisor.end([part.process for part in local.parts])
+        self.supervisor.end([*(part.process for part in local.parts), *local.beside])
         self.supervisor.remove_directory(local.work)
         local.network.close()
         self.ports.give_back(local.ports)
@@ -94,38 +93,63 @@ class LocalDeploying(LocalObserving, LocalShimming):
     def wait_ready(self, deployment: Deployment, timeout: timedelta) -> None:
         """Wait for every replica that has not ended to be known to the frontend, and for good responses."""
         gone = {end.replica.process for end in self.ended(deployment)}
-        workers = [service.name for service in deployment.graph.workers]
-        urls = [
-            replica.metrics_url
-            for service in workers
-            for replica in self.replicas(deployment, service)
-            if replica.metrics_url
-        ]
-        expected = Expectation(urls, max(deployment.settings.ready_responses, len(urls)), timeout)
+        urls = self._metrics_urls(deployment, deployment.graph.workers)
+        others = self._metrics_urls(deployment, deployment.graph.others)
+        responses = max(deployment.settings.ready_responses, len(urls))
+        expected = Expectation(urls, responses, timeout, others, self._unnamed(deployment))
 
         def check_alive() -> None:
             self._check_alive(deployment, [end for end in self.ended(deployment) if end.replica.process not in gone])
 
         try:
             deployment.model = wait_until_ready(deployment.url, expected, check_alive)
+            self._wait_probes(deployment, timeout, check_alive)
         except Unready as error:
             before = [end for end in self.ended(deployment) if end.replica.process in gone]
             ended = [f"{end}, {seconds_text(monotonic() - end.exit.at)} ago" for end in before]
             raise Unready("; ".join([str(error), *ended])) from error
 
-    def _take_port(self, local: LocalDeployment) -> int:
-        port = self.ports.take()
-        local.ports.append(port)
-        return port
+    def _running(self, deployment: Deployment, services: Sequence[Service]) -> list[tuple[Service, Replica]]:
+        """Replicas that run, of those services that were started."""
+        there = {part.service for part in self.local(deployment).parts}
+        started = [service for service in services if service.name in there]
+        return [(service, replica) for service in started for replica in self.replicas(deployment, service.name)]
 
-    def _start_planes(
-        self, deployment: Deployment, local: LocalDeployment, planes: Planes, shared: dict[str, str]
-    ) -> None:
+    def _metrics_urls(self, deployment: Deployment, services: Sequence[Service]) -> list[str]:
+        return [replica.metrics_url for _, replica in self._running(deployment, services) if replica.metrics_url]
+
+    def _unnamed(self, deployment: Deployment) -> int:
+        """Instances that the replicas' processes have beside their first."""
+        return sum(instances_of(service) - 1 for service, _ in self._running(deployment, deployment.graph.workers))
+
+    def _wait_probes(self, deployment: Deployment, timeout: timedelta, check_alive: Callable[[], None]) -> None:
+        """Wait for services that the frontend does not know, where the graph says how to see that they are ready."""
+        deadline = monotonic() + timeout.total_seconds()
+        for probe in self.local(deployment).probes:
+            while not probe.succeeds():
+                check_alive()
+                if monotonic() > deadline:
+                    raise Unready(f"{probe} did not succeed within {timeout.total_seconds():g} s")
+                sleep(INTERVAL)
+
+    @staticmethod
+    def _prepare(drawing: Drawing, local: LocalDeployment, interpreter: str) -> None:
+        commands.prepare_work(local.work, interpreter)
+        if drawing.uses_tiny_model:
+            directory = write_tiny_model(state_directory() / "models" / TINY_MODEL)
+            (local.work / TINY_MODEL).symlink_to(directory)
+        drawing.tree.write()
+
+    def _start_planes(self, deployment: Deployment, local: LocalDeployment, drawing: Drawing) -> None:
+        planes = drawing.planes
         local.servers = planes.parts
         for part in planes.parts:
             if part.service not in deployment.infrastructure:
                 deployment.infrastructure.append(part.service)
-            self._start(deployment, local, part.service, part.index, part.host, part.argv, shared, None)
+            called = f"{part.service}-{part.index}"
+            log = deployment.results / part.service / f"{called}.log"
+            replica = PlannedReplica(part.service, part.index, f"{deployment.name}/{called}", log, None)
+            self._start(local, replica, part.host, ProcessSpec("", part.argv, drawing.shared, str(local.work), ""))
         for part in planes.parts:
             self._wait_healthy(deployment, part)
 
@@ -144,60 +168,65 @@ class LocalDeploying(LocalObserving, LocalShimming):
     def _check_alive(self, deployment: Deployment, ended: list[EndedReplica]) -> None:
         for end in ended:
             log = end.replica.log
+            tail = _tail(log)
+            hint = _NO_MODEL_HINT if _NO_MODEL.search(tail) else ""
             raise Unready(
-                f"'{end.replica.name}' has ended before the graph was ready: {end.exit.how}; "
-                f"end of its log {log}:\n{_tail(log)}"
+                f"'{end.replica.name}' has ended before the graph was ready: {end.exit.how}{hint}; "
+                f"end of its log {log}:\n{tail}"
             )
 
-    def _start_service(
-        self, deployment: Deployment, local: LocalDeployment, service: Service, shared: dict[str, str], interpreter: str
-    ) -> None:
-        for index in range(service.replicas):
-            host = local.network.add_host(f"{service.name}-{index}")
-            own = commands.service_environment(deployment.graph, service, lambda: self._take_port(local))
-            environment = {**shared, **commands.host_environment(host), **own}
-            environment["POD_NAME"] = f"{deployment.name}-{service.name.lower()}-{index}"
-            if service.gpus and commands.GPUS_VARIABLE not in own:
-                given = [local.gpus.pop(0) for _ in range(service.gpus)]
-                environment[commands.GPUS_VARIABLE] = ",".join(given)
-            if service.is_frontend:
-                url = f"http://{host.address}:{self._http_port(deployment, local)}"
-                environment["DYN_HTTP_PORT"] = url.rpartition(":")[2]
-                metrics_url = f"{url}/metrics"
-                deployment.url = deployment.url or url
-            else:
-                environment["DYN_SYSTEM_PORT"] = str(self._take_port(local))
-                metrics_url = f"http://{host.address}:{environment['DYN_SYSTEM_PORT']}/metrics"
-            argv = commands.command_line(service, interpreter, environment)
-            commands.check_program(service, argv, environment)
-            self._start(deployment, local, service.name, index, host, argv, environment, metrics_url)
+    def _start_container(self, deployment: Deployment, local: LocalDeployment, start: Start) -> None:
+        file = start.name.replace("/", ".")
+        log = deployment.results / start.service / f"{file}.log"
+        key = f"{deployment.name}/{file}"
+        stage = str(local.work / "stage")
+        spec = ProcessSpec(key, start.argv, start.environment, start.directory, str(log), "", start.mounts, stage)
+        if start.container.is_main:
+            replica = PlannedReplica(start.service, start.index, key, log, start.metrics_url)
+            self._start(local, replica, start.host, spec)
+            deployment.url = deployment.url or start.url
+            if start.probe is not None:
+                local.probes.append(start.probe)
+            return
+        local.beside[key] = log
+        marked = {**start.environment, DEPLOYMENT_VARIABLE: key}
+        self.supervisor.start(replace(spec, env=marked, namespace=_path_of(start.host)))
+        if start.container.is_init:
+            local.inits.add(key)
+            self._wait_init(deployment, start, key, log)
 
-    def _http_port(self, deployment: Deployment, local: LocalDeployment) -> int:
-        wanted = deployment.settings.http_port
-        if wanted is None or deployment.url:
-            return self._take_port(local)
-        local.ports.append(self.ports.take_exactly(wanted))
-        return wanted
+    def _wait_init(self, deployment: Deployment, start: Start, key: str, log: Path) -> None:
+        status = self.supervisor.wait_exit(key, deployment.settings.timeout)
+        if status.exit is not None and status.exit.code == 0:
+            return
+        limit = deployment.settings.timeout.total_seconds()
+        how = f"ended with {status.exit}" if status.exit else f"had not ended after {limit:g} s"
+        raise DeploymentError(
+            f"init container '{start.container.name}' of service '{start.service}' {how}; end of its log {log}:\n"
+            f"{_tail(log)}"
+        )
 
-    def _start(
-        self,
-        deployment: Deployment,
-        local: LocalDeployment,
-        service: str,
-        index: int,
-        host: Host,
-        argv: list[str],
-        environment: dict[str, str],
-        metrics_url: str | None,
-    ) -> None:
-        replica = f"{service}-{index}"
-        log = deployment.results / service / f"{replica}.log"
-        key = f"{deployment.name}/{replica}"
-        namespace = host.namespace.path if host.namespace else ""
-        local.preloads[key] = environment.get(cuda.PRELOAD_VARIABLE)
-        marked = {**environment, DEPLOYMENT_VARIABLE: key, **self.shim_environment(local, service, key)}
-        self.supervisor.start(ProcessSpec(key, argv, marked, str(local.work), str(log), namespace))
-        local.parts.append(PlannedReplica(service, index, key, log, metrics_url))
+    def _tell_ended_sidecars(self, deployment: Deployment, local: LocalDeployment) -> None:
+        """A sidecar that has ended does not keep a graph from serving: it is told."""
+        statuses = self.supervisor.status()
+        ended = [(key, log, statuses[key].exit) for key, log in local.beside.items() if key not in local.inits]
+        remarks = [
+            Remark(log.parent.name, f"sidecar {key.rpartition('.')[2]}", f"it ended with {how}, see {log}")
+            for key, log, how in ended
+            if how is not None
+        ]
+        deployment.plan = replace(deployment.plan, missing=[*deployment.plan.missing, *remarks])
+
+    def _start(self, local: LocalDeployment, replica: PlannedReplica, host: Host, spec: ProcessSpec) -> None:
+        key = replica.process
+        local.preloads[key] = spec.env.get(cuda.PRELOAD_VARIABLE)
+        marked = {**spec.env, DEPLOYMENT_VARIABLE: key, **self.shim_environment(local, replica.service, key)}
+        self.supervisor.start(replace(spec, name=key, env=marked, log=str(replica.log), namespace=_path_of(host)))
+        local.parts.append(replica)
+
+
+def _path_of(host: Host) -> str:
+    return host.namespace.path if host.namespace else ""
 
 
 def _tail(log: Path) -> str:

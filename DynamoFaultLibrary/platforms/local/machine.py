@@ -12,6 +12,7 @@ from DynamoFaultLibrary.platforms.local.commands import visible_gpus
 from DynamoFaultLibrary.platforms.local.network import Network, SharedNetwork
 from DynamoFaultLibrary.platforms.local.planes import Part
 from DynamoFaultLibrary.platforms.local.ports import PortLeases
+from DynamoFaultLibrary.platforms.local.probes import Probe
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,15 @@ class LocalDeployment:
     parts: list[PlannedReplica] = field(default_factory=list)
     servers: list[Part] = field(default_factory=list)
     gpus: list[str] = field(default_factory=visible_gpus)
-    """GPUs that no replica has been given yet; there are enough, see `commands.check_requirements`."""
+    """GPUs that no replica has been given yet; there are enough, see `commands.requirement_problems`."""
     preloads: dict[str, str | None] = field(default_factory=dict)
     """LD_PRELOAD of each process group, without the CUDA shim."""
+    beside: dict[str, Path] = field(default_factory=dict)
+    """Logs of init containers and sidecars by their supervisor names; faults leave them alone."""
+    inits: set[str] = field(default_factory=set)
+    """Those of them that run to their end."""
+    probes: list[Probe] = field(default_factory=list)
+    """What tells that services are ready that the frontend does not know."""
 
 
 class Machine:
@@ -119,14 +126,14 @@ class Machine:
         return self.deployments[deployment.name]
 
     def parts(self, deployment: Deployment, service: str) -> list[PlannedReplica]:
-        """The replicas of a service, running or not.
+        """The replicas of a service, running or not; none of one that is not started on this machine.
 
         Raises:
             DeploymentError: there is no such service; the message lists those that there are.
         """
         parts = self.local(deployment).parts
         found = [part for part in parts if part.service == service]
-        if not found:
+        if not found and service not in deployment.graph.services:
             services = list(dict.fromkeys(part.service for part in parts))
             raise DeploymentError(f"deployment '{deployment.name}' has no service '{service}'; it has {services}")
         return found

@@ -43,7 +43,7 @@ TakeHost = Callable[[str], Host]
 def plan_planes(
     settings: DeploySettings,
     work: Path,
-    take_port: Callable[[], int],
+    take_port: Callable[[], str],
     take_host: TakeHost = lambda name: LOOPBACK,
 ) -> Planes:
     """Plan discovery, request plane and event plane below the directory `work`."""
@@ -60,7 +60,7 @@ def plan_planes(
     return planes
 
 
-def _add_etcd(planes: Planes, members: int, work: Path, take_port: Callable[[], int], take_host: TakeHost) -> None:
+def _add_etcd(planes: Planes, members: int, work: Path, take_port: Callable[[], str], take_host: TakeHost) -> None:
     hosts = [take_host(f"{ETCD}-{index}") for index in range(members)]
     urls = [(f"http://{host.address}:{take_port()}", f"http://{host.address}:{take_port()}") for host in hosts]
     cluster = ",".join(f"etcd-{index}={peer}" for index, (_, peer) in enumerate(urls))
@@ -91,9 +91,9 @@ def without_data(argv: list[str], generation: int) -> list[str]:
     return changed
 
 
-def _add_nats(planes: Planes, work: Path, take_port: Callable[[], int], take_host: TakeHost) -> None:
+def _add_nats(planes: Planes, work: Path, take_port: Callable[[], str], take_host: TakeHost) -> None:
     host, port, monitor = take_host(f"{NATS}-0"), take_port(), take_port()
-    argv = [nats_binary(), "--addr", host.address, "--port", str(port), "--http_port", str(monitor)]
+    argv = [nats_binary(), "--addr", host.address, "--port", port, "--http_port", monitor]
     argv += ["--jetstream", "--store_dir", str(work / "nats")]
     planes.parts.append(Part(NATS, 0, host, argv, f"http://{host.address}:{monitor}/healthz"))
     planes.environment["NATS_SERVER"] = f"nats://{host.address}:{port}"

@@ -3,11 +3,12 @@
 from DynamoFaultLibrary.ledger import Entry
 from DynamoFaultLibrary.platforms.base import Deployment, Partition
 from DynamoFaultLibrary.platforms.local.deploying import LocalDeploying
+from DynamoFaultLibrary.platforms.local.inspecting import LocalInspecting
 from DynamoFaultLibrary.platforms.local.partition import LocalCut, plan_cut
-from DynamoFaultLibrary.platforms.local.replacing import LocalReplacing, LocalSignalling
+from DynamoFaultLibrary.platforms.local.replacing import LocalReplacing
 
 
-class LocalPlatform(LocalDeploying, LocalSignalling, LocalReplacing):
+class LocalPlatform(LocalDeploying, LocalInspecting, LocalReplacing):
     """All that this machine can; deploying brings observing and the CUDA shim along."""
 
     name = "local"

@@ -60,11 +60,8 @@ Graph Is Misspelled
 Router Modes Are Two
     Deploy Graph    position-agg.yaml    router_mode=random    frontend_args=${{{'--router-mode': 'kv'}}}
 
-Frontend Is A Script
-    Deploy Graph    ${CURDIR}/graphs/script.yaml    router_mode=kv
-
-Frontend Has No Command
-    Deploy Graph    ${CURDIR}/graphs/no_command.yaml    migration_limit=3
+Frontend Is A Script That Runs Another
+    Deploy Graph    ${CURDIR}/graphs/evaluated.yaml    router_mode=kv
 
 Log Hides Who Serves
     [Setup]    Deploy Graph    position-agg.yaml    env=${{{'DYN_LOG': 'error'}}}

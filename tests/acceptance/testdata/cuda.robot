@@ -71,7 +71,7 @@ Bad Arguments
     Run Keyword And Expect Error    *no classes ?'lunch'?*    Enable Cuda Faults    CudaWorker    0    classes=lunch
     Run Keyword And Expect Error    *no CUDA fault is active*    Disable Cuda Faults
     Run Keyword And Expect Error    *no CUDA fault is active*    Cuda Faults Should Be Visible
-    Run Keyword And Expect Error    *has no service 'Nobody'*    Set Up Cuda Shim    Nobody
+    Run Keyword And Expect Error    services names 'Nobody', which no*    Set Up Cuda Shim    Nobody
 
 
 *** Keywords ***

@@ -24,6 +24,7 @@ from DynamoFaultLibrary.keywords.component import CONVERTERS
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
 from DynamoFaultLibrary.library import DynamoFaultLibrary
 from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Replica
+from DynamoFaultLibrary.platforms.running import RunningProcess
 from DynamoFaultLibrary.processes import ProcessId
 
 GRAPH = "mocker-vllm-agg.yaml"
@@ -68,6 +69,9 @@ class FakePlatform:
 
     def processes(self, replica: Replica) -> list[ProcessId]:
         return [replica.process]
+
+    def inspect(self, replica: Replica) -> list[RunningProcess]:
+        return [RunningProcess(1, ["python3", "-m", "dynamo.frontend"], {"HOME": "/"})]
 
     def cuda_toggle(self, replica: Replica) -> Toggle:
         toggle = Toggle(self.place / replica.name / "toggle")

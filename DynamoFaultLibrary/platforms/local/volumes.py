@@ -1,0 +1,184 @@
+"""Volumes of a pod as directories below a deployment's work directory, and where its containers mount them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from DynamoFaultLibrary.errors import DeploymentError
+from DynamoFaultLibrary.platforms.local.environment import resource_field
+from DynamoFaultLibrary.platforms.local.findings import Findings
+from DynamoFaultLibrary.platforms.local.pod import Container, Document, Pod, entries, mapping
+
+_KEPT = tuple(map(PurePosixPath, ("/bin", "/dev", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/tmp", "/usr")))  # noqa: S108  # told, not used
+_MODE = 0o644
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to write."""
+
+    text: str
+    mode: int = _MODE
+
+
+@dataclass
+class Tree:
+    """Directories and files that a deployment needs before its processes start."""
+
+    directories: set[Path] = field(default_factory=set)
+    files: dict[Path, File] = field(default_factory=dict)
+
+    def write(self) -> None:
+        """Make them."""
+        for directory in sorted(self.directories):
+            directory.mkdir(parents=True, exist_ok=True)
+        for path, file in self.files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(file.text, encoding="utf-8", errors="surrogateescape")  # they stand for bytes
+            path.chmod(file.mode)
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """Where the volumes of one pod are."""
+
+    work: Path
+    """Directory of the deployment."""
+    needed: tuple[Path, ...]
+    """Paths that its processes need as they are: nothing is mounted over them."""
+    tree: Tree
+    findings: Findings
+
+    def mounts(self, pod: Pod, container: Container) -> list[list[str]]:
+        """The mounts of a container, as pairs of source and target; its volumes are put into the tree."""
+        volumes = {str(volume.get("name")): volume for volume in pod.volumes}
+        found = []
+        for mount in pod.mounts(container):
+            name, target = str(mount.get("name")), str(mount.get("mountPath"))
+            if name not in volumes:
+                what = f"mount {target}"
+                error = (
+                    f"service '{pod.service.name}' mounts volume '{name}' at {target}, but its pod has no such volume"
+                )
+                self.findings.refuse(pod.service.name, what, DeploymentError(error))
+            elif self._is_left(pod, volumes[name], target):
+                continue
+            elif (source := self._source(pod, volumes[name], mount)) is not None:
+                found.append([str(source), target])
+        return found
+
+    def _is_left(self, pod: Pod, volume: Document, target: str) -> bool:
+        """Whether what this machine has at the target stands for the volume."""
+        name, place = pod.service.name, PurePosixPath(target)
+        is_empty = "emptyDir" in volume
+        if place == PurePosixPath("/dev/shm"):  # noqa: S108
+            return True
+        is_kept = any(place.is_relative_to(kept) for kept in _KEPT)
+        if is_kept or any(need.is_relative_to(place) for need in self.needed):
+            if not (is_empty and place == PurePosixPath("/tmp")):  # noqa: S108  # TMPDIR is the deployment's own
+                self.findings.lack(name, f"volume {volume['name']} at {target}", "this machine's own stays there")
+            return True
+        if kind_of(volume) in _CONTENT or is_empty or not Path(target).exists():
+            return False
+        self.findings.lack(name, described(volume), f"this machine's own {target} stands for it")
+        return True
+
+    def _source(self, pod: Pod, volume: Document, mount: Document) -> Path | None:
+        kind, name = kind_of(volume), str(volume["name"])
+        if kind == "persistentVolumeClaim":  # shared by all replicas
+            directory = self.work / "claims" / str(volume[kind].get("claimName", name))
+        else:
+            directory = self.work / "volumes" / pod.name / name
+        if kind in _CONTENT:
+            files = self._content(pod, volume)
+            for path, file in files.items():
+                self.tree.files[directory / path] = file
+        elif kind != "emptyDir":
+            self.findings.lack(pod.service.name, described(volume), "an empty directory of the deployment's own")
+        self.tree.directories.add(directory)
+        sub = str(mount.get("subPath") or "")
+        if not sub:
+            return directory
+        if kind not in _CONTENT:
+            self.tree.directories.add(directory / sub)
+            return directory / sub
+        if any(PurePosixPath(path).is_relative_to(sub) for path in files):
+            return directory / sub
+        self.findings.lack(pod.service.name, f"mount {mount.get('mountPath')}", f"volume '{name}' has no '{sub}'")
+        return None
+
+    def _content(self, pod: Pod, volume: Document) -> dict[str, File]:
+        """Files of a volume that has content, by their paths in it."""
+        kind = kind_of(volume)
+        source = mapping(volume, kind, str(volume["name"]))
+        sources = entries(source, "sources", str(volume["name"])) if kind == "projected" else [{kind: source}]
+        found: dict[str, File] = {}
+        for one in sources:
+            for one_kind, projection in one.items():
+                texts = dict(self._texts(pod, one_kind, projection or {}))
+                modes = {
+                    str(item.get("path")): item["mode"] for item in projection.get("items") or [] if "mode" in item
+                }
+                default = projection.get("defaultMode", source.get("defaultMode", _MODE))
+                found |= {path: File(text, int(modes.get(path) or default or _MODE)) for path, text in texts.items()}
+        return found
+
+    def _texts(self, pod: Pod, kind: str, source: Document) -> Iterator[tuple[str, str]]:
+        if kind == "downwardAPI":
+            for item in entries(source, "items", kind):
+                reference = mapping(item, "resourceFieldRef", kind)
+                path = str(mapping(item, "fieldRef", kind).get("fieldPath", "")).replace('"', "'")
+                value = (
+                    resource_field(pod, _container(pod, reference), reference) if reference else pod.fields().get(path)
+                )
+                yield str(item["path"]), value or ""
+            return
+        look_up = {"configMap": pod.graph.config_map, "secret": pod.graph.secret}.get(kind)
+        if look_up is None:
+            self.findings.lack(pod.service.name, f"projected {kind}", "it is made by a cluster")
+            return
+        name = str(source.get("name") or source.get("secretName"))
+        data = look_up(name)
+        called = "ConfigMap" if kind == "configMap" else "Secret"
+        if data is None:
+            if not source.get("optional"):
+                self.findings.lack(
+                    pod.service.name, f"{called} {name}", "it is not in the graph's file: an empty directory"
+                )
+            return
+        yield from self._items(pod, data, source, f"{called} {name}")
+
+    def _items(self, pod: Pod, data: Mapping[str, str], source: Document, called: str) -> Iterator[tuple[str, str]]:
+        if not source.get("items"):
+            yield from data.items()
+        for item in entries(source, "items", called):
+            key = str(item.get("key"))
+            if key in data:
+                yield str(item.get("path", key)), data[key]
+            elif not source.get("optional"):
+                self.findings.lack(pod.service.name, f"{called}, key {key}", "it has no such key")
+
+
+_CONTENT = frozenset({"configMap", "secret", "downwardAPI", "projected"})
+
+
+def kind_of(volume: Document) -> str:
+    """What kind of volume it is; one without a kind is an `emptyDir`."""
+    return next((str(key) for key in volume if key != "name"), "emptyDir")
+
+
+def described(volume: Document) -> str:
+    """A volume in a few words."""
+    kind = kind_of(volume)
+    detail = volume.get(kind) or {}
+    if kind == "persistentVolumeClaim":
+        return f"PVC {detail.get('claimName', volume['name'])}"
+    if kind == "hostPath":
+        return f"hostPath {detail.get('path')}"
+    return f"{kind} volume {volume['name']}"
+
+
+def _container(pod: Pod, reference: Document) -> Container:
+    wanted = str(reference.get("containerName"))
+    containers = pod.containers()
+    return next((one for one in containers if one.name == wanted), containers[-1])

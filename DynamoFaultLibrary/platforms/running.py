@@ -1,0 +1,25 @@
+"""The part of the platform port that looks at running processes: what they were told."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from DynamoFaultLibrary.platforms.base import Replica
+
+
+@dataclass(frozen=True)
+class RunningProcess:
+    """A process as the operating system shows it; the environment is the one that it was started with."""
+
+    pid: int
+    command: Sequence[str]
+    environment: Mapping[str, str]
+
+
+@runtime_checkable
+class Inspecting(Protocol):
+    """See what the processes of a replica run with."""
+
+    def inspect(self, replica: Replica) -> list[RunningProcess]:
+        """Living processes of a replica, its leader first; without those that ended meanwhile."""
+        ...
