@@ -112,7 +112,8 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     `Get Full Recovery Time`, `Wait Until Recovered`. docs/load.md has the details.
 
     A second fault is measured by the level before the first one, unless the load was seen to recover fully in between;
-    the log says which level was taken. A load must begin before the fault: one that began after it has no recovery.
+    the log says which level was taken. The first one is judged up to the injection of the second. A
+    load must begin before the fault: one that began after it has no recovery.
 
     = Parts of a load =
 

@@ -93,6 +93,18 @@ def test_recovery_is_not_awaited_from_a_frontend_that_has_ended(
         dynamo.run_keyword("wait_until_recovered", [], {"timeout": HOUR, "hold": HOUR})
 
 
+def test_recovery_is_not_awaited_where_the_next_fault_came_too_early_to_tell(dynamo: FakeDynamo) -> None:
+    dynamo.run_keyword("start_load", [], {"concurrency": 1, "duration": HOUR, "output_tokens": 2})
+    dynamo.run_keyword("wait_for_load_requests", [50])
+    for _ in range(2):
+        dynamo.context.injector.inject(FakeFault("fake-1"), scope="S.T")
+    first = dynamo.context.faults[0].entry.id
+    with pytest.raises(
+        AssertionError, match=r"has not recovered from Fake Fault.*: not known: only \d\.\d s were recorded"
+    ):
+        dynamo.run_keyword("wait_until_recovered", [], {"timeout": HOUR, "fault": first})
+
+
 def test_a_line_is_not_awaited_from_a_service_that_has_ended(
     dynamo: FakeDynamo, end: Callable[..., EndedReplica]
 ) -> None:
