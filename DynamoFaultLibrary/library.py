@@ -235,8 +235,8 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         except BaseException as error:
             self._failed_with_symptom = is_symptom(error, self.get_keyword_tags(name))
             if isinstance(error, FaultLibraryError | AssertionError):
-                ends = tell_unordered_ends(self.context, self._test_began_s)
                 message = str(error)
+                ends = tell_unordered_ends(self.context, self._test_began_s, message)
                 error.args = (("\n" if "\n" in message else "; ").join([message, *ends]),)
             raise
 

@@ -70,10 +70,14 @@ class Mark:
 
 @dataclass(frozen=True)
 class UnorderedEnd:
-    """The end of a replica that no fault of ours had ordered, at `at` on the monotonic clock."""
+    """The end of a replica that no fault of ours had ordered, `at` on the monotonic clock: `what`, and `more` of it."""
 
     at: float
-    text: str
+    what: str
+    more: str = ""
+
+    def __str__(self) -> str:
+        return self.what + self.more
 
 
 class Context:
