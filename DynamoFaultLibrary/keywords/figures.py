@@ -178,7 +178,8 @@ def check_part(component: Component, load: str, part: str | None, fault: str | N
     Raises:
         LoadError: it is still in effect.
     """
-    if part == Window.AFTER and (hit := component.context.fault_window(load, fault)).ended_s is None:
+    is_after = part is not None and part.casefold() == Window.AFTER
+    if is_after and (hit := component.context.fault_window(load, fault)).ended_s is None:
         raise LoadError(f"'{hit.label}' is still in effect, so load '{load}' has no part 'after' yet")
 
 
