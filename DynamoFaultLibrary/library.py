@@ -112,7 +112,8 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
     `Get Full Recovery Time`, `Wait Until Recovered`. docs/load.md has the details.
 
     A second fault is measured by the level before the first one, unless the load was seen to recover fully in between;
-    the log says which level was taken. A load must begin before the fault: one that began after it has no recovery.
+    the log says which level was taken. The first one is judged up to the injection of the second. A
+    load must begin before the fault: one that began after it has no recovery.
 
     = Parts of a load =
 
@@ -234,8 +235,8 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         except BaseException as error:
             self._failed_with_symptom = is_symptom(error, self.get_keyword_tags(name))
             if isinstance(error, FaultLibraryError | AssertionError):
-                ends = tell_unordered_ends(self.context, self._test_began_s)
                 message = str(error)
+                ends = tell_unordered_ends(self.context, self._test_began_s, message)
                 error.args = (("\n" if "\n" in message else "; ").join([message, *ends]),)
             raise
 

@@ -70,10 +70,14 @@ class Mark:
 
 @dataclass(frozen=True)
 class UnorderedEnd:
-    """The end of a replica that no fault of ours had ordered, at `at` on the monotonic clock."""
+    """The end of a replica that no fault of ours had ordered, `at` on the monotonic clock: `what`, and `more` of it."""
 
     at: float
-    text: str
+    what: str
+    more: str = ""
+
+    def __str__(self) -> str:
+        return self.what + self.more
 
 
 class Context:
@@ -232,13 +236,7 @@ class Context:
         Raises:
             FaultError: there is none.
         """
-        suite = robot_context.suite_name()
-        proven = [
-            fault
-            for fault in self.faults
-            if fault.active_s
-            and (fault.scope == self.test if fault.scope else f"{suite}.".startswith(f"{fault.suite or suite}."))
-        ]
+        proven = self.known_faults()
         if fault_id is not None:
             fault_id = id_of(fault_id)
             found = [fault for fault in proven if fault.entry.id == fault_id]
@@ -254,6 +252,16 @@ class Context:
             where = f" into graph '{names[0]}'" if names and len(self.graphs) > 1 else ""
             raise FaultError(f"no fault has been injected{where} in this test or by its suite")
         return proven[-1]
+
+    def known_faults(self) -> list[ActiveFault]:
+        """The faults that keywords and log.html know in a test: those proven in it, or by a suite around it."""
+        suite = robot_context.suite_name()
+        return [
+            fault
+            for fault in self.faults
+            if fault.active_s
+            and (fault.scope == self.test if fault.scope else f"{suite}.".startswith(f"{fault.suite or suite}."))
+        ]
 
     def fault_window(self, load: str, fault_id: str | None = None) -> FaultWindow:
         """When that fault was in effect; by default the last one that hit the graph of a load."""

@@ -9,7 +9,7 @@ from robot.api import logger
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text
-from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError
+from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unready
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.change import Change
 from DynamoFaultLibrary.graph.edits import Edits, apply_edits
@@ -17,7 +17,7 @@ from DynamoFaultLibrary.graph.opening import open_graph
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component
-from DynamoFaultLibrary.keywords.ends import note_unordered_ends
+from DynamoFaultLibrary.keywords.ends import frontend_is_gone, note_unordered_ends
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
 from DynamoFaultLibrary.platforms.base import (
     Deployment,
@@ -238,10 +238,14 @@ class DeploymentKeywords(Component):
     def wait_until_graph_is_ready(self, timeout: timedelta = timedelta(seconds=60)) -> None:
         """Waits until the frontend knows exactly the worker replicas that run, and answers well.
 
-        Dynamo's file and etcd discovery keep a dead worker for about 10 s; until then a graph is not ready.
+        Dynamo's file and etcd discovery keep a dead worker for about 10 s; until then a graph is not ready. Fails at
+        once when a replica ends meanwhile, and when the frontend has ended and nobody starts it again.
         """
         check_time("timeout", timeout)
-        self.context.platform.wait_ready(self.context.deployment, timeout)
+        deployment = self.context.deployment
+        if gone := frontend_is_gone(self.context, deployment.name):
+            raise Unready(f"{deployment.url} cannot become ready: {gone}")
+        self.context.platform.wait_ready(deployment, timeout)
 
     def _save_metrics(self, deployment: Deployment) -> None:
         """Keep what the replicas' metrics said last, beside their logs."""

@@ -1,6 +1,7 @@
 """Replicas that end though nobody here has ordered it: they go into timeline, log and failures, at their own time."""
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text
@@ -22,11 +23,16 @@ def note_unordered_ends(context: Context) -> None:
                     _note(context, deployment, end)
 
 
-def tell_unordered_ends(context: Context, since_s: float) -> list[str]:
-    """Those since a moment on the monotonic clock, as sentences that say how long ago they were."""
+def tell_unordered_ends(context: Context, since_s: float, message: str) -> list[str]:
+    """Those since a moment on the monotonic clock that a message does not name yet, as `_tell` has them."""
     note_unordered_ends(context)
-    ends = [end for end in context.unordered_ends.values() if end.at >= since_s]
-    return [f"{end.text}, {seconds_text(monotonic() - end.at)} ago" for end in sorted(ends, key=lambda end: end.at)]
+    return _tell(end for end in context.unordered_ends.values() if end.at >= since_s and end.what not in message)
+
+
+def _tell(ends: Iterable[UnorderedEnd]) -> list[str]:
+    """Sentences in the order of the ends, which say how long ago each was."""
+    in_order = sorted(ends, key=lambda end: end.at)
+    return [f"{end}, {seconds_text(monotonic() - end.at)} ago" for end in in_order]
 
 
 def nothing_comes(context: Context, deployment: Deployment, service: str) -> str:
@@ -39,7 +45,10 @@ def nothing_comes(context: Context, deployment: Deployment, service: str) -> str
         ended = [end for end in context.platform.ended(deployment) if end.replica.service == service]
         ordered = any(is_ordered(context, deployment, end) for end in ended)
         if ended and not ordered and not context.platform.replicas(deployment, service):
-            return f"no replica of '{service}' runs any more, and nobody starts one: {', '.join(map(str, ended))}"
+            note_unordered_ends(context)
+            found = (context.unordered_ends.get(end.replica.process) for end in ended)
+            told = _tell(filter(None, found))
+            return f"no replica of '{service}' runs any more, and nobody starts one: {'; '.join(told)}"
     return ""
 
 
@@ -71,6 +80,6 @@ def _faults_on(context: Context, deployment: Deployment, end: EndedReplica) -> l
 def _note(context: Context, deployment: Deployment, end: EndedReplica) -> None:
     others = [str(fault) for fault in _faults_on(context, deployment, end)]
     during = f" while {' and '.join(others)} was in effect" if others else ""
-    text = f"{end}{during}; nobody here ordered that (log: {end.replica.log})"
-    context.unordered_ends[end.replica.process] = UnorderedEnd(end.exit.at, text)
-    context.timeline.add(EventKind.FAULT, text, end.exit.at)
+    noted = UnorderedEnd(end.exit.at, str(end), f"{during}; nobody here ordered that (log: {end.replica.log})")
+    context.unordered_ends[end.replica.process] = noted
+    context.timeline.add(EventKind.FAULT, str(noted), end.exit.at)

@@ -57,7 +57,7 @@ class FigureKeywords(Component):
         The load must run, and go on for that long. Fails when the service level does not come back within ``timeout``
         or before the load ends, and says how far it is; fails at once when there is no baseline. With ``replica`` what
         that replica serves must be as before. It fails at once, too, when the frontend has ended and nobody
-        starts it again.
+        starts it again, and when another fault was injected too early to tell.
 
         Example:
         | `Kill Worker` | VllmWorker | respawn=True |
@@ -95,6 +95,8 @@ class FigureKeywords(Component):
             place = f"{place_of(load, replica=replica)} has not recovered from {hit.label}"
             if found.level is None:
                 raise LoadError(f"{place} as far as can be determined: {found.reason}; see {known.folder.path}")
+            if found.until is not None and not found.fell_short:  # what comes now says nothing of it any more
+                raise AssertionError(f"{place}: {found.reason}{found.whose}; see {known.folder.path}")
             if present is None:
                 raise AssertionError(f"{place} before its end: {found.reason}{found.whose}; see {known.folder.path}")
             if gone := frontend_is_gone(self.context, known.deployment):
@@ -176,7 +178,8 @@ def check_part(component: Component, load: str, part: str | None, fault: str | N
     Raises:
         LoadError: it is still in effect.
     """
-    if part == Window.AFTER and (hit := component.context.fault_window(load, fault)).ended_s is None:
+    is_after = part is not None and part.casefold() == Window.AFTER
+    if is_after and (hit := component.context.fault_window(load, fault)).ended_s is None:
         raise LoadError(f"'{hit.label}' is still in effect, so load '{load}' has no part 'after' yet")
 
 

@@ -33,13 +33,14 @@ def tell_test(context: Context, test: str, began_s: float) -> str:
     events = context.timeline.of_test(test)
     if not events:
         return ""
-    faults = [fault for fault in context.faults if fault.active_s >= began_s]
+    known = context.known_faults()
+    faults = [fault for fault in known if fault.recovered_s is None or fault.recovered_s >= began_s]
     windows = [window_of(fault) for fault in faults]
     records = [record for record in _few_records(context) if record.ended_monotonic_s >= events[0].monotonic_s]
     axis = time_axis(events, records, _spans(context))
     parts = [
         draw(events, records, windows, axis),
-        *(part for load in context.loads.values() for part in _load(context, load, _hitting(load, faults), axis)),
+        *(part for load in context.loads.values() for part in _load(context, load, _hitting(load, known), axis)),
         *map(_fault, faults),
         _links(context, test),
     ]
@@ -137,7 +138,10 @@ def _few_records(context: Context) -> list[Record]:
 
 
 def _load(context: Context, load: Load, faults: Sequence[FaultWindow], axis: TimeAxis | None) -> list[str]:
-    """Picture of a load over time, what became of it after each fault on its graph, figures by part and by replica."""
+    """Picture of a load over time, what became of it after each of `faults`, figures by part and by replica.
+
+    What other tests did to its graph is told by theirs, but counts for the service level: as in getters.
+    """
     try:
         table = load.table()
     except LoadError:
@@ -145,7 +149,9 @@ def _load(context: Context, load: Load, faults: Sequence[FaultWindow], axis: Tim
     met = met_by(whole(table), faults)
     title = f"load '{load.plan.name}': {load.plan.describe()}"
     served = remember_servers(context, load)
-    afters = aftermaths(table, met, load.plan.ramp_s, load.now_s, load.plan.think_time_s)
+    every = met_by(whole(table), context.faults_on(load.plan.name))
+    afters = aftermaths(table, every, load.plan.ramp_s, load.now_s, load.plan.think_time_s)
+    afters = [after for after in afters if after.fault in met]
     parts = cut(table, met[-1] if met else None, context.phases, served)
     grid = figures_table({name: part.figures for name, part in parts.items()})
     facts = faults_table(afters).to_html() if afters else ""

@@ -24,6 +24,12 @@ _MOST_OF_ERROR = 500
 """Characters of an error's body that are kept."""
 _MOST_OF_LINE = 2**20
 """Bytes that a line of a stream may have: what has no end is not collected."""
+_MOST_OF_BODY = 64 * 2**20
+"""Bytes that an answer may have that comes at once; it is read when it is whole."""
+
+
+class _NoAnswerError(Exception):
+    """What came is no answer; the message says why."""
 
 
 async def exchange(client: Client, spec: RequestSpec, record: Record, on_chunk: OnChunk) -> None:
@@ -82,13 +88,18 @@ def _set_aside(record: Record) -> None:
 
 async def _attempt(client: Client, spec: RequestSpec, record: Record, answer: "_Answer") -> None:
     try:
-        await client.post(Address.parse(spec.api), _headers(spec), orjson.dumps(spec.body), answer)
+        try:
+            await client.post(Address.parse(spec.api), _headers(spec), orjson.dumps(spec.body), answer)
+        finally:
+            record.text = "".join(answer.texts)  # also of an answer that was cut off
         answer.finish()
     except ExchangeError as error:
         record.outcome = Outcome.TIMEOUT if isinstance(error, ConnectTimeoutError) else Outcome.CONNECTION
         record.error = str(error)
     except LoadError as error:  # an address that is none
         record.outcome, record.error = Outcome.CONNECTION, str(error)
+    except _NoAnswerError as error:
+        record.outcome, record.error = Outcome.MALFORMED, str(error)
     except Exception as error:
         record.outcome, record.error = Outcome.MALFORMED, f"{type(error).__name__}: {error}"
     if record.outcome is Outcome.OK:
@@ -108,12 +119,15 @@ class _Answer:
         self.is_over = False
         self.over_s = 0.0
         """When the last piece that was wanted came."""
+        self.texts: list[str] = []
+        """Of the chunks so far. Adding each to a string would copy all that is there, for each token."""
         self._record = record
         self._on_chunk = on_chunk
         self._streams = spec.streaming
         self._at_s = self._last_s = record.started_monotonic_s
         self._rest = b""
         self._body: list[bytes] = []
+        self._body_bytes = 0
 
     def status(self, code: int) -> None:
         self._record.status = code
@@ -123,8 +137,7 @@ class _Answer:
     def body(self, data: bytes, at_s: float) -> None:
         self._at_s = max(at_s, self._at_s)
         if not self._streams:
-            if self._record.status == 200 or sum(map(len, self._body)) < 4 * _MOST_OF_ERROR:  # UTF-8: 4 bytes at most
-                self._body.append(data)
+            self._collect(data)
             return
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
@@ -135,7 +148,16 @@ class _Answer:
                     return
                 self._take_event(orjson.loads(payload))
         if len(self._rest) > _MOST_OF_LINE:
-            raise ValueError(f"a line of the stream has more than {_MOST_OF_LINE} bytes")
+            raise _NoAnswerError(f"a line of the stream has more than {_MOST_OF_LINE} bytes")
+
+    def _collect(self, data: bytes) -> None:
+        is_error = self._record.status != 200
+        if is_error and self._body_bytes >= 4 * _MOST_OF_ERROR:  # UTF-8: 4 bytes at most
+            return
+        self._body_bytes += len(data)
+        if not is_error and self._body_bytes > _MOST_OF_BODY:
+            raise _NoAnswerError(f"the answer has more than {_MOST_OF_BODY} bytes")
+        self._body.append(data)
 
     def end(self, at_s: float) -> None:
         self.over_s = self.over_s or max(at_s, self._at_s)
@@ -151,8 +173,10 @@ class _Answer:
 
     def _take_event(self, chunk: dict[str, Any]) -> None:
         record = self._record
-        if not _take_chunk(chunk, record):
+        text = _take_chunk(chunk, record)
+        if not text:
             return
+        self.texts.append(text)
         if record.ttft_s is None:
             record.ttft_s = self._at_s - record.started_monotonic_s
         else:
@@ -161,28 +185,27 @@ class _Answer:
         self._on_chunk(record)
 
 
-def _take_chunk(chunk: dict[str, Any], record: Record) -> bool:
-    """Note one chunk; True when it carries output."""
+def _take_chunk(chunk: dict[str, Any], record: Record) -> str:
+    """Note one chunk; returns its text."""
     if "choices" not in chunk:
         record.outcome = Outcome.STREAM_ERROR
         record.error = orjson.dumps(chunk).decode()[:500]
-        return False
+        return ""
     if not record.response_id:
         record.response_id = str(chunk.get("id") or "")
     usage = chunk.get("usage")
     if usage:
         _take_usage(usage, record)
-    carries = False
+    carried = ""
     for choice in chunk["choices"]:
         text = choice.get("text") or (choice.get("delta") or {}).get("content")
         if text:
-            record.text += text
-            carries = True
+            carried += text
             if not usage:
                 record.output_tokens += 1
         if choice.get("finish_reason"):
             _take_finish(choice, record)
-    return carries
+    return carried
 
 
 def _read_body(body: dict[str, Any], record: Record) -> None:
@@ -206,7 +229,7 @@ def _tokens(usage: dict[str, Any], name: str) -> int | None:
     if count is None:
         return None
     if not isinstance(count, int | float) or isinstance(count, bool) or count < 0 or count != int(count):
-        raise ValueError(f"usage has {name} {count!r}, which is no number of tokens")
+        raise _NoAnswerError(f"usage has {name} {count!r}, which is no number of tokens")
     return int(count)
 
 

@@ -130,7 +130,11 @@ class Client:
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be looked up
             raise ExchangeError(f"no connection to {address}: {_words(error)}") from error
         if not address.is_tls:
-            connection.read_stamps()
+            try:
+                connection.read_stamps()
+            except OSError as error:
+                connection.abort()
+                raise ExchangeError(f"no connection to {address}: {_words(error)}") from error
         return connection
 
     def _tls_context(self) -> ssl.SSLContext:

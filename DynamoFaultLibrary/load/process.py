@@ -146,6 +146,8 @@ class SenderProcess:
         stream = self._process.stdout
         assert stream is not None  # noqa: S101  # it was opened as a pipe
         for line in stream:
+            if not line.endswith("\n"):
+                break  # it was killed while it wrote
             event = {**json.loads(line), "arrived_s": monotonic()}
             with self._changed:
                 if event["event"] == "progress":

@@ -7,7 +7,8 @@ good answers of half of a service may be as many as before, beside as many failu
 
 Of several faults each is judged by the level from before it, unless the load had not fully recovered from the one
 before when it was injected: then by the level from before that one, else the damage of the first would be the measure
-of the second.
+of the second. And each is judged up to the injection of the next one, whose damage is not its own. Only a load that
+fell short by then may recover from both at once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +34,8 @@ class FullRecovery:
     """When the service level held again, in seconds from the moment the fault took effect; None: `reason` says why.
 
     `present` says of a load that runs how far it is. The measure is the level before the earlier fault `before`; None:
-    before the fault itself.
+    before the fault itself. It was judged up to the injection of the later fault `until`; None: to the end. The load
+    `fell_short` there: not reached, as opposed to not known.
     """
 
     level: ServiceLevel | None
@@ -41,6 +43,8 @@ class FullRecovery:
     reason: str = ""
     present: str = ""
     before: FaultWindow | None = None
+    until: FaultWindow | None = None
+    fell_short: bool = False
 
     @property
     def whose(self) -> str:
@@ -107,13 +111,12 @@ def aftermaths(
     """All of it, of each fault that a load met, in the order of their injection; the rest as in `full_recovery`."""
     if not len(table):
         return [Aftermath(fault, 0, None, FullRecovery(None, None, _NOTHING), None, 0.0, 0) for fault in faults]
-    calms = _calm_times(table, in_order(faults), HOLD_S, ramp_s, think_s)
-    return [_aftermath(table, fault, calm, now_s, think_s) for fault, calm in calms]
+    verdicts = _verdicts(table, in_order(faults), HOLD_S, ramp_s, now_s, think_s)
+    return [_aftermath(table, fault, full) for fault, full in verdicts]
 
 
-def _aftermath(table: Table, fault: FaultWindow, calm: "_Calm", now_s: float | None, think_s: float) -> Aftermath:
+def _aftermath(table: Table, fault: FaultWindow, full: FullRecovery) -> Aftermath:
     ended = int((table.ended >= fault.effective_s).sum())
-    full = _full_recovery(table, fault, calm, HOLD_S, now_s, think_s)
     if float(table.started.min()) > fault.effective_s:
         return Aftermath(fault, ended, None, full, None, 0.0, 0, began_after=True)
     return Aftermath(
@@ -136,18 +139,18 @@ def full_recovery(
     think_s: float = 0.0,
     others: Sequence[FaultWindow] = (),
 ) -> FullRecovery:
-    """When the service level was back, for `hold_s` at least and to the end of the records.
+    """When the service level was back, for `hold_s` at least and to the end of the records, or to the next fault.
 
     `ramp_s` is the time from the first start in which the load grew: it tells nothing of the service level. `now_s`
     is the present of a load that runs: what is in flight is not in its table. `think_s` is the pause of its clients
-    between two requests: part of the time that an answer takes, as far as the throughput goes. Of `others`, the faults
-    on the same graph, those count that were injected before this one, while the load ran.
+    between two requests: part of the time that an answer takes, as far as the throughput goes. `others` are the faults
+    on the same graph: those that were injected before this one, while the load ran, and the next one after it count.
     """
     if not len(table):
         return FullRecovery(None, None, _NOTHING)
-    earlier = in_order(each for each in others if each.injected_s < fault.injected_s)
-    calms = _calm_times(table, [*earlier, fault], hold_s, ramp_s, think_s)
-    return _full_recovery(table, fault, list(calms)[-1][1], hold_s, now_s, think_s)
+    apart = (each for each in others if each.injected_s != fault.injected_s)
+    verdicts = _verdicts(table, in_order([*apart, fault]), hold_s, ramp_s, now_s, think_s)
+    return next(found for each, found in verdicts if each is fault)
 
 
 @dataclass(frozen=True)
@@ -166,35 +169,47 @@ class _Calm:
         return table.where(table.is_ok & (table.ended >= self.begin_s) & (table.ended < self.end_s))
 
 
-def _calm_times(
-    table: Table, faults: Sequence[FaultWindow], hold_s: float, ramp_s: float, think_s: float
-) -> Iterator[tuple[FaultWindow, _Calm]]:
-    """For each fault the time whose service level is its measure.
+def _verdicts(
+    table: Table, faults: Sequence[FaultWindow], hold_s: float, ramp_s: float, now_s: float | None, think_s: float
+) -> Iterator[tuple[FaultWindow, FullRecovery]]:
+    """Judge each fault by the service level of a calm time.
 
     That ends with its injection, if the load had fully recovered from the fault before by then, as far as could be
     seen; else it is that of the fault before. A fault from before the load began is none to have recovered from.
     """
     begin_s, first_s = float(table.due.min()) + ramp_s, float(table.started.min())
     calm: _Calm | None = None
-    last: FaultWindow | None = None
+    last: tuple[FaultWindow, FullRecovery] | None = None
     for fault in faults:
-        if calm is None or last is None:
-            calm = _Calm(begin_s, fault)
-        else:
-            past = table.where(table.ended < fault.injected_s)
-            found = _full_recovery(past, last, calm, hold_s, fault.injected_s, think_s)
-            if found.seconds is not None:
-                did_nothing = found.seconds == 0 and calm.before is last
-                fresh = _Calm(calm.begin_s if did_nothing else last.effective_s + found.seconds, fault)
-                calm = fresh if len(fresh.good(past)) >= LEAST_ANSWERS else calm
-        last = fault if fault.injected_s >= first_s else None
-        yield fault, calm
+        calm = _next_calm(table, calm, *last, fault) if calm and last else _Calm(begin_s, fault)
+        following = next((each for each in faults if each.injected_s > fault.injected_s), None)
+        found = _full_recovery(table, fault, calm, hold_s, now_s, think_s, following)
+        last = (fault, found) if fault.injected_s >= first_s else None
+        if found.until is not None and found.fell_short:
+            both = _full_recovery(table, fault, calm, hold_s, now_s, think_s)
+            found = both if both.seconds is not None else replace(found, present=both.present)
+        yield fault, found
+
+
+def _next_calm(table: Table, calm: _Calm, last: FaultWindow, found: FullRecovery, fault: FaultWindow) -> _Calm:
+    """The time whose service level is the measure of `fault`, after what was found of the `last` one."""
+    if found.seconds is None:
+        return calm
+    did_nothing = found.seconds == 0 and calm.before is last
+    fresh = _Calm(calm.begin_s if did_nothing else last.effective_s + found.seconds, fault)
+    return fresh if len(fresh.good(table)) >= LEAST_ANSWERS else calm
 
 
 def _full_recovery(
-    table: Table, fault: FaultWindow, calm: _Calm, hold_s: float, now_s: float | None, think_s: float
+    table: Table,
+    fault: FaultWindow,
+    calm: _Calm,
+    hold_s: float,
+    now_s: float | None,
+    think_s: float,
+    following: FaultWindow | None = None,
 ) -> FullRecovery:
-    """When the level of a calm time was back after a fault."""
+    """When the level of a calm time was back after a fault, to the injection of the `following` one if there is one."""
     before = None if calm.before is fault else calm.before
     if not (table.started <= fault.effective_s).any():
         return FullRecovery(None, None, "no baseline: no request started before the fault", before=before)
@@ -207,20 +222,32 @@ def _full_recovery(
         return FullRecovery(None, None, reason, before=before)
     baseline = Baseline(table, seen, calm.begin_s, calm.end_s, think_s)
     window_s = max(hold_s, baseline.answers_needed / baseline.level.throughput)
-    end_s = horizon(table, baseline.level, now_s) - think_s  # of who pauses then it is not known what follows
+    end_s, until = horizon(table, baseline.level, now_s), None
+    if following is not None and following.injected_s < end_s:
+        until, table = following, table.where(table.ended < following.injected_s)
+        end_s = horizon(table, baseline.level, following.injected_s)  # what it found in flight is its own
+    end_s -= think_s  # of who pauses then it is not known what follows
     room_s = end_s - window_s - fault.effective_s
     if room_s < 0:
         recorded = max(0.0, end_s - fault.effective_s)
-        reason = f"not known: only {recorded:.1f} s were recorded after the fault, {window_s:.1f} s are needed"
+        reason = (
+            f"not known: only {recorded:.1f} s were recorded after the fault{_and_before(until)}, {window_s:.1f} s "
+        )
         present = f"only {recorded:.1f} s after the fault can be judged, {window_s:.1f} s are needed"
-        return FullRecovery(baseline.level, None, reason, present, before)
+        return FullRecovery(baseline.level, None, f"{reason}are needed", present, before, until)
     starts = starts_of(fault.effective_s, room_s, window_s)
     outage_s = baseline.end_of_outage(table, fault.effective_s, end_s)
-    found = _judge(Windows(table, baseline, starts, window_s, end_s), baseline.level, fault, outage_s)
-    return replace(found, before=before)
+    found = _judge(Windows(table, baseline, starts, window_s, end_s), baseline.level, fault, outage_s, until)
+    return replace(found, before=before, until=until)
 
 
-def _judge(windows: Windows, level: ServiceLevel, fault: FaultWindow, outage_s: float) -> FullRecovery:
+def _and_before(until: FaultWindow | None) -> str:
+    return f" and before {until.label}" if until else ""
+
+
+def _judge(
+    windows: Windows, level: ServiceLevel, fault: FaultWindow, outage_s: float, until: FaultWindow | None
+) -> FullRecovery:
     """The verdict; the level is not back before `outage_s`, when the longest outage was over."""
     holds = windows.keeps_throughput & windows.keeps_latency & windows.keeps_success
     if holds[-1]:
@@ -230,19 +257,21 @@ def _judge(windows: Windows, level: ServiceLevel, fault: FaultWindow, outage_s: 
         if back_s <= windows.starts[-1]:
             return FullRecovery(level, back_s - fault.effective_s)
         recorded, needed = (f"{windows.end_s - moment:.1f} s" for moment in (back_s, float(windows.starts[-1])))
+        outage = f"its longest outage{_and_before(until)}"
         return FullRecovery(
             level,
             None,
-            f"not known: only {recorded} were recorded after its longest outage, {needed} are needed",
+            f"not known: only {recorded} were recorded after {outage}, {needed} are needed",
             f"only {recorded} after its longest outage can be judged, {needed} are needed",
         )
-    found = FullRecovery(level, None)
+    found = FullRecovery(level, None, fell_short=True)
+    last = f"when {until.label} was injected" if until else "at the end"
     if not windows.keeps_throughput[-1]:
         share = max(0.0, float(windows.done[-1] / windows.expected[-1]))
         percent = f"{share * 100:.0f} %"
         return replace(
             found,
-            reason=f"{_NOT_REACHED}: {percent} of the throughput at the end",
+            reason=f"{_NOT_REACHED}: {percent} of the throughput {last}",
             present=f"it has {percent} of its throughput",
         )
     if not windows.keeps_success[-1]:
@@ -250,13 +279,13 @@ def _judge(windows: Windows, level: ServiceLevel, fault: FaultWindow, outage_s: 
         before = f", {level.failures * 100:.1f} % before the fault" if level.failures else ""
         return replace(
             found,
-            reason=f"{_NOT_REACHED}: {percent} of the requests fail at the end{before}",
+            reason=f"{_NOT_REACHED}: {percent} of the requests fail {last}{before}",
             present=f"{percent} of its requests fail{before}",
         )
     latencies = windows.good.latency[windows.first[-1] : windows.last[-1]]
     now = statistics.percentile(latencies, PERCENT)
     return replace(
         found,
-        reason=f"{_NOT_REACHED}: p{PERCENT} latency {now:.3f} s at the end, {level.latency:.3f} s before the fault",
+        reason=f"{_NOT_REACHED}: p{PERCENT} latency {now:.3f} s {last}, {level.latency:.3f} s before the fault",
         present=f"its p{PERCENT} latency is {now:.3f} s, {level.latency:.3f} s before the fault",
     )

@@ -147,7 +147,8 @@ def _marks(load: Segment, met: Sequence[Aftermath], phases: Sequence[PhaseMark])
             words = f"full recovery after {after.full.seconds:.2f} s"
             found.append(_Mark(began + after.full.seconds, words, _GOOD))
         else:
-            found.append(_Mark(load.end_s, f"full recovery: {after.full.reason}", _BAD, line=False))
+            end = after.full.until.injected_s if after.full.until else load.end_s
+            found.append(_Mark(end, f"full recovery: {after.full.reason}", _BAD, line=False))
     return found
 
 

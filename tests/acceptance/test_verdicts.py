@@ -32,7 +32,7 @@ FAILED = {
     "A Known Defect Hides No Wrong Argument": ("this is not a known defect", "cannot be converted to timedelta"),
     # (row 34) There was no word of it.
     "A Frontend That Is Killed From Outside Is Told": (
-        "was not ready within 0.3 s",
+        "cannot become ready: no replica of 'Frontend' runs any more, and nobody starts one: "
         "Frontend-0 was killed by SIGKILL; nobody here ordered that",
     ),
 }

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent / "testdata"))
 from FakeDynamo import FakeDynamo, FakeFault
 
 from DynamoFaultLibrary.clock import monotonic
-from DynamoFaultLibrary.errors import LoadError, NothingComes
+from DynamoFaultLibrary.errors import FaultLibraryError, LoadError, NothingComes, Unready
 from DynamoFaultLibrary.platforms.base import EndedReplica, ReplicaExit
 from DynamoFaultLibrary.processes import ProcessId
 
@@ -72,6 +72,51 @@ def test_good_requests_are_not_awaited_from_a_frontend_that_has_ended(
         dynamo.run_keyword("wait_for_load_requests", [1_000_000], {"timeout": HOUR})
 
 
+def test_a_death_is_told_once(dynamo: FakeDynamo, end: Callable[..., EndedReplica]) -> None:
+    """A wait that ended at once for it named it, and the library named it again behind that."""
+    end("Frontend")
+    for wait in (
+        lambda: dynamo.run_keyword("wait_until_graph_is_ready", [], {"timeout": HOUR}),
+        lambda: dynamo.run_keyword("start_load", [], {"concurrency": 1, "start_timeout": HOUR}),
+    ):
+        dynamo.server.shutdown()
+        with pytest.raises(FaultLibraryError) as raised:
+            wait()
+        message = str(raised.value)
+        assert message.count("Frontend-0 was killed by SIGKILL; nobody here ordered that (log: ") == 1, message
+        assert message.count("Frontend-0 was") == 1, message
+        assert " ago" in message
+
+
+def test_a_death_that_a_failure_does_not_name_is_told_beside_it(
+    dynamo: FakeDynamo, end: Callable[..., EndedReplica]
+) -> None:
+    end("VllmWorker", others_run=True)
+    with pytest.raises(FaultLibraryError, match=r"no load 'none'.*; VllmWorker-9 was killed by SIGKILL; nobody here"):
+        dynamo.run_keyword("get_request_count", [], {"load": "none"})
+
+
+def test_a_graph_without_a_frontend_is_not_awaited(dynamo: FakeDynamo, end: Callable[..., EndedReplica]) -> None:
+    """One that had ended before the wait was no news to the platform: the whole time-out was waited for."""
+    waited = []
+    dynamo.context.platform.__dict__["wait_ready"] = lambda deployment, timeout: waited.append(timeout)
+    end("Frontend")
+    with pytest.raises(Unready, match="cannot become ready: no replica of 'Frontend' runs any more, and nobody starts"):
+        dynamo.run_keyword("wait_until_graph_is_ready", [], {"timeout": HOUR})
+    assert not waited
+
+
+def test_a_frontend_that_a_fault_of_ours_has_ended_is_awaited(
+    dynamo: FakeDynamo, end: Callable[..., EndedReplica]
+) -> None:
+    waited = []
+    dynamo.context.platform.__dict__["wait_ready"] = lambda deployment, timeout: waited.append(timeout)
+    dynamo.context.injector.inject(Respawned("fake-1"), scope="S.T")
+    end("Frontend")
+    dynamo.run_keyword("wait_until_graph_is_ready", [], {"timeout": HOUR})
+    assert waited == [HOUR]
+
+
 def test_a_load_does_not_wait_for_a_frontend_that_has_ended(
     dynamo: FakeDynamo, end: Callable[..., EndedReplica]
 ) -> None:
@@ -91,6 +136,18 @@ def test_recovery_is_not_awaited_from_a_frontend_that_has_ended(
     end("Frontend")
     with pytest.raises(AssertionError, match=r"has not recovered from Fake Fault.*, and cannot: no replica of 'Front"):
         dynamo.run_keyword("wait_until_recovered", [], {"timeout": HOUR, "hold": HOUR})
+
+
+def test_recovery_is_not_awaited_where_the_next_fault_came_too_early_to_tell(dynamo: FakeDynamo) -> None:
+    dynamo.run_keyword("start_load", [], {"concurrency": 1, "duration": HOUR, "output_tokens": 2})
+    dynamo.run_keyword("wait_for_load_requests", [50])
+    for _ in range(2):
+        dynamo.context.injector.inject(FakeFault("fake-1"), scope="S.T")
+    first = dynamo.context.faults[0].entry.id
+    with pytest.raises(
+        AssertionError, match=r"has not recovered from Fake Fault.*: not known: only \d\.\d s were recorded"
+    ):
+        dynamo.run_keyword("wait_until_recovered", [], {"timeout": HOUR, "fault": first})
 
 
 def test_a_line_is_not_awaited_from_a_service_that_has_ended(

@@ -280,16 +280,17 @@ def test_a_class_that_is_no_error_is_refused(outcome: Outcome, hint: str, world:
         world.get("Get Error Count", EQUAL, 0, error_class=outcome)
 
 
-def test_there_is_no_part_after_a_fault_that_goes_on(world: World) -> None:
-    """It was said that no request had ended there."""
+@pytest.mark.parametrize("part", ["after", "After"])
+def test_there_is_no_part_after_a_fault_that_goes_on(part: str, world: World) -> None:
+    """It was said that no request had ended there; written with a capital it was said still."""
     world.fault(20)
     said = "'kill on W-0' is still in effect, so load 'default' has no part 'after' yet"
     with pytest.raises(LoadError, match=said):
-        world.get("Get Success Rate", part="after")
+        world.get("Get Success Rate", part=part)
     with pytest.raises(LoadError, match=said):
-        world.checks.load_should_have_zero_errors(part="after")
+        world.checks.load_should_have_zero_errors(part=part)
     with pytest.raises(LoadError, match=said):
-        world.checks.load_should_have_at_least_requests(0, part="after")
+        world.checks.load_should_have_at_least_requests(0, part=part)
 
 
 def test_a_load_that_did_not_stream_has_no_first_token(world: World) -> None:

@@ -395,6 +395,62 @@ def test_both_faults_are_over_when_the_level_of_before_the_first_is_back() -> No
     assert first.full.seconds == pytest.approx(15 + second.full.seconds, abs=1.0)
 
 
+def after_loss(lost_s: float, second: float) -> Table:
+    """A load that stands still for so long at 15 s, and from 30 s on has so much of its throughput."""
+
+    def latency(chance: Random, moment: float) -> float:
+        usual = float(chance.normal(0.4, 0.02))
+        if moment < FAULT_S <= moment + usual:
+            return FAULT_S + lost_s - moment + usual
+        return usual if moment < 30 else usual / second
+
+    return clients(8, 60, latency)
+
+
+@pytest.mark.parametrize("second", [0.0125, 0.5])
+def test_a_fault_that_was_recovered_from_stays_so_whatever_a_later_one_does(second: float) -> None:
+    """It was judged to the end of the records, so the damage of the later one made it "not reached"."""
+    first, later = aftermaths(after_loss(4.0, second), [FAULT, SECOND])
+    assert first.full.seconds == pytest.approx(4.0, abs=0.5)
+    assert (later.full.seconds, later.full.before) == (None, None)
+    assert later.full.reason.endswith("% of the throughput at the end")
+    alone = full_recovery(after_loss(4.0, second), FAULT, others=[SECOND, FAULT])
+    assert alone == first.full
+
+
+def test_a_fault_after_which_another_came_too_early_to_tell_is_not_known() -> None:
+    soon = FaultWindow("stall on Worker-1", 18.0, 18.5, None)
+    first, later = aftermaths(clients(8, 60, even(0.4)), [FAULT, soon])
+    assert first.full.reason == (
+        "not known: only 2.5 s were recorded after the fault and before stall on Worker-1, 5.0 s are needed"
+    )
+    assert (later.full.seconds, later.full.before) == (0, FAULT)
+    assert first.full.until == soon
+
+
+def test_a_fault_from_which_a_load_never_recovers_says_what_it_was_before_the_next_one() -> None:
+    first, later = aftermaths(clients(8, 60, after_two(0.5, 0.25)), [FAULT, SECOND])
+    assert first.full.reason == "not reached: 50 % of the throughput when stall on Worker-1 was injected"
+    assert later.full.reason == "not reached: 25 % of the throughput at the end"
+    slow = FaultWindow("stall on Worker-1", 40.0, 70.0, None)
+    late, _ = aftermaths(after_loss(12.0, 1.0), [FAULT, slow])
+    assert late.full.seconds == pytest.approx(12.0, abs=0.5)
+
+
+def test_a_fault_after_the_end_of_a_load_says_nothing_of_the_one_before() -> None:
+    after = FaultWindow("stall on Worker-1", 61.0, 61.0, None)
+    load = clients(8, 60, after_two(1.0, 0.5))
+    assert full_recovery(load, FAULT, others=[after]) == full_recovery(load, FAULT)
+
+
+def test_of_a_load_that_runs_a_fault_is_judged_up_to_the_next_one() -> None:
+    load = after_loss(4.0, 0.5)
+    known = load.where(load.ended < 50)
+    assert full_recovery(known, FAULT, now_s=50.0, others=[SECOND]).seconds == pytest.approx(4.0, abs=0.5)
+    hung = load.where(load.ended < 30)
+    assert full_recovery(hung, FAULT, now_s=50.0, others=[SECOND]).seconds == pytest.approx(4.0, abs=0.5)
+
+
 def test_a_third_fault_is_measured_by_the_level_before_the_first_that_is_not_over() -> None:
     third = FaultWindow("kill on Worker-2", 40.0, 40.0, None)
     load = clients(8, 60, after_two(0.5, 0.5))

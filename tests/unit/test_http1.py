@@ -1,6 +1,8 @@
 """The engine's HTTP against servers that say exactly what a test scripts, byte by byte."""
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 import struct
@@ -278,6 +280,27 @@ def test_a_reset_is_no_close(answer: bytes, message: str) -> None:
     async def test() -> None:
         async with serving(script) as server, Client() as client:
             assert await failure(client, server) == message
+
+    run(test)
+
+
+def test_a_connection_that_cannot_be_read_is_closed_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a free descriptor it was a "malformed" answer, and the connection stayed open."""
+
+    class NoReader:
+        def __init__(self, *_: object) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async def script(peer: Peer) -> None:
+        await peer.hung_up()
+
+    async def test() -> None:
+        async with serving(script) as server, Client() as client:
+            monkeypatch.setattr(http1, "Reader", NoReader)
+            assert await failure(client, server) == "no connection to HOST: Too many open files"
+            async with asyncio.timeout(10):
+                while not server.hang_ups:
+                    await asyncio.sleep(0)
 
     run(test)
 

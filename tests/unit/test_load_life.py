@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import LoadError, Unanswered
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
 from DynamoFaultLibrary.keywords.load_checks import LoadCheckKeywords
 from DynamoFaultLibrary.keywords.loads import LoadKeywords
 from DynamoFaultLibrary.keywords.requests import RequestKeywords
+from DynamoFaultLibrary.load import process
 from DynamoFaultLibrary.load.client import Load, Request
 from DynamoFaultLibrary.load.folder import LoadFolder, LoadState
 from DynamoFaultLibrary.load.plan import LoadPlan, Workload
@@ -79,23 +81,49 @@ def test_a_check_notices_that_the_sender_was_killed(
         LoadCheckKeywords(context).load_should_have_zero_errors("k")
 
 
-def test_a_load_without_a_good_response_in_time_says_what_came(begin: Callable[..., Load], loopback: Any) -> None:
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def arrived(
+    loopback: Any, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int], Callable[[BaseHTTPRequestHandler], None]]:
+    """Has an hour be over for who waits, once so many requests have arrived: when that is depends on the machine."""
+
+    def over_after(count: int) -> Callable[[BaseHTTPRequestHandler], None]:
+        seen: list[None] = []
+        monkeypatch.setattr(process, "monotonic", lambda: monotonic() + (7200 if len(seen) >= count else 0))
+        return lambda handler: seen.append(None)
+
+    return over_after
+
+
+def test_a_load_without_a_good_response_in_time_says_what_came(
+    begin: Callable[..., Load], loopback: Any, arrived: Any
+) -> None:
     """It said where the records are, not what is in them."""
     loopback.answer(COMPLETIONS, {"error": "busy"}, status=503)
+    note, busy = arrived(3), loopback.routes[COMPLETIONS]  # of two clients: one request at least has ended
+    loopback.routes[COMPLETIONS] = lambda handler: (note(handler), busy(handler))
     load = begin(loopback.url, "y2", duration_s=60.0)
-    said = r"waited 1 s for a good response to load 'y2'; instead came \d+ http_error; the first failure: http_error: "
+    said = (
+        r"waited 3600 s for a good response to load 'y2'; instead came \d+ http_error; the first failure: http_error: "
+    )
     with pytest.raises(Unanswered, match=said):
-        load.start("", timedelta(seconds=1))
+        load.start("", HOUR)
 
 
-def test_a_load_that_hangs_says_that_nothing_came(begin: Callable[..., Load], loopback: Any) -> None:
+def test_a_load_that_hangs_says_that_nothing_came(begin: Callable[..., Load], loopback: Any, arrived: Any) -> None:
+    note = arrived(2)
+
     def hang(handler: BaseHTTPRequestHandler) -> None:
+        note(handler)
         loopback.ended.wait(10)
 
     loopback.routes[COMPLETIONS] = hang
     said = r"for a good response to load 'k'; no request has ended; 2 had no answer; see "
     with pytest.raises(Unanswered, match=said):
-        begin(loopback.url, duration_s=60.0).start("", timedelta(seconds=1))
+        begin(loopback.url, duration_s=60.0).start("", HOUR)
 
 
 def test_nobody_waits_for_longer_than_a_load_lasts(begin: Callable[..., Load]) -> None:

@@ -16,6 +16,7 @@ import orjson
 import pytest
 import uvloop
 
+from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.load.plan import LoadPlan, Workload
 from DynamoFaultLibrary.load.process import SenderProcess
@@ -181,6 +182,19 @@ def test_records_that_cannot_be_written_end_the_sender_with_a_sentence(
     sender.command("load", plan=plan_of(loopback.url, request_count=5))
     eventually(lambda: not sender.is_running)
     assert sender.log.read_text().splitlines()[-1] == "cannot write records: No space left on device"
+
+
+def test_a_sender_that_was_killed_while_it_told_something_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a line ended the thread that reads, so whoever waited did so for the whole time-out."""
+    (tmp_path / "torn_sender.py").write_text('print(\'{"event": "there"}\\n{"event": "do\', end=\'\')')
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{':'.join(sys.path)}")
+    sender = SenderProcess(tmp_path / "load", "torn_sender")
+    with pytest.raises(LoadError, match=f"waited for an answer, but the sending process {sender.pid} is gone"):
+        sender.wait_for(lambda event: event["event"] == "done", DEADLINE, "an answer")
+    assert sender.find(lambda event: event["event"] == "there")
+    sender.close()
 
 
 def test_a_request_is_cancelled_by_its_name(sender: SenderProcess, loopback: Any) -> None:

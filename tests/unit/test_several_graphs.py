@@ -419,6 +419,29 @@ def test_the_story_of_a_load_has_the_parts_of_the_faults_on_its_graph(two: FakeD
     assert "during" in tell_test(two.context, "S.T", 0.0)
 
 
+def test_the_story_of_a_load_knows_the_faults_that_getters_know(two: FakeDynamo) -> None:
+    """A fault of the suite's setup was in the figures of getters, and not in log.html."""
+    two.run_keyword("start_load", ["l"], {"concurrency": 1, "output_tokens": 2, "graph": "blue"})
+    two.run_keyword("wait_for_load_requests", [50, "l"])
+    two.context.injector.inject(FakeFault("fake-1"), scope="S.Other")
+    two.run_keyword("wait_for_load_requests", [5, "l"])
+    two.context.begin_test("S.T")
+    began = monotonic()
+    two.run_keyword("wait_for_load_requests", [5, "l"])
+    two.run_keyword("start_phase", ["p"])
+    assert "during" not in tell_test(two.context, "S.T", began)
+    set_up = two.context.injector.inject(FakeFault("fake-1"))
+    set_up.active_s = set_up.injected_s = began - 1e-3  # before this test
+    two.run_keyword("wait_for_load_requests", [5, "l"])
+    two.run_keyword("stop_load", ["l"])
+    story = tell_test(two.context, "S.T", began)
+    assert "during" in story
+    assert story.count("Recovery time") == 1
+    assert str(set_up) in story
+    during = two.run_keyword("get_request_count", [], {"load": "l", "part": "during"})
+    assert f">{during}</td>" in story
+
+
 def test_a_fault_on_one_graph_does_not_hide_the_beginning_of_another(two: FakeDynamo) -> None:
     """`Get Migrations` failed on a graph that no fault had hit, since its frontend was not asked."""
     two.context.injector.inject(FakeFault("fake-1"))

@@ -106,7 +106,7 @@ class LocalDeploying(LocalObserving, LocalShimming):
             self._wait_probes(deployment, timeout, check_alive)
         except Unready as error:
             before = [end for end in self.ended(deployment) if end.replica.process in gone]
-            ended = [f"{end}, {seconds_text(monotonic() - end.exit.at)} ago" for end in before]
+            ended = [f"{end}, {seconds_text(monotonic() - end.exit.at)} ago (log: {end.replica.log})" for end in before]
             raise Unready("; ".join([str(error), *ended])) from error
 
     def _running(self, deployment: Deployment, services: Sequence[Service]) -> list[tuple[Service, Replica]]:
@@ -170,10 +170,7 @@ class LocalDeploying(LocalObserving, LocalShimming):
             log = end.replica.log
             tail = _tail(log)
             hint = _NO_MODEL_HINT if _NO_MODEL.search(tail) else ""
-            raise Unready(
-                f"'{end.replica.name}' has ended before the graph was ready: {end.exit.how}{hint}; "
-                f"end of its log {log}:\n{tail}"
-            )
+            raise Unready(f"{end} before the graph was ready{hint}; end of its log {log}:\n{tail}")
 
     def _start_container(self, deployment: Deployment, local: LocalDeployment, start: Start) -> None:
         file = start.name.replace("/", ".")

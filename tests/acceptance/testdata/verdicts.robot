@@ -67,4 +67,4 @@ A Known Defect Hides No Wrong Argument
 
 A Frontend That Is Killed From Outside Is Told
     Kill From Outside    Frontend
-    Wait Until Graph Is Ready    timeout=300 ms
+    Wait Until Graph Is Ready    timeout=1 h
