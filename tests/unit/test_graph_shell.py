@@ -265,3 +265,24 @@ def test_a_here_document_that_names_an_option_is_left_alone(tmp_path: Path) -> N
     service.set_argument("--x", "it's $(HOME)")
     quoted = shlex.quote("it's $$(HOME)")
     assert script_of(service) == script.removesuffix("0") + quoted
+
+
+@pytest.mark.parametrize(
+    ("script", "edited"),
+    [
+        ("python3 -m dynamo.vllm --a b>/log 2>&1", "python3 -m dynamo.vllm --a b --x 1 >/log 2>&1"),
+        ("python3 -m dynamo.vllm --x y</in", "python3 -m dynamo.vllm --x 1 </in"),
+        ("python3 -m dynamo.vllm>/log", "python3 -m dynamo.vllm --x 1 >/log"),
+    ],
+)
+def test_a_number_does_not_become_that_of_a_redirection(script: str, edited: str) -> None:
+    service = worker(script)
+    service.set_argument("--x", "1")
+    assert script_of(service) == edited
+
+
+@pytest.mark.parametrize("end", ["\\", "\\\n", "\\\n  \n"])
+def test_a_backslash_may_end_a_script(end: str) -> None:
+    service = worker(f"python3 -m dynamo.vllm \\\n  --a b {end}")
+    service.set_argument("--x", "1")
+    assert script_of(service) == f"python3 -m dynamo.vllm \\\n  --a b --x 1 {end}"
