@@ -39,7 +39,7 @@ class ModelEdit:
         self.model = model
         self.old = {name for service in graph.workers for name in _names(service)}
         self.old |= {name for service in graph.workers for _, text in _files(graph, service) for name in _named(text)}
-        self.old -= {model}
+        self.old = {name for name in self.old if name != model and "$" not in name}  # with a $, it is not known here
 
     def apply(self) -> list[Change]:
         """Put the model everywhere; returns what was reached and what was not.
@@ -126,7 +126,7 @@ class ModelEdit:
         variables = [] if set(variables) & _parts_of_values(service) else variables
         if variables and program.value(option) != self.model:
             service.set_variable(variables[0], self.model)
-            program.reload()
+            program.reload(service.variables.get)
         if program.value(option) == self.model:
             return f"env {variables[0]}" if variables else program.place
         try:

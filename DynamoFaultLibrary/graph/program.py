@@ -100,11 +100,11 @@ class Program:
 
     def __init__(self, line: CommandLine, lookup: Lookup) -> None:
         self.line = line
-        self.lookup = lookup
-        self.reload()
+        self.reload(lookup)
 
-    def reload(self) -> None:
+    def reload(self, lookup: Lookup) -> None:
         """Read the command line anew, after it or a variable has changed."""
+        self.lookup = lookup
         self._placed = self.line.placed
         self._script: Script | None = None
         words = [expand(word, self.lookup) for _, word in self._placed]
@@ -220,7 +220,7 @@ class Program:
                 raise UnclearError(str(error)) from error
             field = self._placed[self._start][0]
             self.line.write([*self._placed[: self._start], (field, text), *self._placed[self._start + 1 :]])
-        self.reload()
+        self.reload(self.lookup)
         return place
 
     def _apply_to_list(self, splices: Sequence[Splice]) -> str:

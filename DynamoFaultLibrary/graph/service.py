@@ -13,6 +13,7 @@ from DynamoFaultLibrary.errors import GraphError
 from DynamoFaultLibrary.graph.companions import Companions
 from DynamoFaultLibrary.graph.launchers import DYNAMO, FRONTEND_MODULE, find_script, guess_module, skip_wrappers
 from DynamoFaultLibrary.graph.program import FRONTEND, NOTHING, SHELL, CommandLine, Program, UnclearError, text_of
+from DynamoFaultLibrary.graph.references import expand
 from DynamoFaultLibrary.graph.resources import pod_gpus
 from DynamoFaultLibrary.graph.roles import Role, role_by_program, role_by_type, role_by_variables
 
@@ -243,7 +244,10 @@ class Service(ABC):
     def variables(self) -> dict[str, str]:
         """All variables of the main container that the file tells: the graph's, those of ConfigMaps, the service's."""
         shared = [*(self.spec.get("envs") or []), *(self.spec.get("env") or [])]
-        return {**self._config_variables(), **plain_variables(shared), **self.environment}
+        found = self._config_variables()
+        for name, value in {**plain_variables(shared), **self.environment}.items():
+            found[name] = expand(value, found.get)  # as Kubernetes does: those before it are known
+        return found
 
     def _config_variables(self) -> dict[str, str]:
         found: dict[str, str] = {}

@@ -82,7 +82,11 @@ class Script:
         """Variables of the container that the word consists of alone: ``$NAME``, ``"${NAME}"``."""
         match = _VARIABLE.fullmatch(word.source.strip('"'))
         name = (match[1] or match[2]) if match else ""
-        return [name] if name and name not in self._assigned and name not in self._assigned_elsewhere else []
+        return (
+            [name]
+            if name.isidentifier() and name not in self._assigned and name not in self._assigned_elsewhere
+            else []
+        )
 
     def edited(self, splices: Sequence[Splice], escape: Callable[[str], str]) -> str:
         """The script with the splices carried out; all else stays, byte by byte.

@@ -301,3 +301,11 @@ def test_a_word_that_starts_nothing_is_no_program(words: list[str]) -> None:
     with pytest.raises(GraphError, match=r"its command \[.*\] runs no program that is known$"):
         made.set_argument("--x", "1")
     assert made.module is None
+
+
+def test_variables_are_made_of_those_before_them() -> None:
+    made = service(["--model", "$(MODEL)"])
+    made.document["envs"] = [{"name": "ORG", "value": "acme"}, {"name": "MODEL", "value": "$(ORG)/small$$"}]
+    assert made.argument("--model") == "acme/small$"
+    made.document["envs"].reverse()
+    assert made.argument("--model") == "$(ORG)/small$"

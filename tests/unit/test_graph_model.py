@@ -301,3 +301,20 @@ def test_an_old_model_in_an_address_is_told(text: str) -> None:
     assert [change.place for change in apply_edits(made, Edits(model="new")) if change.why_not] == [
         "podTemplate.spec.containers[main].env[SOURCE].value"
     ]
+
+
+@pytest.mark.parametrize(
+    ("env", "then"),
+    [
+        ("{name: M, valueFrom: {secretKeyRef: {name: s, key: k}}}", [{"name": "M", "value": "new"}]),
+        (
+            "{name: B, value: acme/small}, {name: M, value: $(B)}",
+            [{"name": "B", "value": "new"}, {"name": "M", "value": "$(B)"}],
+        ),
+    ],
+)
+def test_a_variable_that_names_it_is_set_and_its_reference_stays(env: str, then: list[object]) -> None:
+    made = graph(f"W: {{type: worker, main: {{command: [python3, -m, dynamo.vllm, --model, $(M)], env: [{env}]}}}}")
+    assert ("W", "env M") in edit(made)
+    assert made.service("W").container["env"] == then
+    assert made.service("W").container["command"][-1] == "$(M)"
