@@ -318,3 +318,9 @@ def test_a_variable_that_names_it_is_set_and_its_reference_stays(env: str, then:
     assert ("W", "env M") in edit(made)
     assert made.service("W").container["env"] == then
     assert made.service("W").container["command"][-1] == "$(M)"
+
+
+def test_a_model_of_the_operator_gets_it_too() -> None:
+    made = graph(VLLM, "kind: DynamoModel\nmetadata: {name: m}\nspec: {baseModelName: acme/small}\n")
+    assert edit(made) == [("W", "args"), ("DynamoModel m", "spec.baseModelName")]
+    assert made.companions[0]["spec"] == {"baseModelName": "new"}
