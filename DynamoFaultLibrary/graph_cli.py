@@ -10,7 +10,7 @@ import click
 from DynamoFaultLibrary.errors import FaultLibraryError
 
 if TYPE_CHECKING:
-    from DynamoFaultLibrary.graph import Graph, Manifest
+    from DynamoFaultLibrary.graph import Graph
     from DynamoFaultLibrary.graph.change import Change
     from DynamoFaultLibrary.graph.edits import Edits
     from DynamoFaultLibrary.platforms.base import Plan
@@ -99,15 +99,16 @@ def graph_command(
     try:
         manifest, graph = open_graph(file, name)
         changes = apply_edits(graph, edits)
+        text = manifest.to_yaml() if as_yaml or output else ""
         if output:
-            _write(output, manifest)
+            _write(output, text)
     except FaultLibraryError as error:
         raise click.ClickException(str(error)) from error
     if as_yaml:
         for change in changes:
             if change.why_not:
                 click.echo(f"not reached: {change.service}: {change.what}: {change.place}: {change.why_not}", err=True)
-        click.echo(manifest.to_yaml(), nl=False)
+        click.echo(text, nl=False)
         return
     plan, refusal = _plan(graph, edits)
     if as_json:
@@ -156,9 +157,9 @@ def _flag_hint(name: str) -> str:
     return " (with nothing behind '=' it is a flag)" if name in _OPTIONS else ""
 
 
-def _write(path: Path, manifest: "Manifest") -> None:
+def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(manifest.to_yaml(), encoding="utf-8")
+        path.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise FaultLibraryError(f"cannot write '{path}': {error.strerror}") from error
 

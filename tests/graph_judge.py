@@ -69,11 +69,16 @@ class Seen:
             fronts = [self.processes[service] for service, role in self.roles.items() if role == "frontend"]
             known = any(oracle.program(process) == "dynamo.frontend" for found in fronts for process in found)
             return not (known if edit in OWN_OPTIONS else fronts)
-        if edit == "args" and any(not oracle.programs(self.processes[service]) for service in self.workers):
-            return True  # the image's own entry point, to which the operator gives nothing
-        if edit in ("replicas", "args"):
+        if edit == "replicas":
             return not self.workers
-        return edit == "model" and not self.models
+        # The image's own entry point, to which the operator gives nothing.
+        containers = [self.mains[service].container for service in self.workers]
+        if any(not (container.get("command") or container.get("args")) for container in containers):
+            return edit in ("args", "model")
+        if edit == "args":
+            return not self.workers
+        unseen = [service for service in self.workers if not oracle.programs(self.processes[service])]
+        return edit == "model" and not self.models and not unseen
 
 
 def judge(before: Seen, after: Seen, edits: Edits, changes: list[Change]) -> Iterator[str]:
@@ -137,7 +142,11 @@ def _processes(before: list[Process], after: list[Process], edits: Edits, role: 
 
 
 def _model_left(before: Seen, after: Seen, model: str, changes: list[Change]) -> Iterator[str]:
-    told = [f"{change.service} {change.place} {change.why_not}" for change in changes if change.why_not]
+    told = [
+        f"{change.service} {change.place} {change.why_not}"
+        for change in changes
+        if change.why_not and change.what == f"model={model}"
+    ]
     old = before.models - {model}
     places = sorted(oracle.still_mentioned(after.text, after.name, old))
     for service, processes in after.processes.items():

@@ -10,40 +10,43 @@ from DynamoFaultLibrary.errors import GraphError
 Document = dict[str, Any]
 
 
-def config_map(documents: Sequence[Document], name: str, namespace: str | None) -> dict[str, str] | None:
-    """Data of a ConfigMap as text; None when it is not among the documents."""
-    found = _find(documents, "ConfigMap", name, namespace)
-    return None if found is None else _entries(found, "data", _text) | _entries(found, "binaryData", _decoded)
-
-
-def secret(documents: Sequence[Document], name: str, namespace: str | None) -> dict[str, str] | None:
-    """Decoded data of a Secret; `stringData` wins over `data`, as in Kubernetes."""
-    found = _find(documents, "Secret", name, namespace)
-    return None if found is None else _entries(found, "data", _decoded) | _entries(found, "stringData", _text)
-
-
-def _find(documents: Sequence[Document], kind: str, name: str, namespace: str | None) -> Document | None:
-    """The document of that kind and name which kubectl would put into the graph's namespace.
+class Companions:
+    """The other documents of a graph's file, as far as they may be in the graph's namespace.
 
     Where only one of the two names a namespace, the user's `kubectl -n` decides, so they may be one.
     """
-    found = []
-    for document in documents:
-        metadata = document.get("metadata")
-        if document.get("kind") == kind and isinstance(metadata, dict) and str(metadata.get("name")) == name:
-            found.append((metadata.get("namespace"), document))
-    exact = [document for own, document in found if own == namespace]
-    open_ones = [document for own, document in found if None in (own, namespace)]
-    return next(iter([*exact, *open_ones]), None)
+
+    def __init__(self, documents: Sequence[object] = (), namespace: str | None = None) -> None:
+        found = [item for item in documents if isinstance(item, dict) and isinstance(item.get("metadata"), dict)]
+        found = [item for item in found if namespace is None or item["metadata"].get("namespace") in (None, namespace)]
+        self.documents: list[Document] = sorted(found, key=lambda item: item["metadata"].get("namespace") != namespace)
+        """Those in just that namespace first."""
+
+    def find(self, kind: str, name: object) -> Document | None:
+        """The document of that kind and name."""
+        alike = (item for item in self.documents if item.get("kind") == kind)
+        return next((item for item in alike if item["metadata"].get("name") == name), None)
+
+    def config_map_data(self, name: object) -> Document:
+        """Data of a ConfigMap as it is, to be edited; empty when it is not among the documents."""
+        found = self.find("ConfigMap", name)
+        return _map(found, "data") if found else {}
+
+    def config_map(self, name: str) -> dict[str, str] | None:
+        """Data of a ConfigMap as text; None when it is not among the documents."""
+        found = self.find("ConfigMap", name)
+        return None if found is None else _entries(found, "data", _text) | _entries(found, "binaryData", _decoded)
+
+    def secret(self, name: str) -> dict[str, str] | None:
+        """Decoded data of a Secret; `stringData` wins over `data`, as in Kubernetes."""
+        found = self.find("Secret", name)
+        return None if found is None else _entries(found, "data", _decoded) | _entries(found, "stringData", _text)
 
 
 def _entries(document: Document, field: str, read: Callable[[str], str]) -> dict[str, str]:
-    where = f"{field} of {document['kind']} '{document['metadata']['name']}'"
-    entries = document.get(field) or {}
-    if not isinstance(entries, dict):
-        raise GraphError(f"{where} must be a map of strings, not a {type(entries).__name__}")
+    where = _where(document, field)
     found = {}
-    for key, entry in entries.items():
+    for key, entry in _map(document, field).items():
         if entry is not None and not isinstance(entry, str):
             raise GraphError(
                 f"'{key}' in {where} must be a string, not a {type(entry).__name__} as here; put it into quotes"
@@ -54,6 +57,17 @@ def _entries(document: Document, field: str, read: Callable[[str], str]) -> dict
             hint = "; plain text belongs into stringData" if document["kind"] == "Secret" else ""
             raise GraphError(f"'{key}' in {where} is not base64{hint}") from None
     return found
+
+
+def _map(document: Document, field: str) -> Document:
+    entries = document.get(field) or {}
+    if not isinstance(entries, dict):
+        raise GraphError(f"{_where(document, field)} must be a map of strings, not a {type(entries).__name__}")
+    return entries
+
+
+def _where(document: Document, field: str) -> str:
+    return f"{field} of {document['kind']} '{document['metadata']['name']}'"
 
 
 def _text(entry: str) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from DynamoFaultLibrary.errors import GraphError
-from DynamoFaultLibrary.graph.companions import config_map, secret
-from DynamoFaultLibrary.graph.service import AlphaService, BetaService, Service
+from DynamoFaultLibrary.graph import shape
+from DynamoFaultLibrary.graph.companions import Companions
+from DynamoFaultLibrary.graph.service import AlphaService, BetaService, Service, plain_variables
 from DynamoFaultLibrary.graph.yaml_reading import Part
 from DynamoFaultLibrary.graph.yaml_rendering import dump
 from DynamoFaultLibrary.graph.yaml_writing import write
@@ -32,7 +33,10 @@ class Graph:
         """The text that the document was read from, if it stands on its own there."""
         self.companions = list(companions)
         """The other documents of the file, ConfigMaps and claims among them; graphs are left out."""
-        self.services = {service.name: service for service in _services(document, source, self.companions)}
+        _check_metadata(document, source)
+        self.near = Companions(self.companions, self.namespace)
+        """Those of them that may be in the graph's namespace."""
+        self.services = {service.name: service for service in _services(document, source, self.near)}
 
     @property
     def name(self) -> str:
@@ -49,8 +53,10 @@ class Graph:
         for service in self.services.values():
             if service.is_frontend:
                 return service
+        beside = [service.name for service in self.services.values() if service.document.get("frontendSidecar")]
+        hint = f"; that of {beside} is a sidecar, whose options are set in the file" if beside else ""
         raise GraphError(
-            f"graph '{self.name}' has no frontend among its services {list(self.services)} ({self.source})"
+            f"graph '{self.name}' has no frontend among its services {list(self.services)} ({self.source}){hint}"
         )
 
     @property
@@ -67,8 +73,7 @@ class Graph:
     def environment(self) -> dict[str, str]:
         """Variables of the whole graph (`spec.envs` in v1alpha1, `spec.env` in v1beta1)."""
         spec = self.document["spec"]
-        entries = spec.get("envs") or spec.get("env") or []
-        return {str(entry["name"]): str(entry["value"]) for entry in entries if "value" in entry}
+        return plain_variables([*(spec.get("envs") or []), *(spec.get("env") or [])])
 
     @property
     def namespace(self) -> str | None:
@@ -84,7 +89,7 @@ class Graph:
         Raises:
             GraphError: its data is nothing that Kubernetes would take.
         """
-        return config_map(self.companions, name, self.namespace)
+        return self.near.config_map(name)
 
     def secret(self, name: str) -> dict[str, str] | None:
         """Decoded `data` and `stringData` of the Secret `name` in the graph's file and namespace; None without one.
@@ -92,7 +97,7 @@ class Graph:
         Raises:
             GraphError: its data is not base64, or nothing that Kubernetes would take.
         """
-        return secret(self.companions, name, self.namespace)
+        return self.near.secret(name)
 
     def service(self, name: str) -> Service:
         """Return the service of that name.
@@ -117,13 +122,16 @@ class Graph:
         return re.sub(r"\A---[ \t]*\r?\n", "", text)
 
 
-def _services(document: dict[str, Any], source: str, companions: Sequence[dict[str, Any]]) -> Iterator[Service]:
+def _check_metadata(document: dict[str, Any], source: str) -> None:
     version = document.get("apiVersion")
-    field = SHAPES.get(str(version))
-    if field is None:
+    if str(version) not in SHAPES:
         raise GraphError(f"apiVersion of graph '{source}' must be one of {list(SHAPES)}, not {version!r}")
     if not isinstance(document.get("metadata"), dict) or not document["metadata"].get("name"):
         raise GraphError(f"graph '{source}' needs a metadata.name")
+
+
+def _services(document: dict[str, Any], source: str, companions: Companions) -> Iterator[Service]:
+    field = SHAPES[str(document["apiVersion"])]
     spec = document.get("spec")
     found = spec.get(field) if isinstance(spec, dict) else None
     if field == "services" and isinstance(found, dict) and found:
@@ -132,8 +140,9 @@ def _services(document: dict[str, Any], source: str, companions: Sequence[dict[s
     elif field == "components" and isinstance(found, list) and found:
         entries = [(str(entry.get("name", "")) if isinstance(entry, dict) else "", entry) for entry in found]
     else:
-        shape = "a map of services" if field == "services" else "a list of components"
-        raise GraphError(f"spec.{field} of graph '{source}' must be {shape} with an entry or more, not {found!r}")
+        wanted = "a map of services" if field == "services" else "a list of components"
+        raise GraphError(f"spec.{field} of graph '{source}' must be {wanted} with an entry or more, not {found!r}")
+    shape.check(spec, shape.SPEC, f"graph '{source}'", "spec")
     names = [name for name, _ in entries]
     if len(set(names)) < len(names):
         raise GraphError(f"spec.{field} of graph '{source}' names a service twice: {names}")
@@ -141,4 +150,5 @@ def _services(document: dict[str, Any], source: str, companions: Sequence[dict[s
     for name, entry in entries:
         if not name or not isinstance(entry, dict):
             raise GraphError(f"spec.{field} of graph '{source}' has an entry without a name or fields: {entry!r}")
+        shape.check(entry, shape.SERVICE, f"service '{name}' of graph '{source}'")
         yield view(name, entry, companions, spec)

@@ -1,5 +1,6 @@
 """Edits of a graph, made as their user means them: each reaches what it speaks of, or says why not."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -8,9 +9,10 @@ from DynamoFaultLibrary.graph.change import Change
 from DynamoFaultLibrary.graph.document import Graph
 from DynamoFaultLibrary.graph.launchers import DYNAMO, FRONTEND_MODULE, guess_module
 from DynamoFaultLibrary.graph.model import ModelEdit
+from DynamoFaultLibrary.graph.options import aliases_of, names_of
 from DynamoFaultLibrary.graph.program import CommandLine
 from DynamoFaultLibrary.graph.roles import Role
-from DynamoFaultLibrary.graph.service import MODEL_OPTIONS, Service
+from DynamoFaultLibrary.graph.service import Service
 
 MIGRATION_LIMIT, MIGRATION_MAX_SEQ_LEN = "--migration-limit", "--migration-max-seq-len"
 
@@ -37,6 +39,7 @@ def apply_edits(graph: Graph, edits: Edits) -> list[Change]:
     Raises:
         GraphError: an edit cannot be made, would have no effect, or contradicts another; the graph may be half edited.
     """
+    _check(edits)
     changes = [
         *_set_replicas(graph, edits.replicas),
         *_set_variables(graph, edits.env),
@@ -46,11 +49,55 @@ def apply_edits(graph: Graph, edits: Edits) -> list[Change]:
     return [*changes, *_set_image(graph, edits.image)]
 
 
+def _own_settings(edits: Edits) -> dict[str, str]:
+    """The frontend's settings that have arguments of their own; their options and variables are called alike."""
+    names = ("router_mode", "migration_limit", "migration_max_seq_len")
+    return {name: str(getattr(edits, name)) for name in names if getattr(edits, name) is not None}
+
+
+def _check(edits: Edits) -> None:
+    """See that no two edits say different things, and that each says something."""
+    for name in ("model", "image", "router_mode"):
+        if getattr(edits, name) == "":
+            raise GraphError(f"{name} must not be empty")
+    for name in edits.env:
+        if not name or "=" in name:
+            raise GraphError(f"env must have names of variables, not {name!r}")
+    model = {"--model": ("model", edits.model)} if edits.model else {}
+    _check_options("args", edits.args, model)
+    own = _own_settings(edits)
+    _check_options(
+        "frontend_args", edits.frontend_args, {f"--{name.replace('_', '-')}": (name, own[name]) for name in own}
+    )
+    for name, value in own.items():
+        variable = f"DYN_{name.upper()}"
+        if edits.env.get(variable, value) != value:
+            raise GraphError(f"{name}={value} and env say different things: env has {variable}={edits.env[variable]}")
+
+
+def _check_options(where: str, given: Mapping[str, str], others: Mapping[str, tuple[str, str]]) -> None:
+    """See that options are names, and that no two of them are one to the program; `others` are those beside them."""
+    seen: dict[str, tuple[str, str]] = dict(others)
+    for option, value in given.items():
+        if not re.fullmatch(r"--?[^\s=-][^\s=]*", option):
+            raise GraphError(f"{where} must have names of options, such as --max-num-seqs, not {option!r}")
+        names = names_of(option.replace("_", "-") if option.startswith("--") else option)
+        for name in (name for name in names if name in seen):
+            first, other = seen[name]
+            if other != str(value) or names_of(name)[0] not in aliases_of(names[0]):
+                raise GraphError(
+                    f"{first}={other} and {where} say different things: {where} has {option}={value}"
+                    if name in others
+                    else f"{where} says two things of one option: {first}={other} and {option}={value}"
+                )
+        seen |= {names[0]: (option, str(value))}
+
+
 def _set_replicas(graph: Graph, replicas: Mapping[str, int] | int | None) -> list[Change]:
     if replicas is None:
         return []
     if isinstance(replicas, Mapping):
-        wanted = {name: int(count) for name, count in replicas.items()}
+        wanted = dict(replicas)
     else:
         _check_workers(graph, f"replicas={replicas}")
         wanted = {service.name: replicas for service in graph.workers}
@@ -72,9 +119,6 @@ def _set_model_and_arguments(graph: Graph, edits: Edits) -> list[Change]:
     model, args = edits.model, edits.args
     if args:
         _check_workers(graph, f"args={dict(args)}")
-    for option in MODEL_OPTIONS:
-        if model and args.get(option, model) != model:
-            raise GraphError(f"model={model} and args say different things: args has {option}={args[option]}")
     changes = ModelEdit(graph, model).apply() if model else []
     for service in graph.workers:
         for option, value in args.items():
@@ -107,24 +151,14 @@ def _set_container_image(service: Service, label: str, line: CommandLine, image:
 
 
 def _set_frontend_arguments(graph: Graph, edits: Edits) -> list[Change]:
+    own = _own_settings(edits)
     wanted = {option: str(value) for option, value in edits.frontend_args.items()}
-    own = {
-        "--router-mode": ("router_mode", edits.router_mode),
-        MIGRATION_LIMIT: ("migration_limit", edits.migration_limit),
-        MIGRATION_MAX_SEQ_LEN: ("migration_max_seq_len", edits.migration_max_seq_len),
-    }
-    for option, (name, setting) in own.items():
-        if setting is None:
-            continue
-        if wanted.setdefault(option, str(setting)) != str(setting):
-            raise GraphError(
-                f"{name}={setting} and frontend_args say different things: frontend_args has {option}={wanted[option]}"
-            )
+    wanted |= {f"--{name.replace('_', '-')}": value for name, value in own.items()}
     if not wanted:
         return []
     changes = []
     for frontend in [service for service in graph.services.values() if service.is_frontend] or [graph.frontend]:
-        _check_frontend(frontend, [f"{name}={value}" for name, value in own.values() if value is not None])
+        _check_frontend(frontend, [f"{name}={value}" for name, value in own.items()])
         for option, value in wanted.items():
             changes.append(Change(frontend.name, _said(option, value), frontend.set_argument(option, value or None)))
         limit = frontend.argument(MIGRATION_LIMIT) or frontend.variables.get("DYN_MIGRATION_LIMIT") or "0"

@@ -67,15 +67,15 @@ def find_program(words: Sequence[str | None]) -> tuple[str, int] | None:
     word = words[index]
     is_unknown = word is None and words[index + 1 : index + 2] == ["-m"]
     if not is_unknown and not PYTHON.fullmatch(basename(word)):
-        return None if word is None else (basename(word), index + 1)
+        return (basename(word), index + 1) if word else None
     index += 1
     while index < len(words):
         word = words[index]
         if word in ("-m", "-c"):
             following = words[index + 1] if index + 1 < len(words) else None
             return None if following is None else (following if word == "-m" else "-c", index + 2)
-        if word is None:
-            return None
+        if not word or (word.startswith("--") and word not in _WITH_VALUE):
+            return None  # not an option of Python
         if not word.startswith("-"):
             return basename(word), index + 1
         index += 2 if word in _WITH_VALUE else 1

@@ -39,7 +39,7 @@ class ModelEdit:
         self.model = model
         self.old = {name for service in graph.workers for name in _names(service)}
         self.old |= {name for service in graph.workers for _, text in _files(graph, service) for name in _named(text)}
-        self.old -= {model}
+        self.old = {name for name in self.old if name != model and "$" not in name}  # with a $, it is not known here
 
     def apply(self) -> list[Change]:
         """Put the model everywhere; returns what was reached and what was not.
@@ -97,9 +97,11 @@ class ModelEdit:
 
     def _in_variables(self, entries: list[Document], parts: set[str]) -> Iterator[str]:
         for entry in entries:
-            if str(entry.get("value")) in self.old and entry.get("name") not in parts:
+            name, value = str(entry.get("name")), str(entry.get("value"))
+            # A served name such as "vllm" may be a word for something else.
+            if value in self.old and name not in parts and ("/" in value or re.search("MODEL|NAME", name.upper())):
                 entry["value"] = self.model
-                yield str(entry.get("name"))
+                yield name
 
     def _in_options(self, service: Service, line: CommandLine, *, is_main: bool) -> list[str]:
         try:
@@ -124,7 +126,7 @@ class ModelEdit:
         variables = [] if set(variables) & _parts_of_values(service) else variables
         if variables and program.value(option) != self.model:
             service.set_variable(variables[0], self.model)
-            program.reload()
+            program.reload(service.variables.get)
         if program.value(option) == self.model:
             return f"env {variables[0]}" if variables else program.place
         try:
@@ -168,7 +170,7 @@ class ModelEdit:
         return self._change(service, service.set_argument(option, self.model))
 
     def _in_companions(self) -> Iterator[Change]:
-        for item in self.graph.companions:
+        for item in self.graph.near.documents:
             spec = item.get("spec") if item.get("kind") == "DynamoModel" else None
             if isinstance(spec, dict) and spec.get("baseModelName") in self.old:
                 spec["baseModelName"] = self.model
@@ -177,17 +179,19 @@ class ModelEdit:
     def _left(self) -> Iterator[Change]:
         for service in self.graph.services.values():
             for path, text in _strings(service.document):
-                for old in sorted(self.old):
-                    if _token(old).search(text):
-                        yield self._change(service, path, f"it still names '{old}'")
+                for old in self._named_in(text):
+                    yield self._change(service, path, f"it still names '{old}'")
         spec = {key: item for key, item in self.graph.document["spec"].items() if key not in ("services", "components")}
         beside = [("all services", {"spec": spec})]
-        beside += [(f"{item.get('kind')} {_name_of(item)}", item) for item in self.graph.companions]
+        beside += [(f"{item.get('kind')} {_name_of(item)}", item) for item in self.graph.near.documents]
         for name, tree in beside:
             for path, text in _strings(tree):
-                for old in sorted(self.old):
-                    if _token(old).search(text):
-                        yield Change(name, f"model={self.model}", path, f"it still names '{old}'")
+                for old in self._named_in(text):
+                    yield Change(name, f"model={self.model}", path, f"it still names '{old}'")
+
+    def _named_in(self, text: str) -> list[str]:
+        """Old models in a text, also as parts of addresses and paths, such as `hf://acme/small/config.json`."""
+        return [old for old in sorted(self.old) if (_part(old) if "/" in old else _token(old)).search(text)]
 
 
 def _names(service: Service) -> Iterator[str]:
@@ -204,7 +208,7 @@ def _names(service: Service) -> Iterator[str]:
 
 
 def _name_of(companion: Document) -> object:
-    return (companion.get("metadata") or {}).get("name")
+    return companion["metadata"].get("name")
 
 
 def _parts_of_values(service: Service) -> set[str]:
@@ -222,16 +226,13 @@ def _named(text: str) -> set[str]:
 
 def _files(graph: Graph, service: Service) -> Iterator[tuple[tuple[dict[str, Any], str, str], str]]:
     """Files of the ConfigMaps that a service mounts: where each can be edited (data, key, name), and its text."""
-    wanted = set()
+    wanted: dict[str, None] = {}
     for volume in service.pod.get("volumes") or []:
         sources = [volume, *((volume.get("projected") or {}).get("sources") or [])]
-        wanted |= {str((item.get("configMap") or {}).get("name")) for item in sources if isinstance(item, dict)}
-    for item in graph.companions:
-        if item.get("kind") == "ConfigMap":
-            name = str(_name_of(item))
-            data = item.get("data")
-            if name in wanted and isinstance(data, dict):
-                yield from (((data, key, name), str(text)) for key, text in data.items() if isinstance(text, str))
+        wanted |= {str(item["configMap"].get("name")): None for item in sources if item.get("configMap")}
+    for name in wanted:
+        data = graph.near.config_map_data(name)
+        yield from (((data, key, name), text) for key, text in data.items() if isinstance(text, str))
 
 
 def _strings(value: object, path: str = "") -> Iterator[tuple[str, str]]:
@@ -244,6 +245,10 @@ def _strings(value: object, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _strings(item, f"{path}[{label}]")
     elif isinstance(value, str):
         yield path, value
+
+
+def _part(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w.-]){re.escape(name.strip('/'))}(?![\w-]|\.\w)")
 
 
 def _token(name: str) -> re.Pattern[str]:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 _NEGATIVE = re.compile(r"-\d+|-\d*\.\d+")
-_MORE = re.compile(r"ARG|OPT|FLAG|EXTRA", re.IGNORECASE)
-"""Variables that are called so carry options, not the value of the option before them."""
+_LISTS = r"(?:\w*_)?EXTRA\w*|\w*(?:ARGS|ARGUMENTS|OPTS|OPTIONS|FLAGS)|(?:\w+_)?(?:ARG|OPT|FLAG)"
+_MORE = re.compile(rf"""["']?\$[{{(]?(?:[@*]|\w+\[[@*]\]\}}|(?:{_LISTS})(?![\w\[]))""", re.IGNORECASE)
+"""Lists, and variables that are called so, carry options, not the value of the option before them."""
 
 _ALIASES = (
     ("--model", "--model-path"),
@@ -70,7 +71,7 @@ class Word:
         """Whether it is a list of further arguments by its looks, such as ``$EXTRA_ARGS`` or ``"$@"``."""
         if self.parts is not None and self.several:
             return not self.parts or literal(self.parts[0]).looks_like_option
-        return self.several and (any(sign in self.source for sign in "@*") or bool(_MORE.search(self.source)))
+        return self.several and bool(_MORE.match(self.source))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ written so that the operator runs exactly what this says.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Any
 
 from DynamoFaultLibrary.errors import GraphError
@@ -40,6 +41,11 @@ SHELL = Defaults(("/bin/sh", "-c"))
 NOTHING = Defaults()
 
 
+def text_of(scalar: object) -> str:
+    """What a process would read, where a graph has a number or nothing in place of a string."""
+    return "" if scalar is None else str(scalar).lower() if isinstance(scalar, bool) else str(scalar)
+
+
 class CommandLine:
     """Command and arguments of one container."""
 
@@ -70,15 +76,19 @@ class CommandLine:
         words = self.container.get(name) or []
         if not isinstance(words, list) or any(isinstance(word, dict | list) for word in words):
             raise GraphError(f"{name} of {self.where} must be a list of words, not {words!r}")
-        return [str(word) for word in words]
+        return [text_of(word) for word in words]
 
     def write(self, placed: Sequence[tuple[str, str]]) -> None:
         """Put changed words into the container; words that stay keep their YAML types."""
         for name in ("command", "args"):
+            old = [word for field, word in self.placed if field == name]
             new = [word for field, word in placed if field == name]
-            if new != [word for field, word in self.placed if field == name]:
-                old = {str(word): word for word in self.container.get(name) or []}
-                self.container[name] = [old.get(word, word) for word in new]
+            if new != old:
+                typed = list(self.container.get(name) or old)
+                changes = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+                self.container[name] = [
+                    word for tag, a, b, c, d in changes for word in (typed[a:b] if tag == "equal" else new[c:d])
+                ]
 
 
 class Program:
@@ -90,11 +100,11 @@ class Program:
 
     def __init__(self, line: CommandLine, lookup: Lookup) -> None:
         self.line = line
-        self.lookup = lookup
-        self.reload()
+        self.reload(lookup)
 
-    def reload(self) -> None:
+    def reload(self, lookup: Lookup) -> None:
         """Read the command line anew, after it or a variable has changed."""
+        self.lookup = lookup
         self._placed = self.line.placed
         self._script: Script | None = None
         words = [expand(word, self.lookup) for _, word in self._placed]
@@ -210,7 +220,7 @@ class Program:
                 raise UnclearError(str(error)) from error
             field = self._placed[self._start][0]
             self.line.write([*self._placed[: self._start], (field, text), *self._placed[self._start + 1 :]])
-        self.reload()
+        self.reload(self.lookup)
         return place
 
     def _apply_to_list(self, splices: Sequence[Splice]) -> str:

@@ -1,10 +1,12 @@
 """How many GPUs a pod asks for: by resource names of any vendor, or by claims (DRA)."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from DynamoFaultLibrary.errors import GraphError
+from DynamoFaultLibrary.graph.companions import Companions
+from DynamoFaultLibrary.graph.shape import COMPANION, check
 
 Document = dict[str, Any]
 
@@ -13,7 +15,7 @@ _GPU_CLASS = re.compile(r"gpu|.*/gpu|gpu[./-].*|.*/gpu[.-].*|mig\..*")
 """Device classes such as `gpu.nvidia.com`, `gpu.intel.com`; others are channels, network cards and the like."""
 
 
-def pod_gpus(pod: Document, main: Document, service: Document, companions: Sequence[Document], where: str) -> int:
+def pod_gpus(pod: Document, main: Document, service: Document, companions: Companions, where: str) -> int:
     """GPUs of one pod: those of its main container, of its sidecars and of init containers that go on running.
 
     `service` is the service's own `resources` (v1alpha1), which stand for its main container's.
@@ -21,13 +23,8 @@ def pod_gpus(pod: Document, main: Document, service: Document, companions: Seque
     Raises:
         GraphError: an amount is not a whole number.
     """
-    beside = [item for item in pod.get("containers") or [] if isinstance(item, dict) and item is not main]
-    beside = [item for item in beside if item.get("name") != "main"]
-    beside += [
-        item
-        for item in pod.get("initContainers") or []
-        if isinstance(item, dict) and item.get("restartPolicy") == "Always"
-    ]
+    beside = [item for item in pod.get("containers") or [] if item is not main and item.get("name") != "main"]
+    beside += [item for item in pod.get("initContainers") or [] if item.get("restartPolicy") == "Always"]
     own = [service, main.get("resources") or {}]
     count = next(filter(None, (_amount(item, where) for item in own)), 0)
     count += sum(_amount(item.get("resources") or {}, where) for item in beside)
@@ -50,19 +47,20 @@ def _amount(resources: Document, where: str) -> int:
 
 def _claims(resources: Document) -> Iterator[str]:
     for claim in resources.get("claims") or []:
-        if isinstance(claim, dict) and "name" in claim:
+        if "name" in claim:
             yield str(claim["name"])
 
 
-def _claimed(pod: Document, name: str, companions: Sequence[Document], where: str) -> int:
+def _claimed(pod: Document, name: str, companions: Companions, where: str) -> int:
     claim: Document = next((item for item in pod.get("resourceClaims") or [] if item.get("name") == name), {})
     wanted = {
         "ResourceClaimTemplate": claim.get("resourceClaimTemplateName"),
         "ResourceClaim": claim.get("resourceClaimName"),
     }
-    for item in companions:
-        kind, named = str(item.get("kind")), (item.get("metadata") or {}).get("name")
-        if named is not None and wanted.get(kind) == named:
+    for kind, named in wanted.items():
+        item = companions.find(kind, named) if named else None
+        if item is not None:
+            check(item, COMPANION[kind], f"{kind} '{named}'")
             spec = item.get("spec") or {}
             spec = (spec.get("spec") or {}) if kind == "ResourceClaimTemplate" else spec
             requests = (spec.get("devices") or {}).get("requests") or []

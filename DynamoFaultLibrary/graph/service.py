@@ -6,12 +6,14 @@ stays as it was written. Field names are those of upstream's DynamoGraphDeployme
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, cast
 
 from DynamoFaultLibrary.errors import GraphError
+from DynamoFaultLibrary.graph.companions import Companions
 from DynamoFaultLibrary.graph.launchers import DYNAMO, FRONTEND_MODULE, find_script, guess_module, skip_wrappers
-from DynamoFaultLibrary.graph.program import FRONTEND, NOTHING, SHELL, CommandLine, Program, UnclearError
+from DynamoFaultLibrary.graph.program import FRONTEND, NOTHING, SHELL, CommandLine, Program, UnclearError, text_of
+from DynamoFaultLibrary.graph.references import expand
 from DynamoFaultLibrary.graph.resources import pod_gpus
 from DynamoFaultLibrary.graph.roles import Role, role_by_program, role_by_type, role_by_variables
 
@@ -25,11 +27,11 @@ class Service(ABC):
     """A named service with replicas."""
 
     def __init__(
-        self, name: str, document: Document, companions: Sequence[Document] = (), spec: Document | None = None
+        self, name: str, document: Document, companions: Companions | None = None, spec: Document | None = None
     ) -> None:
         self.name = name
         self.document = document
-        self.companions = companions
+        self.companions = companions or Companions()
         """Other documents of the file, such as its ConfigMaps and its templates of resource claims."""
         self.spec = spec or {}
         """The graph's spec, whose variables all services share."""
@@ -110,8 +112,8 @@ class Service(ABC):
 
     @replicas.setter
     def replicas(self, value: int) -> None:
-        if value < 1:
-            raise GraphError(f"service '{self.name}' needs 1 replica or more, not {value}")
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise GraphError(f"service '{self.name}' needs 1 replica or more, not {value!r}")
         self.document["replicas"] = value
 
     @property
@@ -229,7 +231,7 @@ class Service(ABC):
     def other_containers(self) -> list[Document]:
         """Containers and init containers beside the main one."""
         found = [*(self.pod.get("containers") or []), *(self.pod.get("initContainers") or [])]
-        return [item for item in found if isinstance(item, dict) and item is not self.container]
+        return [item for item in found if item is not self.container]
 
     def variable_entries(self) -> Iterator[tuple[str, list[Document]]]:
         """Lists of name/value entries of the service and its containers, each with its place in words."""
@@ -242,7 +244,10 @@ class Service(ABC):
     def variables(self) -> dict[str, str]:
         """All variables of the main container that the file tells: the graph's, those of ConfigMaps, the service's."""
         shared = [*(self.spec.get("envs") or []), *(self.spec.get("env") or [])]
-        return {**self._config_variables(), **_plain(shared), **self.environment}
+        found = self._config_variables()
+        for name, value in {**plain_variables(shared), **self.environment}.items():
+            found[name] = expand(value, found.get)  # as Kubernetes does: those before it are known
+        return found
 
     def _config_variables(self) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -271,11 +276,7 @@ class Service(ABC):
         return found
 
     def _config_map(self, reference: Document | None) -> dict[str, Any]:
-        name = (reference or {}).get("name")
-        for item in self.companions if name else ():
-            if isinstance(item, dict) and item.get("kind") == "ConfigMap" and _name_of(item) == name:
-                return item.get("data") or {}
-        return {}
+        return self.companions.config_map_data((reference or {}).get("name"))
 
     @property
     def model_option(self) -> str | None:
@@ -303,7 +304,7 @@ class AlphaService(Service):
 
     @property
     def environment(self) -> dict[str, str]:
-        return _plain([*(self.document.get("envs") or []), *(self.container.get("env") or [])])
+        return plain_variables([*(self.document.get("envs") or []), *(self.container.get("env") or [])])
 
     def set_variable(self, name: str, value: str) -> None:
         # The main container's own entries win over the service's, so a variable is set where it already is.
@@ -335,7 +336,7 @@ class BetaService(Service):
 
     @property
     def environment(self) -> dict[str, str]:
-        return _plain(self.container.get("env") or [])
+        return plain_variables(self.container.get("env") or [])
 
     def set_variable(self, name: str, value: str) -> None:
         _set_entry((self.editable_container, "env"), name, value)
@@ -352,12 +353,9 @@ def _child(parent: Document, key: str, make: bool) -> Document:
     return cast("Document", found)
 
 
-def _name_of(companion: Document) -> object:
-    return (companion.get("metadata") or {}).get("name")
-
-
-def _plain(entries: list[Document]) -> dict[str, str]:
-    return {str(entry["name"]): str(entry["value"]) for entry in entries if "name" in entry and "value" in entry}
+def plain_variables(entries: list[Document]) -> dict[str, str]:
+    """Variables of name/value entries; those whose value comes from elsewhere are left out."""
+    return {entry["name"]: text_of(entry.get("value")) for entry in entries if not entry.get("valueFrom")}
 
 
 def _set_entry(place: tuple[Document, str], name: str, value: str) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node, Parser
 
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_LAST_CONTINUATION = re.compile(rb"(?<!\\)\\\s*\Z")
 _ESCAPED_IN_QUOTES = re.compile(r'\\([\\"$`\n])')
 _REFERENCE = re.compile(r"\$\(([A-Za-z_][\w.-]*)\)")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -55,7 +56,8 @@ class Script:
 
     def __post_init__(self) -> None:
         self._bytes = self.text.encode()
-        root = _parser().parse(self._bytes).root_node
+        # A shell takes a backslash on the last line for a continuation by nothing; the parser calls it an error.
+        root = _parser().parse(_LAST_CONTINUATION.sub(lambda end: b" " * len(end[0]), self._bytes)).root_node
         self._assigned = dict(_assignments(root))
         self._assigned_elsewhere = set(_set_elsewhere(root))
         self._shifts = any(re.match(r"set\s+--|shift\b", _text(node)) for node in _commands(root))
@@ -80,7 +82,11 @@ class Script:
         """Variables of the container that the word consists of alone: ``$NAME``, ``"${NAME}"``."""
         match = _VARIABLE.fullmatch(word.source.strip('"'))
         name = (match[1] or match[2]) if match else ""
-        return [name] if name and name not in self._assigned and name not in self._assigned_elsewhere else []
+        return (
+            [name]
+            if name.isidentifier() and name not in self._assigned and name not in self._assigned_elsewhere
+            else []
+        )
 
     def edited(self, splices: Sequence[Splice], escape: Callable[[str], str]) -> str:
         """The script with the splices carried out; all else stays, byte by byte.
@@ -100,6 +106,9 @@ class Script:
 
     def _spliced(self, done: bytes, splice: Splice, escape: Callable[[str], str]) -> bytes:
         new = " ".join(escape(shlex.quote(text)) for text in splice.new).encode()
+        behind = self._places[splice.stop - 1].stop if splice.stop else self._head
+        if new[-1:].isdigit() and self._bytes[behind : behind + 1] in (b">", b"<"):
+            new += b" "  # else it is the number of what is redirected
         if splice.stop > splice.start:
             first, last = self._places[splice.start], self._places[splice.stop - 1]
             start = first.start if new else self._end_before(splice.start)

@@ -32,7 +32,8 @@ def render(entry: Any, column: int, in_map: bool, step: int, quote: str = "") ->
         for item in entry:
             head, tail = render(item, inner, in_map=False, step=step, quote=quote)
             lines += [f"{' ' * inner}- {head}", *tail]
-    elif isinstance(entry, str) and "\n" in entry and (block := block_text(entry)):
+    elif isinstance(entry, str) and "\n" in entry and (block := block_text(entry)) and "+" not in block[0]:
+        # A block that ends with blank lines (+) would take those that follow it, too.
         pad = " " * (max(column, 0) + 2)
         return f"|{block[0]}", [pad + line if line else "" for line in block[1]]
     else:

@@ -11,6 +11,7 @@ from difflib import SequenceMatcher
 from enum import Enum
 from typing import Any, NamedTuple
 
+from DynamoFaultLibrary.errors import GraphError
 from DynamoFaultLibrary.graph.yaml_reading import (
     Alias,
     Mapping,
@@ -25,21 +26,29 @@ from DynamoFaultLibrary.graph.yaml_reading import (
     read,
     value,
 )
-from DynamoFaultLibrary.graph.yaml_rendering import block_text, dump, flowing, inline, patched, render
+from DynamoFaultLibrary.graph.yaml_rendering import block_text, flowing, inline, patched, render
 
 Json = Any
 """dict, list, str, int, float, bool or None."""
 
 
 def write(part: Part, wanted: Json) -> str:
-    """The part's own text with its value changed to `wanted`; what did not change stays byte for byte."""
+    """The part's own text with its value changed to `wanted`; what did not change stays byte for byte.
+
+    Raises:
+        GraphError: that cannot be done: the document would have to be written anew, without its comments and layout.
+    """
     if part.root is None or unchanged(part.root, wanted):
         return part.own_text
     for aliases in Aliases:
-        text = _Writer(part, aliases).write(wanted)
-        if _reads_as(text, wanted):
+        text = _Writer(part, aliases).write(part.root, wanted)
+        if text is not None and _reads_as(text, wanted):
             return text
-    return dump(wanted)  # nothing known leads here; what Kubernetes reads comes before how it looks
+    line = part.text.count("\n", 0, part.root.start) + 1
+    raise GraphError(
+        f"the edits cannot be written into the YAML document at line {line} as it is laid out; lay it out anew, for "
+        "example with 'yq -P', or make them by hand"
+    )
 
 
 def unchanged(node: Node | None, wanted: Json) -> bool:
@@ -101,17 +110,15 @@ class _Writer:
         self.step = _list_step(part.root, self.text)
         self.changes: list[tuple[int, int, str]] = []
 
-    def write(self, wanted: Json) -> str:
-        root = self.part.root
-        if root is None:
-            return self.part.own_text
+    def write(self, root: Node, wanted: Json) -> str | None:
+        """The edited text; None where only a document written anew could say it."""
         try:
             self._edit(root, wanted, _Place(root.start, -2))
         except _Unfit:
-            return dump(wanted)
+            return None
         at, pieces = self.part.start, []
         for start, stop, text in sorted(self.changes, key=lambda change: change[:2]):
-            pieces += [self.text[at:start], text.replace("\n", self.newline)]
+            pieces += [self.text[at:start], re.sub(r"\r?\n", self.newline, text)]
             at = max(at, stop)
         return "".join([*pieces, self.text[at : self.part.end]])
 

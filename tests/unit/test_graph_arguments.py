@@ -279,3 +279,33 @@ def test_a_command_that_is_no_list_of_words_is_refused(words: object) -> None:
 def test_fields_of_a_service_must_be_maps() -> None:
     with pytest.raises(GraphError, match=r"^'extraPodSpec' of a service must be a map of fields, not "):
         _ = AlphaService("Worker", {"extraPodSpec": ["x"]}).command
+
+
+def test_words_that_stay_keep_their_types() -> None:
+    """A number elsewhere in the list made numbers of strings that look like it."""
+    made = service(["--tp", "8", "--seed", 8, "--x", 0])
+    made.set_argument("--x", "8")
+    assert made.container["args"] == ["--tp", "8", "--seed", 8, "--x", "8"]
+
+
+def test_what_is_no_string_is_read_as_yaml_says_it() -> None:
+    made = service(["--a", True, "--b", None])
+    assert made.args == ["--a", "true", "--b", ""]
+    made.document["envs"] = [{"name": "A", "value": None}, {"name": "B", "value": False}]
+    assert (made.environment["A"], made.environment["B"]) == ("", "false")
+
+
+@pytest.mark.parametrize("words", [["python3", "--http-port", "8000"], ["python3", ""], [""]])
+def test_a_word_that_starts_nothing_is_no_program(words: list[str]) -> None:
+    made = AlphaService("F", {"extraPodSpec": {"mainContainer": {"command": words}}})
+    with pytest.raises(GraphError, match=r"its command \[.*\] runs no program that is known$"):
+        made.set_argument("--x", "1")
+    assert made.module is None
+
+
+def test_variables_are_made_of_those_before_them() -> None:
+    made = service(["--model", "$(MODEL)"])
+    made.document["envs"] = [{"name": "ORG", "value": "acme"}, {"name": "MODEL", "value": "$(ORG)/small$$"}]
+    assert made.argument("--model") == "acme/small$"
+    made.document["envs"].reverse()
+    assert made.argument("--model") == "$(ORG)/small$"

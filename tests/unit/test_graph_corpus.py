@@ -21,7 +21,7 @@ from tests.graph_judge import ALL, FIELDS, Seen, comments, judge, only
 
 FOLDER = Path(__file__).parent / "graphs"
 EXPECTED: dict[str, dict[str, Any]] = yaml.safe_load((FOLDER / "expected.yaml").read_text(encoding="utf-8"))
-KEYS = ("args", "worlds", "refused", "may be refused")
+KEYS = ("args", "worlds", "refused", "may be refused", "told")
 DOOR = {
     "role": "frontend",
     "runs": "python3 -m dynamo.frontend",
@@ -153,6 +153,8 @@ def test_edits_arrive_as_they_are_meant(key: str) -> None:
     names = made(key)
     edits = only(edits_of(key), *names)
     text, changes = edited(key, edits)
+    told = [change for change in changes if change.why_not and change.what.startswith("model=")]
+    assert [f"{change.service} {change.place}" for change in told] == EXPECTED[key].get("told", [])
     for world in ({}, *EXPECTED[key].get("worlds", [])):
         after = Seen(text, graph_name(key), own=True, world=world)
         assert list(judge(unedited(key, **ALL.env, **world), after, edits, changes)) == []

@@ -463,3 +463,38 @@ def test_a_misspelled_graph_is_answered_with_its_like_and_each_folder_once(
     message = str(raised.value)
     assert message.endswith("; did you mean position-agg.yaml?")
     assert message.count(str(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("envs: {A: b}", "envs of service 'W' of graph 'g.yaml' must be a list, not {'A': 'b'}"),
+        ("envs: [null]", "envs[0] of service 'W' of graph 'g.yaml' must be a map of fields, not None"),
+        ("envs: [{value: x}]", "envs[0].name of service 'W' of graph 'g.yaml' must be a word, not None"),
+        (
+            "resources: {limits: x}",
+            "resources.limits of service 'W' of graph 'g.yaml' must be a map of fields, not 'x'",
+        ),
+        (
+            "extraPodSpec: {volumes: [{configMap: x}]}",
+            "extraPodSpec.volumes[0].configMap of service 'W' of graph 'g.yaml' must be a map of fields, not 'x'",
+        ),
+        (
+            "podTemplate: {spec: {containers: x}}",
+            "podTemplate.spec.containers of service 'W' of graph 'g.yaml' must be a list, not 'x'",
+        ),
+    ],
+)
+def test_a_field_of_another_shape_is_refused(field: str, message: str) -> None:
+    document = yaml.safe_load(ALPHA)
+    document["spec"]["services"] = {"W": yaml.safe_load(field)}
+    with pytest.raises(GraphError) as raised:
+        Graph(document, "g.yaml")
+    assert str(raised.value) == message
+
+
+def test_variables_of_the_graph_have_a_shape_too() -> None:
+    document = yaml.safe_load(ALPHA)
+    document["spec"]["envs"] = {"A": "b"}
+    with pytest.raises(GraphError, match=r"^spec.envs of graph 'g.yaml' must be a list, not \{'A': 'b'\}$"):
+        Graph(document, "g.yaml")

@@ -150,3 +150,60 @@ def test_settings_of_dynamos_frontend_are_not_given_to_another_program(graph: Gr
         apply_edits(graph, Edits(router_mode="kv"))
     apply_edits(graph, Edits(frontend_args={"--own": "1"}))
     assert graph.frontend.argument("--own") == "1"
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        (
+            Edits(router_mode="kv", frontend_args={"--router_mode": "random"}),
+            "router_mode=kv and frontend_args say different things: frontend_args has --router_mode=random",
+        ),
+        (
+            Edits(router_mode="kv", env={"DYN_ROUTER_MODE": "random"}),
+            "router_mode=kv and env say different things: env has DYN_ROUTER_MODE=random",
+        ),
+        (
+            Edits(model="a", args={"--model_path": "b"}),
+            "model=a and args say different things: args has --model_path=b",
+        ),
+        (
+            Edits(args={"-tp": "2", "--tensor-parallel-size": "4"}),
+            "args says two things of one option: -tp=2 and --tensor-parallel-size=4",
+        ),
+        (Edits(args={"--x": "", "--no-x": ""}), "args says two things of one option: --x= and --no-x="),
+        (Edits(args={"--tp=4": ""}), "args must have names of options, such as --max-num-seqs, not '--tp=4'"),
+        (Edits(frontend_args={"": "x"}), "frontend_args must have names of options, such as --max-num-seqs, not ''"),
+        (Edits(args={"--": ""}), "args must have names of options, such as --max-num-seqs, not '--'"),
+        (Edits(env={"A=1": "x"}), "env must have names of variables, not 'A=1'"),
+        (Edits(model=""), "model must not be empty"),
+        (Edits(image=""), "image must not be empty"),
+        (Edits(replicas={"PositionWorker": True}), "service 'PositionWorker' needs 1 replica or more, not True"),
+    ],
+)
+def test_what_would_be_lost_is_refused(graph: Graph, edits: Edits, message: str) -> None:
+    with pytest.raises(GraphError) as raised:
+        apply_edits(graph, edits)
+    assert str(raised.value) == message
+
+
+def test_one_thing_said_twice_is_fine(graph: Graph) -> None:
+    apply_edits(graph, Edits(args={"-tp": "2", "--tensor-parallel-size": "2"}, env={"DYN_ROUTER_MODE": "kv"}))
+    apply_edits(graph, Edits(router_mode="kv", env={"DYN_ROUTER_MODE": "kv"}))
+    assert graph.service("PositionWorker").args[-2:] == ["--tensor-parallel-size", "2"]
+
+
+@pytest.mark.parametrize("sidecar", ["door", {"image": "x"}])
+def test_a_frontend_that_is_only_a_sidecar_is_named(sidecar: object) -> None:
+    document = {
+        "apiVersion": "nvidia.com/v1alpha1",
+        "kind": "DynamoGraphDeployment",
+        "metadata": {"name": "g"},
+        "spec": {"services": {"W": {"componentType": "worker", "frontendSidecar": sidecar}}},
+    }
+    with pytest.raises(GraphError) as raised:
+        apply_edits(Graph(document, "g.yaml"), Edits(router_mode="kv"))
+    assert str(raised.value) == (
+        "graph 'g' has no frontend among its services ['W'] (g.yaml); that of ['W'] is a sidecar, whose options are "
+        "set in the file"
+    )

@@ -208,10 +208,10 @@ def test_other_models_stay_and_are_told(extra: str) -> None:
 
 
 def test_a_draft_of_another_name_is_another_model() -> None:
-    made = graph(VLLM.replace("acme/small]", "acme/small, --draft, acme/small-draft, --path, /x/acme/small]"))
+    made = graph(VLLM.replace("acme/small]", "acme/small, --draft, acme/small-draft, --other, x-acme/small]"))
     changes = apply_edits(made, Edits(model="new"))
     assert changes == [Change("W", "model=new", "args")]
-    assert made.service("W").args[2:] == ["--draft", "acme/small-draft", "--path", "/x/acme/small"]
+    assert made.service("W").args[2:] == ["--draft", "acme/small-draft", "--other", "x-acme/small"]
 
 
 @pytest.mark.parametrize(
@@ -255,3 +255,72 @@ def test_images_of_dynamo_change_and_others_are_told() -> None:
         ("W", "container log: image", "it does not run a program of Dynamo"),
     ]
     assert [made.service(name).image for name in "FEW"] == ["mine:2", "epp:1", "mine:2"]
+
+
+SPACES = """
+kind: ConfigMap
+metadata: {name: c, namespace: other}
+data: {M: wrong/one, x.yaml: "model: wrong/one"}
+---
+kind: DynamoModel
+metadata: {name: m, namespace: other}
+spec: {baseModelName: acme/small}
+---
+kind: ConfigMap
+metadata: {name: c, namespace: mine}
+data: {M: acme/small, x.yaml: "model: acme/small"}
+"""
+
+
+def test_a_config_map_of_another_namespace_is_left_alone() -> None:
+    main = "{command: [python3, -m, dynamo.vllm], args: [--model, $(M)], envFrom: [{configMapRef: {name: c}}]}"
+    made = graph(f"W: {{type: worker, main: {main}, pod: {{volumes: [{{configMap: {{name: c}}}}]}}}}", SPACES)
+    made.document["metadata"]["namespace"] = "mine"
+    made = Graph(made.document, "g.yaml", made.companions)
+    assert made.service("W").argument("--model") == "acme/small"
+    changes = apply_edits(made, Edits(model="new"))
+    assert [change for change in changes if change.why_not] == []
+    assert [item.get("data") for item in made.companions] == [
+        {"M": "wrong/one", "x.yaml": "model: wrong/one"},
+        None,
+        {"M": "new", "x.yaml": "model: new"},
+    ]
+    assert made.companions[1]["spec"] == {"baseModelName": OLD}
+
+
+def test_a_served_name_that_is_a_common_word_is_not_sought_in_other_variables() -> None:
+    extra = "acme/small, --served-model-name, vllm], env: [{name: BACKEND, value: vllm}, {name: MODEL_ID, value: vllm}]"
+    made = graph(VLLM.replace("acme/small]", extra))
+    apply_edits(made, Edits(model="new"))
+    assert made.service("W").environment == {"BACKEND": "vllm", "MODEL_ID": "new"}
+
+
+@pytest.mark.parametrize("text", ["hf://acme/small", "http://x/acme/small/y", "/models/acme/small", "a=acme/small"])
+def test_an_old_model_in_an_address_is_told(text: str) -> None:
+    made = graph(VLLM.replace("acme/small]", f"acme/small], env: [{{name: SOURCE, value: '{text}'}}]"))
+    assert [change.place for change in apply_edits(made, Edits(model="new")) if change.why_not] == [
+        "podTemplate.spec.containers[main].env[SOURCE].value"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("env", "then"),
+    [
+        ("{name: M, valueFrom: {secretKeyRef: {name: s, key: k}}}", [{"name": "M", "value": "new"}]),
+        (
+            "{name: B, value: acme/small}, {name: M, value: $(B)}",
+            [{"name": "B", "value": "new"}, {"name": "M", "value": "$(B)"}],
+        ),
+    ],
+)
+def test_a_variable_that_names_it_is_set_and_its_reference_stays(env: str, then: list[object]) -> None:
+    made = graph(f"W: {{type: worker, main: {{command: [python3, -m, dynamo.vllm, --model, $(M)], env: [{env}]}}}}")
+    assert ("W", "env M") in edit(made)
+    assert made.service("W").container["env"] == then
+    assert made.service("W").container["command"][-1] == "$(M)"
+
+
+def test_a_model_of_the_operator_gets_it_too() -> None:
+    made = graph(VLLM, "kind: DynamoModel\nmetadata: {name: m}\nspec: {baseModelName: acme/small}\n")
+    assert edit(made) == [("W", "args"), ("DynamoModel m", "spec.baseModelName")]
+    assert made.companions[0]["spec"] == {"baseModelName": "new"}

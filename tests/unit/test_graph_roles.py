@@ -155,3 +155,14 @@ def test_a_count_that_is_none_is_refused(fields: dict[str, Any], message: str) -
     with pytest.raises(GraphError) as raised:
         _ = AlphaService("W", fields).gpus
     assert str(raised.value) == message
+
+
+def test_a_claim_of_another_shape_is_refused() -> None:
+    template = {"kind": "ResourceClaim", "metadata": {"name": "c"}, "spec": {"devices": {"requests": ["x"]}}}
+    pod = {
+        "mainContainer": {"resources": {"claims": [{"name": "g"}]}},
+        "resourceClaims": [{"name": "g", "resourceClaimName": "c"}],
+    }
+    made = graph(("W", {"componentType": "worker", "extraPodSpec": pod}), companions=[template])
+    with pytest.raises(GraphError, match=r"^spec.devices.requests\[0\] of ResourceClaim 'c' must be a map of fields"):
+        _ = made.service("W").gpus

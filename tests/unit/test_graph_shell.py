@@ -265,3 +265,58 @@ def test_a_here_document_that_names_an_option_is_left_alone(tmp_path: Path) -> N
     service.set_argument("--x", "it's $(HOME)")
     quoted = shlex.quote("it's $$(HOME)")
     assert script_of(service) == script.removesuffix("0") + quoted
+
+
+@pytest.mark.parametrize(
+    ("script", "edited"),
+    [
+        ("python3 -m dynamo.vllm --a b>/log 2>&1", "python3 -m dynamo.vllm --a b --x 1 >/log 2>&1"),
+        ("python3 -m dynamo.vllm --x y</in", "python3 -m dynamo.vllm --x 1 </in"),
+        ("python3 -m dynamo.vllm>/log", "python3 -m dynamo.vllm --x 1 >/log"),
+    ],
+)
+def test_a_number_does_not_become_that_of_a_redirection(script: str, edited: str) -> None:
+    service = worker(script)
+    service.set_argument("--x", "1")
+    assert script_of(service) == edited
+
+
+@pytest.mark.parametrize("end", ["\\", "\\\n", "\\\n  \n"])
+def test_a_backslash_may_end_a_script(end: str) -> None:
+    service = worker(f"python3 -m dynamo.vllm \\\n  --a b {end}")
+    service.set_argument("--x", "1")
+    assert script_of(service) == f"python3 -m dynamo.vllm \\\n  --a b --x 1 {end}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "$TARGET_MODEL",
+        "${X:-/opt/m}",
+        "$(cat /opt/args)",
+        "$(ls -d /m/* | head -1)",
+        "`ls *`",
+        "$((2 * 3))",
+        "${LIST[0]}",
+        "${M%@*}",
+        "$1",
+        "$ARG_MODEL",
+    ],
+)
+def test_what_the_shell_makes_a_value_of_is_replaced(value: str) -> None:
+    """A word that looked like a list of options stayed, without the option before it."""
+    service = worker(f"python3 -m dynamo.vllm --a 1 --x {value} --b 2")
+    service.set_argument("--x", "1")
+    assert script_of(service) == "python3 -m dynamo.vllm --a 1 --x 1 --b 2"
+
+
+@pytest.mark.parametrize("more", ["$EXTRA_ARGS", "${VLLMARGS}", "$MY_OPTS", '"${ARGS[@]}"', '"$@"', "$EXTRA", "$FLAGS"])
+def test_a_list_of_options_behind_a_flag_is_not_its_value(more: str) -> None:
+    service = worker(f"python3 -m dynamo.vllm --x {more} --b 2")
+    service.remove_argument("--x")
+    assert script_of(service) == f"python3 -m dynamo.vllm {more} --b 2"
+
+
+def test_a_positional_parameter_is_no_variable_of_the_container() -> None:
+    program = worker("python3 -m dynamo.vllm --model $1").program
+    assert program.variables("--model") == []

@@ -10,6 +10,7 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from DynamoFaultLibrary.errors import GraphError
 from DynamoFaultLibrary.graph import yaml_writing
 from DynamoFaultLibrary.graph.yaml_reading import NotYaml, read, value
 from DynamoFaultLibrary.graph.yaml_rendering import dump
@@ -369,8 +370,25 @@ def test_any_document_can_be_made_of_any_other(old: dict[str, Any], new: dict[st
         start = only(text)
     except NotYaml:
         assume(False)
+    assume("? " not in text)  # see the test below
     wanted = {**start, **new}
     assert yaml_writing.unchanged(read(edited(text, wanted))[0].root, wanted)
+
+
+def test_what_cannot_be_written_into_the_text_is_refused() -> None:
+    """Else a document written anew would lose its comments without a word."""
+    with pytest.raises(GraphError, match=r"cannot be written into the YAML document at line 3 as it is laid out"):
+        edited("# c\n\n? a key\n: 1\n", {"a key": 2})
+
+
+def test_an_edit_in_a_folded_text_keeps_windows_line_ends() -> None:
+    text = "# c\r\na: >-\r\n  python3 -m x\r\n  --old 1\r\n"
+    assert edited(text, {"a": "python3 -m x --new 1"}) == text.replace("--old", "--new")
+
+
+def test_a_block_with_blank_lines_at_its_end_takes_none_of_the_file() -> None:
+    assert only(edited("a: 1 # c\n\n\nb: 2\n", {"a": "x\n\n", "b": 2})) == {"a": "x\n\n", "b": 2}
+    assert edited("a: 1 # c\n\n\nb: 2\n", {"a": "x\n\n", "b": 2}).startswith('a: "x\\n\\n" # c')
 
 
 LINES = BLOCK.splitlines()
