@@ -24,7 +24,6 @@ from DynamoFaultLibrary.load.windows import FaultWindow, in_order
 
 HOLD_S = 5.0
 """Seconds for which the service level must hold."""
-_NOT_REACHED = "not reached"
 _NOTHING = "no baseline: no request has ended"
 _NOT_OVER = "from which the load was not seen to recover fully"
 
@@ -50,11 +49,6 @@ class FullRecovery:
     def whose(self) -> str:
         """Which service level it was judged by, in brackets, where that is not the one from before the fault itself."""
         return f" (measured by the level before {self.before.label})" if self.before else ""
-
-    @property
-    def is_not_reached(self) -> bool:
-        """Whether the load fell short to the end; else, without `seconds`, too little is known."""
-        return self.seconds is None and self.reason.startswith(_NOT_REACHED)
 
     def __str__(self) -> str:
         return (self.reason if self.seconds is None else f"{self.seconds:.3f} s") + self.whose
@@ -271,7 +265,7 @@ def _judge(
         percent = f"{share * 100:.0f} %"
         return replace(
             found,
-            reason=f"{_NOT_REACHED}: {percent} of the throughput {last}",
+            reason=f"not reached: {percent} of the throughput {last}",
             present=f"it has {percent} of its throughput",
         )
     if not windows.keeps_success[-1]:
@@ -279,13 +273,13 @@ def _judge(
         before = f", {level.failures * 100:.1f} % before the fault" if level.failures else ""
         return replace(
             found,
-            reason=f"{_NOT_REACHED}: {percent} of the requests fail {last}{before}",
+            reason=f"not reached: {percent} of the requests fail {last}{before}",
             present=f"{percent} of its requests fail{before}",
         )
     latencies = windows.good.latency[windows.first[-1] : windows.last[-1]]
     now = statistics.percentile(latencies, PERCENT)
     return replace(
         found,
-        reason=f"{_NOT_REACHED}: p{PERCENT} latency {now:.3f} s {last}, {level.latency:.3f} s before the fault",
+        reason=f"not reached: p{PERCENT} latency {now:.3f} s {last}, {level.latency:.3f} s before the fault",
         present=f"its p{PERCENT} latency is {now:.3f} s, {level.latency:.3f} s before the fault",
     )

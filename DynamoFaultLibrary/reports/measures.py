@@ -102,7 +102,7 @@ def _after(tell: Callable[[Aftermath], float | None]) -> Callable[[_Seen], float
 def _full(after: Aftermath) -> float | None:
     if after.full.seconds is not None:
         return after.full.seconds
-    return math.inf if after.full.is_not_reached else None
+    return math.inf if after.full.fell_short else None
 
 
 MEASURES = (
