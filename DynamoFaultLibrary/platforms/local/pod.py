@@ -139,14 +139,16 @@ class Pod:
     def _init_containers(self) -> Iterator[Container]:
         for document in entries(self.document, "initContainers", self.service.name):
             restarts = document.get("restartPolicy") == "Always"  # a native sidecar
-            yield Container(str(document.get("name")), document, words(document), is_init=not restarts)
+            name = str(document.get("name") or "")
+            yield Container(name, document, words(document, f"container '{name}'"), is_init=not restarts)
 
     def _sidecars(self) -> Iterator[Container]:
         designated = self.service.document.get("frontendSidecar")
         for document in entries(self.document, "containers", self.service.name):
-            name = str(document.get("name"))
+            name = str(document.get("name") or "")
             if name != MAIN:
-                yield Container(name, document, _sidecar_words(document) if name == designated else words(document))
+                line = _sidecar_words(document) if name == designated else words(document, f"container '{name}'")
+                yield Container(name, document, line)
         if isinstance(designated, dict):
             document = {**designated, "env": designated.get("envs") or []}
             yield Container("sidecar-frontend", document, _sidecar_words(document))
@@ -160,16 +162,26 @@ def make_pod(graph: Graph, service: Service, index: int, name: str, address: str
     return Pod(graph, service, index, name, address, service.pod, metadata)
 
 
-def words(document: Mapping[str, Any]) -> list[str]:
-    """Command line of a container that no service view knows."""
-    return [str(word) for key in ("command", "args") for word in document.get(key) or []]
+def words(document: Mapping[str, Any], owner: str) -> list[str]:
+    """Command line of a container (or a probe) that no service view knows.
+
+    Raises:
+        GraphError: it is not a list.
+    """
+    found: list[str] = []
+    for key in ("command", "args"):
+        line = document.get(key) or []
+        if not isinstance(line, list) or any(isinstance(word, list | dict) for word in line):
+            raise GraphError(f"{key} of {owner} must be a list of words, not {line!r}")
+        found += map(str, line)
+    return found
 
 
 def _sidecar_words(document: Mapping[str, Any]) -> list[str]:
     """The operator's default command of a frontend, which args of the user's follow or replace."""
+    given = words(document, "the frontend's sidecar")
     if document.get("command"):
-        return words(document)
-    given = words(document)
+        return given
     return [*_FRONTEND_COMMAND[: 1 if given[:1] == ["-m"] else 3], *given]
 
 
