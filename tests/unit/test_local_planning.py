@@ -14,6 +14,7 @@ from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery, Remark
 from DynamoFaultLibrary.platforms.local.fitting import instances_of
 from DynamoFaultLibrary.platforms.local.places import Names
 from DynamoFaultLibrary.platforms.local.planning import Drawing, Start, draw
+from DynamoFaultLibrary.platforms.local.volumes import File, Tree
 
 FRONTEND: dict[str, Any] = {"name": "Frontend", "type": "frontend"}
 MOCKER = ["python3", "-m", "dynamo.mocker", "--model-path", "tiny-model"]
@@ -456,7 +457,7 @@ def test_the_tiny_model_is_found_in_a_script_and_in_a_variable(state: Path) -> N
     assert drawing.uses_tiny_model
 
 
-A_SECRET = """
+KEYS = """
 - {apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {A: o, NATS_SERVER: "nats://u:o'pw@h", X_PORT: "77"}}
 """
 
@@ -466,7 +467,7 @@ def test_secrets_are_hidden_whatever_they_look_like(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
     words = [*MOCKER, "--model-name", "$(A)-$(QUOTED)-$(HF_TOKEN)-$(COPY)"]
     env = [{"name": "QUOTED", "value": "it's $(A)"}, {"name": "COPY", "value": "$(HF_TOKEN)"}]
-    drawing = drawn(FRONTEND, worker(words, envFrom=[{"secretRef": {"name": "s"}}], env=env), companions=A_SECRET)
+    drawing = drawn(FRONTEND, worker(words, envFrom=[{"secretRef": {"name": "s"}}], env=env), companions=KEYS)
     assert starts(drawing)["Worker-0"].argv[-1] == "o-it's o-hf_mine-hf_mine"
     plan = drawing.plan()
     assert plan.processes[0].command.endswith("/tiny-model --model-name '(secret)-(secret)-$(HF_TOKEN)-(secret)'")
@@ -612,3 +613,50 @@ def test_a_probe_without_a_command_is_told() -> None:
     assert Remark("Router", "probe exec", "it cannot be asked here; the service counts") in drawing.findings.missing
     router["podTemplate"]["spec"]["containers"][0]["readinessProbe"] = {"exec": "true"}
     assert str(problem(drawn(FRONTEND, worker(), router))).startswith("'exec' of service 'Router' must be a map")
+
+
+ODD_VOLUMES: dict[str, tuple[dict[str, Any], str]] = {
+    "mode": ({"configMap": {"name": "settings", "defaultMode": "rwx"}}, "must be a number, not 'rwx'"),
+    "path": ({"downwardAPI": {"items": [{"fieldRef": {}}]}}, "each of the items of volume 'v' needs a path"),
+    "items": ({"configMap": {"name": "settings", "items": "A"}}, "'items' of 'v' must be a list of maps, not 'A'"),
+    "claim": (
+        {"persistentVolumeClaim": "x"},
+        "'persistentVolumeClaim' of service 'v' must be a map of fields, not 'x'",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ODD_VOLUMES)
+def test_a_volume_that_cannot_be_read_is_told(what: str) -> None:
+    companions = "[{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {A: b}}]"
+    volume, complaint = ODD_VOLUMES[what]
+    made = worker(pod={"volumes": [{"name": "v", **volume}]}, volumeMounts=[{"name": "v", "mountPath": "/odd-place"}])
+    assert complaint in str(problem(drawn(FRONTEND, made, companions=companions)))
+
+
+@pytest.mark.parametrize("volume", [{"persistentVolumeClaim": None}, {"projected": {"sources": [{"configMap": None}]}}])
+def test_a_volume_without_details_is_empty(volume: dict[str, Any]) -> None:
+    made = worker(pod={"volumes": [{"name": "v", **volume}]}, volumeMounts=[{"name": "v", "mountPath": "/odd-place"}])
+    drawing = drawn(FRONTEND, made)
+    drawing.findings.raise_first()
+    assert drawing.tree.files == {}
+
+
+def test_a_file_below_a_file_is_told(tmp_path: Path) -> None:
+    tree = Tree(files={tmp_path / "p": File("a"), tmp_path / "p" / "q": File("b")})
+    with pytest.raises(DeploymentError, match="a file 'q' below another file"):
+        tree.write()
+
+
+@pytest.mark.parametrize("given", [None, "abc"])
+def test_a_port_without_a_number_is_told(given: object) -> None:
+    probe = {"tcpSocket": {"port": "x"}}
+    ports = [{"name": "x", **({} if given is None else {"containerPort": given})}]
+    router = component("Router", "other", ["sleep", "1"], readinessProbe=probe, ports=ports)
+    message = str(problem(drawn(FRONTEND, worker(), router)))
+    assert message == f"containerPort of port 'x' of 'main' must be a number, not {given!r}"
+
+
+def test_labels_that_are_no_map_are_told() -> None:
+    message = str(problem(drawn(FRONTEND, {**worker(), "labels": "x"})))
+    assert message == "'labels' of service 'Worker' must be a map of fields, not 'x'"

@@ -1,9 +1,11 @@
 """Probes say what is wrong, and leave no process behind."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.platforms.local import probes
 from DynamoFaultLibrary.platforms.local.probes import Probe
 from DynamoFaultLibrary.processes import marked_processes
@@ -38,12 +40,12 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(
     asked = probe("sh", "-c", f"touch {tmp_path}/ran; sleep 1000 & wait", mark=str(tmp_path))
     assert asked.problem() == "it had not ended after 0.5 s"
     assert (tmp_path / "ran").exists()
-    assert marked_processes(MARK, str(tmp_path)) == []
+    assert wait_until(lambda: marked_processes(MARK, str(tmp_path)) == [], timedelta(seconds=20))
 
 
 def test_a_command_that_ends_leaves_nothing_either(tmp_path: Path) -> None:
     assert probe("sh", "-c", "sleep 1000 & exit 0", mark=str(tmp_path)).problem() == ""
-    assert marked_processes(MARK, str(tmp_path)) == []
+    assert wait_until(lambda: marked_processes(MARK, str(tmp_path)) == [], timedelta(seconds=20))
 
 
 def test_an_address_that_nobody_listens_at() -> None:

@@ -42,8 +42,14 @@ class Container:
     @property
     def port_names(self) -> dict[str, int]:
         """Named container ports."""
-        ports = self.entries("ports")
-        return {str(port["name"]): int(port["containerPort"]) for port in ports if "name" in port}
+        ports = [port for port in self.entries("ports") if "name" in port]
+        for port in ports:
+            if not isinstance(port.get("containerPort"), int):
+                given = port.get("containerPort")
+                raise GraphError(
+                    f"containerPort of port '{port['name']}' of '{self.name}' must be a number, not {given!r}"
+                )
+        return {str(port["name"]): port["containerPort"] for port in ports}
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,8 @@ class Pod:
             "status.hostIPs": "127.0.0.1",
         }
         for kind in ("labels", "annotations"):
-            found = {**(self.service.document.get(kind) or {}), **(self.metadata.get(kind) or {})}
+            holders = (self.service.document, self.metadata)
+            found = {k: v for one in holders for k, v in mapping(one, kind, self.service.name).items()}
             own.update({f"metadata.{kind}['{key}']": str(value) for key, value in found.items()})
             own[f"metadata.{kind}"] = "\n".join(f'{key}="{value}"' for key, value in sorted(found.items()))
         return own

@@ -45,6 +45,8 @@ class Tree:
         for directory in sorted(self.directories):
             directory.mkdir(parents=True, exist_ok=True)
         for path, file in self.files.items():
+            if self.files.keys() & set(path.parents):
+                raise DeploymentError(f"a volume has a file '{path.name}' below another file; see its items")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(file.text, encoding="utf-8", errors="surrogateescape")  # they stand for bytes
             path.chmod(file.mode)
@@ -114,7 +116,11 @@ class Volumes:
     def _source(self, pod: Pod, volume: Document, mount: Document) -> Path | None:
         kind, name = kind_of(volume), str(volume["name"])
         if kind == "persistentVolumeClaim":  # shared by all replicas
-            directory = self.work / "claims" / _inside(pod, str(volume[kind].get("claimName", name)), "claimName")
+            directory = (
+                self.work
+                / "claims"
+                / _inside(pod, str(mapping(volume, kind, name).get("claimName", name)), "claimName")
+            )
         else:
             directory = self.work / "volumes" / pod.name / _inside(pod, name, "a volume's name")
         if kind in _CONTENT:
@@ -142,13 +148,18 @@ class Volumes:
         sources = entries(source, "sources", str(volume["name"])) if kind == "projected" else [{kind: source}]
         found: dict[str, File] = {}
         for one in sources:
-            for one_kind, projection in one.items():
-                texts = dict(self._texts(pod, one_kind, projection or {}))
-                modes = {
-                    str(item.get("path")): item["mode"] for item in projection.get("items") or [] if "mode" in item
-                }
-                default = projection.get("defaultMode", source.get("defaultMode", _MODE))
-                found |= {path: File(text, int(modes.get(path) or default or _MODE)) for path, text in texts.items()}
+            for one_kind in one:
+                projection = mapping(one, one_kind, str(volume["name"]))
+                items = entries(projection, "items", str(volume["name"]))
+                if any("path" not in item for item in items):
+                    raise DeploymentError(f"each of the items of volume '{volume['name']}' needs a path")
+                default = projection.get("defaultMode", source.get("defaultMode")) or _MODE
+                modes = {str(item["path"]): item.get("mode") or default for item in items}
+                for path, text in self._texts(pod, one_kind, projection):
+                    mode = modes.get(path, default)
+                    if not isinstance(mode, int):
+                        raise DeploymentError(f"a mode of volume '{volume['name']}' must be a number, not {mode!r}")
+                    found[path] = File(text, mode)
         return found
 
     def _texts(self, pod: Pod, kind: str, source: Document) -> Iterator[tuple[str, str]]:
