@@ -141,4 +141,17 @@ def _services(document: dict[str, Any], source: str, companions: Sequence[dict[s
     for name, entry in entries:
         if not name or not isinstance(entry, dict):
             raise GraphError(f"spec.{field} of graph '{source}' has an entry without a name or fields: {entry!r}")
-        yield view(name, entry, companions, spec)
+        service = view(name, entry, companions, spec)
+        _check_variables(name, spec, entry, service.container, *service.other_containers())
+        yield service
+
+
+def _check_variables(name: str, *holders: Any) -> None:
+    """See that variables are lists of maps; a map of them is easily written instead."""
+    for holder in filter(None, holders):
+        for key in ("env", "envs", "envFrom"):
+            found = holder.get(key) or []
+            if not isinstance(found, list) or any(not isinstance(entry, dict) for entry in found):
+                raise GraphError(
+                    f"{key} of service '{name}' must be a list of maps, such as [{{name: A, value: b}}], not {found!r}"
+                )

@@ -463,3 +463,15 @@ def test_a_misspelled_graph_is_answered_with_its_like_and_each_folder_once(
     message = str(raised.value)
     assert message.endswith("; did you mean position-agg.yaml?")
     assert message.count(str(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("key", ["env", "envFrom"])
+@pytest.mark.parametrize("given", [{"A": "b"}, ["A=b"], "A=b"])
+def test_variables_that_are_no_list_of_maps_are_told(key: str, given: object) -> None:
+    """They ended in AttributeError."""
+    components = [
+        {"name": "W", "type": "worker", "podTemplate": {"spec": {"containers": [{"name": "main", key: given}]}}}
+    ]
+    document = {"apiVersion": "nvidia.com/v1beta1", "kind": "DynamoGraphDeployment", "metadata": {"name": "a"}}
+    with pytest.raises(GraphError, match=rf"^{key} of service 'W' must be a list of maps, such as "):
+        Graph({**document, "spec": {"components": components}}, "here.yaml")
