@@ -16,6 +16,7 @@ from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.ledger import Ledger, Owner
 from DynamoFaultLibrary.platforms.base import DeploySettings
+from DynamoFaultLibrary.platforms.local.mounts import can_mount
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.processes import ProcessId
 
@@ -120,6 +121,20 @@ def test_a_probe_that_never_succeeds_is_told_with_what_it_saw(platform: LocalPla
     settings = DeploySettings(timeout=timedelta(seconds=8))
     with pytest.raises(DeploymentError, match=r"'Other', false did not succeed within 8 s; last seen: exit status 1$"):
         platform.deploy(graph(worker(f"exec {POSITION}"), probed), settings, tmp_path / "results")
+
+
+@pytest.mark.skipif(not can_mount(), reason="this user may not give processes mounts of their own")
+@pytest.mark.parametrize("is_sidecar", [False, True])
+def test_a_program_that_its_volume_does_not_have_is_told_by_replica(
+    platform: LocalPlatform, tmp_path: Path, is_sidecar: bool
+) -> None:
+    container = {"command": ["/odd-place/run"], "volumeMounts": [{"name": "v", "mountPath": "/odd-place"}]}
+    sidecars = [{"name": "side", **container}] if is_sidecar else []
+    main = {} if is_sidecar else {**container, "args": []}
+    made = graph(worker(f"exec {POSITION}", *sidecars, main=main, volumes=[{"name": "v", "emptyDir": {}}]))
+    whose = r"Worker-0\.side" if is_sidecar else "Worker-0"
+    with pytest.raises(DeploymentError, match=rf"^'{whose}' cannot be started as '/odd-place/run': .*No such file"):
+        platform.deploy(made, SHORT, tmp_path / "results")
 
 
 DEPLOYING = """

@@ -227,7 +227,7 @@ class LocalDeploying(LocalObserving, LocalShimming):
             return key
         local.beside[key] = log
         marked = {**start.environment, DEPLOYMENT_VARIABLE: key}
-        self.supervisor.start(replace(spec, env=marked, namespace=_path_of(start.host)))
+        self._launch(replace(spec, env=marked, namespace=_path_of(start.host)))
         if start.container.is_init:
             local.inits.add(key)
         return key
@@ -261,8 +261,16 @@ class LocalDeploying(LocalObserving, LocalShimming):
         key = replica.process
         local.preloads[key] = spec.env.get(cuda.PRELOAD_VARIABLE)
         marked = {**spec.env, DEPLOYMENT_VARIABLE: key, **self.shim_environment(local, replica.service, key)}
-        self.supervisor.start(replace(spec, name=key, env=marked, log=str(replica.log), namespace=_path_of(host)))
+        self._launch(replace(spec, name=key, env=marked, log=str(replica.log), namespace=_path_of(host)))
         local.parts.append(replica)
+
+    def _launch(self, spec: ProcessSpec) -> None:
+        """Start a process; what its program is worth in its own mounts is seen here at last."""
+        try:
+            self.supervisor.start(spec)
+        except DeploymentError as error:
+            name = spec.name.rpartition("/")[2]
+            raise DeploymentError(f"'{name}' cannot be started as '{spec.argv[0]}': {error}") from error
 
 
 def _path_of(host: Host) -> str:
