@@ -164,6 +164,8 @@ class DeploymentKeywords(Component):
             plan = self.context.platform.plan(graph, settings)
         finally:
             _show(edit_tables(changes) | process_tables(plan) | plan_tables(plan), yaml)
+        if plan.refusal:
+            raise DeploymentError(plan.refusal)
         return yaml
 
     def _deploy(self, graph: Graph, changes: Sequence[Change], settings: DeploySettings, results: Path) -> Deployment:

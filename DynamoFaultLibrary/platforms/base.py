@@ -98,6 +98,8 @@ class Plan:
     processes: Sequence[PlannedProcess] = ()
     overridden: Sequence[Remark] = ()
     missing: Sequence[Remark] = ()
+    refusal: str = ""
+    """Why a deployment would fail, and not only be skipped for what this machine lacks."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ UNKNOWN = {
 REFUSED = {
     "An Option For A Script That Is Known When It Runs": ("--migration-limit", "'Frontend'"),
     "The Same In A Dry Run": ("--migration-limit", "'Frontend'"),
+    "A Program That Is Not Here In A Dry Run": ("service 'Worker' starts 'no-such-engine', which does not exist",),
     "A Service That There Is Not": ("graph 'position-agg' has no service 'Decode'",),
     "A Setting Without Effect": ("etcd_members=3 has no effect without discovery=etcd",),
     "A Graph That There Is Not": ("holds no graph 'blue'; it has ['position-agg']",),

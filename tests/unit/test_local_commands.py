@@ -120,7 +120,7 @@ def test_options_without_a_command_are_not_started_as_one() -> None:
 
 def test_a_program_that_is_not_there_is_named_with_its_service_and_command() -> None:
     with pytest.raises(DeploymentError) as raised:
-        check_program("service 'Worker'", ["no-such-engine", "--x"], {"PATH": os.environ["PATH"]})
+        check_program("service 'Worker'", "no-such-engine", {"PATH": os.environ["PATH"]}, ["no-such-engine", "--x"])
     assert str(raised.value) == (
         "service 'Worker' starts 'no-such-engine', which does not exist on this machine or cannot be executed, nor can "
         "it be found on the PATH; its command is: no-such-engine --x"

@@ -33,7 +33,7 @@ def pod_of(container: dict[str, Any], spec: dict[str, Any] | None = None, **comp
 
 def variables(container: dict[str, Any], known: dict[str, str] | None = None, **pod: Any) -> Variables:
     made = pod_of(container, **pod)
-    return container_variables(made, made.containers()[-1], known or {}, lambda name, value: f"<{value}>")
+    return container_variables(made, made.containers()[-1], known or {}, lambda name, value, is_secret: f"<{value}>")
 
 
 def entry(name: str, **source: Any) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def test_a_service_of_v1alpha1_has_variables_and_a_secret_of_its_own() -> None:
     }
     graph = Graph(document, "graph.yaml", [SECRET])
     pod = make_pod(graph, graph.service("Worker"), 0, "agg-0", "127.0.0.1")
-    found = container_variables(pod, pod.containers()[-1], {}, lambda name, value: value)
+    found = container_variables(pod, pod.containers()[-1], {}, lambda name, value, is_secret: value)
     assert found.values == {"TOKEN": "abc", "SHARED": "service", "OWN": "service"}
 
 

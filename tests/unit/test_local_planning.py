@@ -10,11 +10,12 @@ import yaml
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unsupported
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.edits import Edits
-from DynamoFaultLibrary.platforms.base import DeploySettings, Remark
+from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery, Remark
 from DynamoFaultLibrary.platforms.local import commands, fitting
 from DynamoFaultLibrary.platforms.local.fitting import instances_of
 from DynamoFaultLibrary.platforms.local.places import Names
 from DynamoFaultLibrary.platforms.local.planning import Drawing, Start, draw
+from DynamoFaultLibrary.platforms.local.volumes import File, Tree
 
 FRONTEND: dict[str, Any] = {"name": "Frontend", "type": "frontend"}
 MOCKER = ["python3", "-m", "dynamo.mocker", "--model-path", "tiny-model"]
@@ -159,7 +160,7 @@ def test_a_plan_keeps_secrets_to_itself() -> None:
     ]
     drawing = drawn(FRONTEND, worker([*MOCKER, "--model-name", "$(TOKEN)"], env=env), companions=CONFIG)
     assert starts(drawing)["Worker-0"].argv[-1] == "abc"
-    assert drawing.plan().processes[0].command.endswith(" --model-name (secret)")
+    assert drawing.plan().processes[0].command.endswith(" --model-name '(secret)'")
     assert starts(drawing)["Worker-0"].environment["URL"] == "https://abc@host"
     assert drawing.plan().processes[0].environment == {"TOKEN": "(secret)", "URL": "(secret)", "OPEN": "yes"}
 
@@ -459,3 +460,207 @@ def test_the_tiny_model_is_found_in_a_script_and_in_a_variable(state: Path) -> N
     assert directory in start.argv[-1] or start.environment["MODEL"] == directory
     assert start.environment["HF_HUB_OFFLINE"] == "1"
     assert drawing.uses_tiny_model
+
+
+KEYS = """
+- {apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {A: o, NATS_SERVER: "nats://u:o'pw@h", X_PORT: "77"}}
+"""
+
+
+def test_secrets_are_hidden_whatever_they_look_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret of one letter hid half of the command, and one with a quote was shown."""
+    monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    words = [*MOCKER, "--model-name", "$(A)-$(QUOTED)-$(HF_TOKEN)-$(COPY)"]
+    env = [{"name": "QUOTED", "value": "it's $(A)"}, {"name": "COPY", "value": "$(HF_TOKEN)"}]
+    drawing = drawn(FRONTEND, worker(words, envFrom=[{"secretRef": {"name": "s"}}], env=env), companions=KEYS)
+    assert starts(drawing)["Worker-0"].argv[-1] == "o-it's o-hf_mine-hf_mine"
+    plan = drawing.plan()
+    assert plan.processes[0].command.endswith("/tiny-model --model-name '(secret)-(secret)-$(HF_TOKEN)-(secret)'")
+    assert plan.processes[0].environment == dict.fromkeys(("A", "X_PORT", "QUOTED", "COPY"), "(secret)")
+    assert [remark.what for remark in plan.overridden] == ["X_PORT=(secret)", "NATS_SERVER=(secret)"]
+
+
+ESCAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "subPath": ({"emptyDir": {}}, {"subPath": "../.."}),
+    "claimName": ({"persistentVolumeClaim": {"claimName": "../../x"}}, {}),
+    "a path in volume 'v'": ({"configMap": {"name": "settings", "items": [{"key": "A", "path": "/x"}]}}, {}),
+}
+
+
+@pytest.mark.parametrize("what", ESCAPES)
+def test_nothing_is_written_outside_the_deployments_directory(what: str) -> None:
+    companions = "[{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {A: b}}]"
+    volume, mount = ESCAPES[what]
+    made = worker(
+        pod={"volumes": [{"name": "v", **volume}]}, volumeMounts=[{"name": "v", "mountPath": "/odd-place", **mount}]
+    )
+    message = str(problem(drawn(FRONTEND, made, companions=companions)))
+    assert message.startswith(f"{what} of service 'Worker' must be relative and without '..', not '")
+
+
+@pytest.mark.parametrize(
+    ("path", "complaint"),
+    [
+        ("odd", "at 'odd'; a mountPath is an absolute path"),
+        (None, "at None; a mountPath is an absolute path"),
+        ("/etc/hosts", "a directory at /etc/hosts, but /etc/hosts is a file on this machine"),
+        ("/etc/hosts/x", "a directory at /etc/hosts/x, but /etc/hosts is a file on this machine"),
+    ],
+)
+def test_a_mount_that_cannot_be_is_refused(path: str | None, complaint: str) -> None:
+    made = worker(pod={"volumes": [{"name": "v", "emptyDir": {}}]}, volumeMounts=[{"name": "v", "mountPath": path}])
+    assert str(problem(drawn(FRONTEND, made))).endswith(complaint)
+
+
+@pytest.mark.parametrize(("mode", "runs"), [(0o755, True), (0o644, False)])
+@pytest.mark.parametrize("program", ["/odd-place/run.sh", "./run.sh"])
+def test_a_program_may_be_in_a_volume(mode: int, runs: bool, program: str) -> None:
+    companions = "[{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {run.sh: x}}]"
+    made = worker(
+        [program],
+        {"volumes": [{"name": "v", "configMap": {"name": "settings", "defaultMode": mode}}]},
+        volumeMounts=[{"name": "v", "mountPath": "/odd-place"}],
+        workingDir="/odd-place",
+    )
+    drawing = drawn(FRONTEND, made, companions=companions)
+    if runs:
+        drawing.findings.raise_first()
+        assert starts(drawing)["Worker-0"].argv == [program]
+    else:
+        assert "'/odd-place/run.sh', which does not exist on this machine or cannot be executed" in str(
+            problem(drawing)
+        )
+
+
+def test_a_program_that_a_volume_gets_later_is_taken_on_trust() -> None:
+    made = worker(
+        ["/odd-place/run"],
+        {"volumes": [{"name": "v", "emptyDir": {}}]},
+        volumeMounts=[{"name": "v", "mountPath": "/odd-place"}],
+    )
+    drawn(FRONTEND, made).findings.raise_first()
+
+
+@pytest.mark.parametrize(
+    ("pod", "complaint"),
+    [
+        ({"sidecars": [{"name": "s", "command": ["true"]}] * 2}, "service 'Worker' has two containers called 's'"),
+        ({"initContainers": [{"name": "main", "command": ["true"]}]}, "has two containers called 'main'"),
+        ({"initContainers": [{"command": ["true"]}]}, "service 'Worker' has a container called ''"),
+        (
+            {"sidecars": [{"name": "s", "command": "sleep 1"}]},
+            "of container 's' must be a list of words, not 'sleep 1'",
+        ),
+    ],
+)
+def test_containers_that_kubernetes_refuses_are_refused(pod: dict[str, Any], complaint: str) -> None:
+    """Of two with one name the supervisor forgot the first."""
+    assert complaint in str(problem(drawn(FRONTEND, worker(pod=pod))))
+
+
+def test_a_service_may_not_have_the_name_of_a_server() -> None:
+    settings = DeploySettings(discovery=Discovery.ETCD)
+    made = component("etcd", "worker", MOCKER)
+    assert "service 'etcd' has the name of a server" in str(problem(drawn(FRONTEND, made, settings=settings)))
+    drawn(FRONTEND, made).findings.raise_first()
+
+
+@pytest.mark.parametrize("none", ["Frontend", "Worker"])
+def test_a_graph_without_replicas_that_answer_is_refused_at_once(none: str) -> None:
+    made = [{**one, "replicas": int(one["name"] != none)} for one in (FRONTEND, worker())]
+    assert str(problem(drawn(*made))).startswith(f"graph 'agg' has 0 replicas of '{none}', so there is nothing")
+
+
+@pytest.mark.parametrize(
+    ("command", "env", "complaint"),
+    [
+        (["sleep", "a\0b"], {}, "the command of service 'Worker' has a NUL character"),
+        (MOCKER, {"A": "secret\0"}, "variable 'A' of service 'Worker' has a NUL character"),
+        (MOCKER, {"A=B": "c"}, "service 'Worker' has a variable called 'A=B'"),
+    ],
+)
+def test_what_no_process_can_have_is_told(command: list[str], env: dict[str, str], complaint: str) -> None:
+    entries = [{"name": name, "value": value} for name, value in env.items()]
+    message = str(problem(drawn(FRONTEND, worker(command, env=entries))))
+    assert message.startswith(complaint)
+    assert "secret" not in message
+
+
+def test_a_port_that_was_edited_on_purpose_stays() -> None:
+    env = [{"name": "REDIS_PORT", "value": "6379"}, {"name": "OTHER_PORT", "value": "5600"}]
+    settings = DeploySettings(edits=Edits(env={"REDIS_PORT": "6379"}))
+    drawing = drawn(FRONTEND, worker(env=env), settings=settings)
+    assert starts(drawing)["Worker-0"].own == {"REDIS_PORT": "6379", "OTHER_PORT": "<port>"}
+    assert [remark.what for remark in drawing.findings.overridden] == ["OTHER_PORT=5600"]
+
+
+def test_a_plan_says_what_a_deployment_would_fail_with() -> None:
+    assert drawn(FRONTEND, worker()).plan().refusal == ""
+    assert drawn(FRONTEND, worker(["python3", "-m", "dynamo.vllm"])).plan().refusal == ""
+    assert drawn(FRONTEND, worker(["no-such-engine"])).plan().refusal.startswith("service 'Worker' starts 'no-such-")
+
+
+@pytest.mark.parametrize("path", ["health", "/health", "", None])
+def test_the_path_of_a_probe_begins_with_a_slash(path: str | None) -> None:
+    get = {"port": 9090, **({} if path is None else {"path": path})}
+    router = component("Router", "other", ["sleep", "1"], readinessProbe={"httpGet": get})
+    router["podTemplate"]["spec"]["containers"][0]["env"] = [{"name": "A_PORT", "value": "9090"}]
+    probe = starts(drawn(FRONTEND, worker(), router))["Router-0"].probe
+    assert probe is not None
+    assert probe.url == "http://127.0.0.1:<port>/" + ("health" if path else "")
+
+
+def test_a_probe_without_a_command_is_told() -> None:
+    router = component("Router", "other", ["sleep", "1"], readinessProbe={"exec": {"command": []}})
+    drawing = drawn(FRONTEND, worker(), router)
+    assert starts(drawing)["Router-0"].probe is None
+    assert Remark("Router", "probe exec", "it cannot be asked here; the service counts") in drawing.findings.missing
+    router["podTemplate"]["spec"]["containers"][0]["readinessProbe"] = {"exec": "true"}
+    assert str(problem(drawn(FRONTEND, worker(), router))).startswith("'exec' of service 'Router' must be a map")
+
+
+ODD_VOLUMES: dict[str, tuple[dict[str, Any], str]] = {
+    "mode": ({"configMap": {"name": "settings", "defaultMode": "rwx"}}, "must be a number, not 'rwx'"),
+    "path": ({"downwardAPI": {"items": [{"fieldRef": {}}]}}, "each of the items of volume 'v' needs a path"),
+    "items": ({"configMap": {"name": "settings", "items": "A"}}, "'items' of 'v' must be a list of maps, not 'A'"),
+    "claim": (
+        {"persistentVolumeClaim": "x"},
+        "'persistentVolumeClaim' of service 'v' must be a map of fields, not 'x'",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ODD_VOLUMES)
+def test_a_volume_that_cannot_be_read_is_told(what: str) -> None:
+    companions = "[{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {A: b}}]"
+    volume, complaint = ODD_VOLUMES[what]
+    made = worker(pod={"volumes": [{"name": "v", **volume}]}, volumeMounts=[{"name": "v", "mountPath": "/odd-place"}])
+    assert complaint in str(problem(drawn(FRONTEND, made, companions=companions)))
+
+
+@pytest.mark.parametrize("volume", [{"persistentVolumeClaim": None}, {"projected": {"sources": [{"configMap": None}]}}])
+def test_a_volume_without_details_is_empty(volume: dict[str, Any]) -> None:
+    made = worker(pod={"volumes": [{"name": "v", **volume}]}, volumeMounts=[{"name": "v", "mountPath": "/odd-place"}])
+    drawing = drawn(FRONTEND, made)
+    drawing.findings.raise_first()
+    assert drawing.tree.files == {}
+
+
+def test_a_file_below_a_file_is_told(tmp_path: Path) -> None:
+    tree = Tree(files={tmp_path / "p": File("a"), tmp_path / "p" / "q": File("b")})
+    with pytest.raises(DeploymentError, match="a file 'q' below another file"):
+        tree.write()
+
+
+@pytest.mark.parametrize("given", [None, "abc"])
+def test_a_port_without_a_number_is_told(given: object) -> None:
+    probe = {"tcpSocket": {"port": "x"}}
+    ports = [{"name": "x", **({} if given is None else {"containerPort": given})}]
+    router = component("Router", "other", ["sleep", "1"], readinessProbe=probe, ports=ports)
+    message = str(problem(drawn(FRONTEND, worker(), router)))
+    assert message == f"containerPort of port 'x' of 'main' must be a number, not {given!r}"
+
+
+def test_labels_that_are_no_map_are_told() -> None:
+    message = str(problem(drawn(FRONTEND, {**worker(), "labels": "x"})))
+    assert message == "'labels' of service 'Worker' must be a map of fields, not 'x'"

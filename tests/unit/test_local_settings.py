@@ -138,3 +138,33 @@ def test_a_model_that_is_no_path_here_is_refused(model: str, message: str) -> No
 @pytest.mark.parametrize("model", ["Qwen/Qwen3-0.6B", "tiny-model", "/"])
 def test_a_model_may_be_a_name_or_a_path_that_is_there(model: str) -> None:
     assert list(model_problems(with_model(model).services.values())) == []
+
+
+@pytest.mark.parametrize("name", [".", "a/b", "../x", "x" * 64, "a b", "a\n"])
+def test_names_that_are_no_files_names_are_refused(name: str) -> None:
+    """A service called ``a/../../b`` had its log outside of the results."""
+    odd = graph()
+    odd.document["metadata"]["name"] = name
+    with pytest.raises(DeploymentError, match=r"^graph .* cannot be deployed: names have 1 to 63 letters"):
+        check_settings(odd, DeploySettings())
+    odd.document["metadata"]["name"] = "agg"
+    odd.document["spec"]["services"][name] = odd.document["spec"]["services"].pop("Frontend")
+    odd = Graph(odd.document, "graph.yaml")
+    with pytest.raises(DeploymentError, match=r"^service .* cannot be deployed: names have 1 to 63 letters"):
+        check_settings(odd, DeploySettings())
+
+
+def test_more_replicas_than_a_machine_can_hold_are_refused_at_once() -> None:
+    many = graph()
+    many.services["Frontend"].replicas = 1001
+    with pytest.raises(DeploymentError) as raised:
+        check_settings(many, DeploySettings())
+    assert str(raised.value) == (
+        "graph 'agg' has 1001 replicas, each a process of its own; platform 'local' starts at most 1000"
+    )
+
+
+@pytest.mark.parametrize("name", ["ETCD_ENDPOINTS", "NATS_SERVER", "DYN_FILE_KV"])
+def test_servers_that_env_names_are_refused_and_not_ignored(name: str) -> None:
+    with pytest.raises(DeploymentError, match=f"^env sets {name}, but each deployment here has a discovery store"):
+        check_settings(graph(), DeploySettings(edits=Edits(env={name: "x"})))

@@ -277,17 +277,30 @@ def command_line(whose: str, words: Sequence[str], interpreter: str, environment
     return [expand(part, environment) for part in command]
 
 
-def check_program(
-    whose: str, argv: Sequence[str], environment: Mapping[str, str], words: Sequence[str] | None = None
-) -> None:
-    """See that the program of a command line can be started here.
+def check_program(whose: str, program: str, environment: Mapping[str, str], words: Sequence[str]) -> None:
+    """See that the program of a command line can be started here; `words` are that line, for the message.
 
     Raises:
         DeploymentError: it cannot.
     """
-    if shutil.which(argv[0], path=environment.get("PATH")) is None:
-        where = "" if "/" in argv[0] else ", nor can it be found on the PATH"
+    if shutil.which(program, path=environment.get("PATH")) is None:
+        where = "" if "/" in program else ", nor can it be found on the PATH"
         raise DeploymentError(
-            f"{whose} starts '{argv[0]}', which does not exist on this machine or cannot be executed{where}; "
-            f"its command is: {shlex.join(words or argv)[:200]}"
+            f"{whose} starts '{program}', which does not exist on this machine or cannot be executed{where}; "
+            f"its command is: {shlex.join(words)[:200]}"
         )
+
+
+def check_texts(whose: str, argv: Sequence[str], environment: Mapping[str, str]) -> None:
+    """See that an operating system can take a command line and an environment.
+
+    Raises:
+        DeploymentError: it cannot; values are not shown, since they may be secret.
+    """
+    for name, value in environment.items():
+        if not name or "=" in name or "\0" in name:
+            raise DeploymentError(f"{whose} has a variable called {name!r}, which no process can have")
+        if "\0" in value:
+            raise DeploymentError(f"variable '{name}' of {whose} has a NUL character in it, which no process can have")
+    if any("\0" in word for word in argv):
+        raise DeploymentError(f"the command of {whose} has a NUL character in it, which no process can have")

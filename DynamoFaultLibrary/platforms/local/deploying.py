@@ -19,6 +19,7 @@ from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, EndedR
 from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local import commands, cuda
 from DynamoFaultLibrary.platforms.local.child import ProcessSpec
+from DynamoFaultLibrary.platforms.local.client import ProcessStatus
 from DynamoFaultLibrary.platforms.local.fitting import instances_of
 from DynamoFaultLibrary.platforms.local.host import Host
 from DynamoFaultLibrary.platforms.local.machine import LocalDeployment, PlannedReplica
@@ -30,6 +31,7 @@ from DynamoFaultLibrary.platforms.local.planning import Drawing, Start, draw
 from DynamoFaultLibrary.platforms.local.settings import check_settings
 from DynamoFaultLibrary.platforms.local.shimming import LocalShimming
 from DynamoFaultLibrary.platforms.readiness import INTERVAL, TIMEOUT, Expectation, wait_until_ready
+from DynamoFaultLibrary.processes import ProcessId
 
 _LOG_LINES = 15
 _NO_MODEL = re.compile(r"Failed to fetch model|huggingface\.co|LocalEntryNotFoundError|couldn't connect to")
@@ -67,10 +69,10 @@ class LocalDeploying(LocalObserving, LocalShimming):
             self._prepare(drawing, local, interpreter)
             deployment.plan = drawing.plan()
             self._start_planes(deployment, local, drawing)
-            for start in drawing.starts:
-                self._start_container(deployment, local, start)
-            self.wait_ready(deployment, settings.timeout)
-            self._tell_ended_sidecars(deployment, local)
+            self._start_pods(deployment, local, drawing.starts)
+            self._wait_ready(deployment, settings.timeout, gone=frozenset())  # none may end before it was ready
+            remarks = self._ended_sidecars(local)
+            deployment.plan = replace(deployment.plan, missing=[*deployment.plan.missing, *remarks])
         except BaseException as error:
             with suppress(FaultLibraryError):
                 self.delete(deployment)
@@ -92,7 +94,12 @@ class LocalDeploying(LocalObserving, LocalShimming):
 
     def wait_ready(self, deployment: Deployment, timeout: timedelta) -> None:
         """Wait for every replica that has not ended to be known to the frontend, and for good responses."""
-        gone = {end.replica.process for end in self.ended(deployment)}
+        gone = frozenset(end.replica.process for end in self.ended(deployment))
+        self._wait_ready(deployment, timeout, gone)
+
+    def _wait_ready(self, deployment: Deployment, timeout: timedelta, gone: frozenset[ProcessId]) -> None:
+        """Wait for all replicas but those that are gone; another one that ends is a reason to give up."""
+        deadline = monotonic() + timeout.total_seconds()
         urls = self._metrics_urls(deployment, deployment.graph.workers)
         others = self._metrics_urls(deployment, deployment.graph.others)
         responses = max(deployment.settings.ready_responses, len(urls))
@@ -103,11 +110,12 @@ class LocalDeploying(LocalObserving, LocalShimming):
 
         try:
             deployment.model = wait_until_ready(deployment.url, expected, check_alive)
-            self._wait_probes(deployment, timeout, check_alive)
+            self._wait_probes(deployment, deadline, timeout, check_alive)
         except Unready as error:
             before = [end for end in self.ended(deployment) if end.replica.process in gone]
             ended = [f"{end}, {seconds_text(monotonic() - end.exit.at)} ago (log: {end.replica.log})" for end in before]
-            raise Unready("; ".join([str(error), *ended])) from error
+            beside = [f"{one.what} of {one.service}: {one.why}" for one in self._ended_sidecars(self.local(deployment))]
+            raise Unready("; ".join([str(error), *ended, *beside])) from error
 
     def _running(self, deployment: Deployment, services: Sequence[Service]) -> list[tuple[Service, Replica]]:
         """Replicas that run, of those services that were started."""
@@ -122,14 +130,16 @@ class LocalDeploying(LocalObserving, LocalShimming):
         """Instances that the replicas' processes have beside their first."""
         return sum(instances_of(service) - 1 for service, _ in self._running(deployment, deployment.graph.workers))
 
-    def _wait_probes(self, deployment: Deployment, timeout: timedelta, check_alive: Callable[[], None]) -> None:
-        """Wait for services that the frontend does not know, where the graph says how to see that they are ready."""
-        deadline = monotonic() + timeout.total_seconds()
-        for probe in self.local(deployment).probes:
-            while not probe.succeeds():
+    def _wait_probes(
+        self, deployment: Deployment, deadline: float, timeout: timedelta, check_alive: Callable[[], None]
+    ) -> None:
+        """Wait for replicas that the frontend does not know, where the graph says how to see that they are ready."""
+        ended = {end.replica.key for end in self.ended(deployment)}
+        for key, probe in self.local(deployment).probes.items():
+            while key not in ended and (problem := probe.problem()):
                 check_alive()
                 if monotonic() > deadline:
-                    raise Unready(f"{probe} did not succeed within {timeout.total_seconds():g} s")
+                    raise Unready(f"{probe} did not succeed within {timeout.total_seconds():g} s; last seen: {problem}")
                 sleep(INTERVAL)
 
     @staticmethod
@@ -172,7 +182,34 @@ class LocalDeploying(LocalObserving, LocalShimming):
             hint = _NO_MODEL_HINT if _NO_MODEL.search(tail) else ""
             raise Unready(f"{end} before the graph was ready{hint}; end of its log {log}:\n{tail}")
 
-    def _start_container(self, deployment: Deployment, local: LocalDeployment, start: Start) -> None:
+    def _start_pods(self, deployment: Deployment, local: LocalDeployment, starts: Sequence[Start]) -> None:
+        """Start containers; a pod waits for its own init containers, and for those of no other pod."""
+        deployment.url = next((start.url for start in starts if start.url and start.container.is_main), "")
+        pods: dict[str, list[Start]] = {}
+        for start in starts:
+            pods.setdefault(start.replica, []).append(start)
+        inits: dict[str, list[Start]] = {}
+        for pod in pods.values():
+            inits |= self._go_on(deployment, local, pod)
+        deadline = monotonic() + deployment.settings.timeout.total_seconds()
+        while inits:
+            statuses = self.supervisor.status()
+            for key in list(inits):
+                if statuses[key].exit is not None or monotonic() > deadline:
+                    self._check_init(deployment, local.beside[key], statuses[key])
+                    inits |= self._go_on(deployment, local, inits.pop(key))
+            self._check_alive(deployment, self.ended(deployment))
+            sleep(INTERVAL)
+
+    def _go_on(self, deployment: Deployment, local: LocalDeployment, pod: list[Start]) -> dict[str, list[Start]]:
+        """Start a pod's containers up to its next init container; returns that and what follows it."""
+        for index, start in enumerate(pod):
+            key = self._start_container(deployment, local, start)
+            if start.container.is_init:
+                return {key: pod[index + 1 :]}
+        return {}
+
+    def _start_container(self, deployment: Deployment, local: LocalDeployment, start: Start) -> str:
         file = start.name.replace("/", ".")
         log = deployment.results / start.service / f"{file}.log"
         key = f"{deployment.name}/{file}"
@@ -181,45 +218,56 @@ class LocalDeploying(LocalObserving, LocalShimming):
         if start.container.is_main:
             replica = PlannedReplica(start.service, start.index, key, log, start.metrics_url)
             self._start(local, replica, start.host, spec)
-            deployment.url = deployment.url or start.url
             if start.probe is not None:
-                local.probes.append(start.probe)
-            return
+                marked = {**start.probe.environment, DEPLOYMENT_VARIABLE: key}  # who ends the replica ends its probe
+                local.probes[key] = replace(start.probe, environment=marked)
+            return key
         local.beside[key] = log
         marked = {**start.environment, DEPLOYMENT_VARIABLE: key}
-        self.supervisor.start(replace(spec, env=marked, namespace=_path_of(start.host)))
+        self._launch(replace(spec, env=marked, namespace=_path_of(start.host)))
         if start.container.is_init:
             local.inits.add(key)
-            self._wait_init(deployment, start, key, log)
+        return key
 
-    def _wait_init(self, deployment: Deployment, start: Start, key: str, log: Path) -> None:
-        status = self.supervisor.wait_exit(key, deployment.settings.timeout)
+    def _check_init(self, deployment: Deployment, log: Path, status: ProcessStatus) -> None:
         if status.exit is not None and status.exit.code == 0:
             return
         limit = deployment.settings.timeout.total_seconds()
-        how = f"ended with {status.exit}" if status.exit else f"had not ended after {limit:g} s"
+        how = f"was {status.exit}" if status.exit and status.exit.signal else f"ended with {status.exit}"
+        name = status.name.rpartition("/")[2]
         raise DeploymentError(
-            f"init container '{start.container.name}' of service '{start.service}' {how}; end of its log {log}:\n"
-            f"{_tail(log)}"
+            f"init container '{name.rpartition('.')[2]}' of service '{log.parent.name}' "
+            f"{how if status.exit else f'had not ended after {limit:g} s'}; end of its log {log}:\n{_tail(log)}"
         )
 
-    def _tell_ended_sidecars(self, deployment: Deployment, local: LocalDeployment) -> None:
+    def _ended_sidecars(self, local: LocalDeployment) -> list[Remark]:
         """A sidecar that has ended does not keep a graph from serving: it is told."""
         statuses = self.supervisor.status()
         ended = [(key, log, statuses[key].exit) for key, log in local.beside.items() if key not in local.inits]
-        remarks = [
-            Remark(log.parent.name, f"sidecar {key.rpartition('.')[2]}", f"it ended with {how}, see {log}")
+        return [
+            Remark(
+                log.parent.name,
+                f"sidecar {key.rpartition('.')[2]}",
+                f"it {'was' if how.signal else 'ended with'} {how}, see {log}",
+            )
             for key, log, how in ended
             if how is not None
         ]
-        deployment.plan = replace(deployment.plan, missing=[*deployment.plan.missing, *remarks])
 
     def _start(self, local: LocalDeployment, replica: PlannedReplica, host: Host, spec: ProcessSpec) -> None:
         key = replica.process
         local.preloads[key] = spec.env.get(cuda.PRELOAD_VARIABLE)
         marked = {**spec.env, DEPLOYMENT_VARIABLE: key, **self.shim_environment(local, replica.service, key)}
-        self.supervisor.start(replace(spec, name=key, env=marked, log=str(replica.log), namespace=_path_of(host)))
+        self._launch(replace(spec, name=key, env=marked, log=str(replica.log), namespace=_path_of(host)))
         local.parts.append(replica)
+
+    def _launch(self, spec: ProcessSpec) -> None:
+        """Start a process; what its program is worth in its own mounts is seen here at last."""
+        try:
+            self.supervisor.start(spec)
+        except DeploymentError as error:
+            name = spec.name.rpartition("/")[2]
+            raise DeploymentError(f"'{name}' cannot be started as '{spec.argv[0]}': {error}") from error
 
 
 def _path_of(host: Host) -> str:

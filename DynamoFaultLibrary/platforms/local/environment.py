@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from DynamoFaultLibrary.platforms.local.pod import Container, Document, Pod, ent
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 FROM = "envFrom "
+SECRET = "(secret)"  # noqa: S105  # what is told instead
 _SECRET = "secret"  # noqa: S105  # the start of fields' names
 _SUFFIXES = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
@@ -26,7 +27,9 @@ class Variables:
     optional: set[str] = field(default_factory=set)
     """Those of the missing ones that the graph can do without."""
     secrets: set[str] = field(default_factory=set)
-    """Those whose values come out of Secrets."""
+    """Those whose values come out of Secrets, or from what the user's own shell has."""
+    private: Set[str] = frozenset()
+    """Variables of the user's own shell."""
 
     def set(self, name: str, value: str, *, is_secret: bool = False) -> None:
         """A value replaces an earlier one, or the lack of one."""
@@ -65,21 +68,26 @@ def references(text: str) -> set[str]:
 
 
 def container_variables(
-    pod: Pod, container: Container, known: Mapping[str, str], map_port: Callable[[str, str], str]
+    pod: Pod,
+    container: Container,
+    known: Mapping[str, str],
+    map_port: Callable[[str, str, bool], str],
+    private: Set[str] = frozenset(),
 ) -> Variables:
     """All variables that the graph gives a container: `envFrom`, then its own entries, the later winning.
 
-    `known` is what its entries may refer to besides each other. `map_port` returns the value of a variable whose name
-    ends in ``_PORT``: replicas share this host, so they get ports of their own.
+    `known` is what its entries may refer to besides each other; what refers to the `private` ones of them is as secret
+    as they are. `map_port` returns the value of a variable whose name ends in ``_PORT``, and is told whether that is
+    secret: replicas share this host, so they get ports of their own.
     """
-    found = Variables()
+    found = Variables(private=private)
     for source in _sources(pod, container):
         _add_source(found, pod.graph, source)
     for entry in _env_entries(pod, container):
         _add_entry(found, pod, container, entry, known)
     for name, value in found.values.items():
         if name.endswith("_PORT") and value.isdecimal():
-            found.values[name] = map_port(name, value)
+            found.values[name] = map_port(name, value, name in found.secrets)
     return found
 
 
@@ -127,7 +135,8 @@ def _add_entry(found: Variables, pod: Pod, container: Container, entry: Document
         if lacking:
             found.lack(name, found.why_missing(lacking, known), optional=lacking in found.optional)
         else:
-            found.set(name, expand(text, {**known, **found.values}), is_secret=bool(used & found.secrets))
+            is_secret = bool(used & found.secrets or (used - found.values.keys()) & found.private)
+            found.set(name, expand(text, {**known, **found.values}), is_secret=is_secret)
         return
     value, why, optional = _value_from(pod, container, source)
     if value is None:

@@ -1,6 +1,6 @@
 """What planning a deployment finds: what is set otherwise, what is not here, and what cannot be started at all."""
 
-from DynamoFaultLibrary.errors import FaultLibraryError
+from DynamoFaultLibrary.errors import FaultLibraryError, Unsupported
 from DynamoFaultLibrary.platforms.base import Remark
 
 
@@ -22,6 +22,12 @@ class Findings:
         """What cannot be on this machine, problems included."""
         problems = [Remark(service, what, str(error)) for (service, what), error in self._problems.items()]
         return [*self._missing, *problems]
+
+    @property
+    def refusal(self) -> str:
+        """Why the graph cannot be deployed on any machine like this one; empty when it only lacks something here."""
+        errors = [str(error) for error in self._problems.values() if not isinstance(error, Unsupported)]
+        return errors[0] if errors else ""
 
     def override(self, service: str, what: str, why: str) -> None:
         """The platform does something otherwise."""

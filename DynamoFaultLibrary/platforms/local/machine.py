@@ -43,8 +43,8 @@ class LocalDeployment:
     """Logs of init containers and sidecars by their supervisor names; faults leave them alone."""
     inits: set[str] = field(default_factory=set)
     """Those of them that run to their end."""
-    probes: list[Probe] = field(default_factory=list)
-    """What tells that services are ready that the frontend does not know."""
+    probes: dict[str, Probe] = field(default_factory=dict)
+    """What tells that replicas are ready that the frontend does not know, by their supervisor names."""
 
 
 class Machine:
@@ -136,7 +136,7 @@ class Machine:
         if not found and service not in deployment.graph.services:
             services = list(dict.fromkeys(part.service for part in parts))
             raise DeploymentError(f"deployment '{deployment.name}' has no service '{service}'; it has {services}")
-        return found
+        return sorted(found, key=lambda part: part.index)
 
     def statuses(self, deployment: Deployment) -> dict[str, ProcessStatus]:
         """What the supervisor knows of a deployment's processes, by their supervisor names."""

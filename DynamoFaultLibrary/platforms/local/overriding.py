@@ -5,6 +5,7 @@ from pathlib import Path
 
 from DynamoFaultLibrary.graph import Service
 from DynamoFaultLibrary.platforms.base import DeploySettings
+from DynamoFaultLibrary.platforms.local.environment import SECRET, Variables
 from DynamoFaultLibrary.platforms.local.findings import Findings
 
 PLANES = {
@@ -35,6 +36,7 @@ _DIRECTORIES = {
 }
 """Variables that name directories, and why another one is used when a graph's is not there."""
 _WHY_LISTENING = "replicas share this machine, so the platform chooses where each listens"
+_WHY_SERVERS = "each deployment here has a discovery store and servers of its own"
 _WHY_PLANE = "the platform has its own; see argument {} of Deploy Graph"
 
 
@@ -48,6 +50,8 @@ def contradictions(settings: DeploySettings) -> Iterator[str]:
             if said is not None and str(said) != value:
                 name = variable if place == "env" else option
                 yield f"{place} sets {name}={said}, but {argument} is {value}; use {argument}="
+    for variable in sorted(_SERVERS & edits.env.keys()):
+        yield f"env sets {variable}, but {_WHY_SERVERS}; see the arguments discovery, request_plane and event_plane"
     for variable, option in LISTENING.items():
         chosen = "http_port=" if "HTTP" in variable else "nothing"
         for place, name, there in (("env", variable, edits.env), ("frontend_args", option, edits.frontend_args)):
@@ -78,14 +82,18 @@ def override_options(service: Service, settings: DeploySettings, findings: Findi
 
 
 def override_variables(
-    service: str, own: Mapping[str, str], platforms: Mapping[str, str], settings: DeploySettings, findings: Findings
+    service: str,
+    variables: Variables,
+    platforms: Mapping[str, str],
+    settings: DeploySettings,
+    findings: Findings,
 ) -> dict[str, str]:
     """Variables of a container without those that this platform decides; `platforms` are its own."""
     left = {}
-    for name, value in own.items():
+    for name, value in variables.values.items():
         why = "" if platforms.get(name) == value else _why(name, value, settings)
         if why:
-            findings.override(service, f"{name}={value}", why)
+            findings.override(service, f"{name}={SECRET if name in variables.secrets else value}", why)
         else:
             left[name] = value
     return left
@@ -97,7 +105,7 @@ def _why(name: str, value: str, settings: DeploySettings) -> str:
     if name in PLANES:
         why = f"{planes_of(settings)[name]}: {_WHY_PLANE.format(PLANES[name][0])}"
     elif name in _SERVERS:
-        why = "each deployment here has a discovery store and servers of its own"
+        why = _WHY_SERVERS
     elif name in LISTENING and not name.endswith("_PORT"):
         why = _WHY_LISTENING
     elif name in _DIRECTORIES and name not in settings.edits.env and (name == "HOME" or not Path(value).is_dir()):

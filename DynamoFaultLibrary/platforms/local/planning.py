@@ -1,9 +1,10 @@
 """From a graph to the processes that this machine would start for it. Nothing is started or written here."""
 
+import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,16 +14,16 @@ from DynamoFaultLibrary.graph import Graph, Service
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.platforms.base import DeploySettings, Plan, PlannedProcess
 from DynamoFaultLibrary.platforms.local import commands
-from DynamoFaultLibrary.platforms.local.environment import Variables, container_variables, references
+from DynamoFaultLibrary.platforms.local.environment import SECRET, Variables, container_variables, references
 from DynamoFaultLibrary.platforms.local.findings import Findings
 from DynamoFaultLibrary.platforms.local.fitting import fit_options, tell_model, why_not_here
 from DynamoFaultLibrary.platforms.local.host import Host
 from DynamoFaultLibrary.platforms.local.mounts import can_mount
 from DynamoFaultLibrary.platforms.local.overriding import override_options, override_variables
 from DynamoFaultLibrary.platforms.local.planes import Planes, plan_planes
-from DynamoFaultLibrary.platforms.local.pod import Container, Pod, make_pod
+from DynamoFaultLibrary.platforms.local.pod import Container, Document, Pod, make_pod, mapping, words
 from DynamoFaultLibrary.platforms.local.probes import Probe, find_probe, port_of
-from DynamoFaultLibrary.platforms.local.settings import model_problems
+from DynamoFaultLibrary.platforms.local.settings import check_containers, model_problems, part_problems
 from DynamoFaultLibrary.platforms.local.volumes import Tree, Volumes
 
 _SYSTEM, _HTTP = "DYN_SYSTEM_PORT", "DYN_HTTP_PORT"
@@ -88,6 +89,8 @@ class Start:
     environment: dict[str, str]
     own: dict[str, str]
     """Those of its variables that the graph gives it."""
+    told: list[str]
+    """`argv` without the values of secrets."""
     directory: str
     mounts: list[list[str]]
     metrics_url: str | None = None
@@ -108,11 +111,8 @@ class Start:
 
     def planned(self) -> PlannedProcess:
         """As a plan tells it."""
-        told = {name: "(secret)" if name in self.secrets else value for name, value in self.own.items()}
-        command = shlex.join(self.argv)
-        for value in filter(None, map(self.own.get, self.secrets)):
-            command = command.replace(value, "(secret)")
-        return PlannedProcess(self.service, self.name, command, self.directory, told)
+        told = {name: SECRET if name in self.secrets else value for name, value in self.own.items()}
+        return PlannedProcess(self.service, self.name, shlex.join(self.told), self.directory, told)
 
 
 @dataclass
@@ -129,7 +129,7 @@ class Drawing:
     def plan(self) -> Plan:
         """As the platform's port has it."""
         processes = [start.planned() for start in self.starts]
-        return Plan(processes, self.findings.overridden, self.findings.missing)
+        return Plan(processes, self.findings.overridden, self.findings.missing, self.findings.refusal)
 
 
 def draw(graph: Graph, settings: DeploySettings, place: Place, interpreter: str) -> Drawing:
@@ -158,10 +158,15 @@ class _Draughtsman:
         self.interpreter = interpreter
         self.drawing = drawing
         self.findings = drawing.findings
+        own = {name for name, value in drawing.shared.items() if os.environ.get(name) == value}
+        self.private = own - {"HF_HOME"}
+        """Variables of the user's shell, whose values are nobody's business."""
 
     def draw(self) -> None:
         services = self._services()
-        self._check_parts(services)
+        servers = {part.service for part in self.drawing.planes.parts}
+        for name, what, problem in part_problems(self.graph, services, servers):
+            self.findings.refuse(name, what, DeploymentError(problem))
         for service in services:
             with self._noting(service.name, "options"):
                 override_options(service, self.settings, self.findings)
@@ -183,21 +188,6 @@ class _Draughtsman:
                 "run as root, or allow user namespaces"
             )
             self.findings.refuse("", "volumes", error)
-
-    def _check_parts(self, services: list[Service]) -> None:
-        name = self.graph.name
-        if not any(service.is_frontend for service in services):
-            error = (
-                f"graph '{name}' has no frontend among its services {list(self.graph.services)}: a router of another "
-                "graph sends it requests, but here each graph is deployed for itself; deploy one that has a frontend"
-            )
-            self.findings.refuse("", "frontend", DeploymentError(error))
-        elif not any(service.role.is_worker for service in services):
-            error = (
-                f"graph '{name}' has no worker among its services {list(self.graph.services)}: its workers are in "
-                "other graphs, but here each graph is deployed for itself, so there is nothing that could answer"
-            )
-            self.findings.refuse("", "workers", DeploymentError(error))
 
     @contextmanager
     def _noting(self, service: str, what: str) -> Iterator[None]:
@@ -234,6 +224,7 @@ class _Draughtsman:
         host = self.place.take_host(replica)
         name = f"{self.place.name}-{service.name.lower()}-{index}"
         pod = make_pod(self.graph, service, index, name, host.address)
+        check_containers(pod)
         ports = PodPorts(self.place.take_port)
         for container in pod.containers():
             if (start := self._draw_container(pod, container, host, ports)) is not None:
@@ -244,18 +235,23 @@ class _Draughtsman:
         common = {**self.drawing.shared, **commands.host_environment(host), **pod.operator_environment()}
         if container.is_main and service.is_frontend:
             ports.http = ports.known[_HTTP_PORT] = self.place.take_http_port()
-        variables = container_variables(pod, container, common, lambda *said: self._map_port(service, ports, *said))
+        variables = container_variables(
+            pod, container, common, lambda *said: self._map_port(service, ports, *said), self.private
+        )
         self._tell_missing(pod, container, variables)
-        own = override_variables(service.name, variables.values, common, self.settings, self.findings)
+        own = override_variables(service.name, variables, common, self.settings, self.findings)
         listening = _listening(service, container, own, ports)
         environment = {**commands.merged(common, own), **listening}
         gpus = service.gpus if container.is_main and not commands.is_mocker(service) else 0
         if gpus and commands.GPUS_VARIABLE not in own:
             environment[commands.GPUS_VARIABLE] = self.place.take_gpus(gpus)
-        argv = self._command(pod, container, environment, variables)
+        mounts = self._volumes(pod).mounts(pod, container)
+        directory = self._directory(pod, container, mounts)
+        argv = self._command(pod, container, environment, variables, directory, mounts)
         if argv is None:
             return None
-        mounts = self._volumes(pod).mounts(pod, container)
+        hidden = {name: f"$({name})" for name in self.private - own.keys()} | dict.fromkeys(variables.secrets, SECRET)
+        told = commands.command_line("", container.words, self.interpreter, {**environment, **hidden})
         url = f"http://{host.address}:{ports.http}" if ports.http else ""
         start = Start(
             service=service.name,
@@ -265,7 +261,8 @@ class _Draughtsman:
             argv=argv,
             environment=environment,
             own=own,
-            directory=self._directory(pod, container, mounts),
+            told=[commands.with_tiny_model(word, _tiny_directory()) for word in told],
+            directory=directory,
             mounts=mounts,
             metrics_url=f"{url or f'http://{host.address}:{listening[_SYSTEM]}'}/metrics"
             if container.is_main
@@ -275,11 +272,17 @@ class _Draughtsman:
         )
         return self._with_probe(start, service, ports)
 
-    def _map_port(self, service: Service, ports: PodPorts, name: str, value: str) -> str:
-        """The value of a port's variable: what listens in a pod at that port listens here at another one."""
+    def _map_port(self, service: Service, ports: PodPorts, name: str, value: str, is_secret: bool) -> str:
+        """The value of a port's variable: what listens in a pod at that port listens here at another one.
+
+        One that was edited on purpose stays.
+        """
+        if name in self.settings.edits.env:
+            return value
         if ports.http and name == _HTTP:
             ports.known[int(value)] = ports.http
-        self.findings.override(service.name, f"{name}={value}", "a free port: replicas share this machine")
+        told = SECRET if is_secret else value
+        self.findings.override(service.name, f"{name}={told}", "a free port: replicas share this machine")
         return ports.of(int(value))
 
     def _with_probe(self, start: Start, service: Service, ports: PodPorts) -> Start:
@@ -291,20 +294,19 @@ class _Draughtsman:
         if found and probe is None:
             kinds = [kind for kind in found if kind in ("httpGet", "tcpSocket", "exec", "grpc")]
             self.findings.lack(start.service, f"probe {' '.join(kinds)}", "it cannot be asked here; the service counts")
-        return Start(**{**start.__dict__, "probe": probe})
+        return replace(start, probe=probe)
 
-    def _probe(self, start: Start, found: dict[str, dict[str, object]], ports: PodPorts) -> Probe | None:
-        if (get := found.get("httpGet")) and (number := port_of(start.container, get)) in ports.known:
-            return Probe(
-                start.service, url=f"http://{start.host.address}:{ports.of(number or 0)}{get.get('path', '/')}"
-            )
-        if (connect := found.get("tcpSocket")) and (number := port_of(start.container, connect)) in ports.known:
+    def _probe(self, start: Start, found: Document, ports: PodPorts) -> Probe | None:
+        get, connect, run = (mapping(found, kind, start.service) for kind in ("httpGet", "tcpSocket", "exec"))
+        if get and (number := port_of(start.container, get)) in ports.known:
+            path = str(get.get("path") or "").removeprefix("/")
+            return Probe(start.service, url=f"http://{start.host.address}:{ports.of(number or 0)}/{path}")
+        if connect and (number := port_of(start.container, connect)) in ports.known:
             port = ports.of(number or 0)
             return Probe(start.service, address=(start.host.address, int(port) if port.isdecimal() else 0))
-        run = found.get("exec")
-        if run and not start.mounts and start.host.namespace is None:
-            words = [str(word) for word in run.get("command") or []]  # type: ignore[attr-defined]
-            return Probe(start.service, command=words, environment=start.environment, directory=Path(start.directory))
+        command = words(run, f"a probe of service '{start.service}'")
+        if command and not start.mounts and start.host.namespace is None:
+            return Probe(start.service, command=command, environment=start.environment, directory=Path(start.directory))
         return None
 
     def _tell_missing(self, pod: Pod, container: Container, variables: Variables) -> None:
@@ -315,7 +317,13 @@ class _Draughtsman:
                 self.findings.lack(pod.service.name, told, f"{why}; {instead}")
 
     def _command(
-        self, pod: Pod, container: Container, environment: dict[str, str], variables: Variables
+        self,
+        pod: Pod,
+        container: Container,
+        environment: dict[str, str],
+        variables: Variables,
+        directory: str,
+        mounts: list[list[str]],
     ) -> list[str] | None:
         """The command line; None when the container is not started here, which is told."""
         service, words = pod.service, container.words
@@ -330,7 +338,10 @@ class _Draughtsman:
         try:
             argv = commands.command_line(whose, words, self.interpreter, environment)
             argv = [commands.with_tiny_model(word, _tiny_directory()) for word in argv]
-            commands.check_program(whose, argv, environment, words)
+            commands.check_texts(whose, argv, environment)
+            program = os.path.normpath(os.path.join(directory, argv[0])) if "/" in argv[0] else argv[0]
+            if not self.drawing.tree.may_run(program, mounts):
+                commands.check_program(whose, program, environment, words)
             if not container.is_main and (lacking := commands.lacking_packages(words, self.interpreter)):
                 raise DeploymentError(f"{whose} needs the Python package {lacking[0]}, which is not here")
         except DeploymentError as error:

@@ -42,8 +42,14 @@ class Container:
     @property
     def port_names(self) -> dict[str, int]:
         """Named container ports."""
-        ports = self.entries("ports")
-        return {str(port["name"]): int(port["containerPort"]) for port in ports if "name" in port}
+        ports = [port for port in self.entries("ports") if "name" in port]
+        for port in ports:
+            if not isinstance(port.get("containerPort"), int):
+                given = port.get("containerPort")
+                raise GraphError(
+                    f"containerPort of port '{port['name']}' of '{self.name}' must be a number, not {given!r}"
+                )
+        return {str(port["name"]): port["containerPort"] for port in ports}
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,8 @@ class Pod:
             "status.hostIPs": "127.0.0.1",
         }
         for kind in ("labels", "annotations"):
-            found = {**(self.service.document.get(kind) or {}), **(self.metadata.get(kind) or {})}
+            holders = (self.service.document, self.metadata)
+            found = {k: v for one in holders for k, v in mapping(one, kind, self.service.name).items()}
             own.update({f"metadata.{kind}['{key}']": str(value) for key, value in found.items()})
             own[f"metadata.{kind}"] = "\n".join(f'{key}="{value}"' for key, value in sorted(found.items()))
         return own
@@ -139,14 +146,16 @@ class Pod:
     def _init_containers(self) -> Iterator[Container]:
         for document in entries(self.document, "initContainers", self.service.name):
             restarts = document.get("restartPolicy") == "Always"  # a native sidecar
-            yield Container(str(document.get("name")), document, words(document), is_init=not restarts)
+            name = str(document.get("name") or "")
+            yield Container(name, document, words(document, f"container '{name}'"), is_init=not restarts)
 
     def _sidecars(self) -> Iterator[Container]:
         designated = self.service.document.get("frontendSidecar")
         for document in entries(self.document, "containers", self.service.name):
-            name = str(document.get("name"))
+            name = str(document.get("name") or "")
             if name != MAIN:
-                yield Container(name, document, _sidecar_words(document) if name == designated else words(document))
+                line = _sidecar_words(document) if name == designated else words(document, f"container '{name}'")
+                yield Container(name, document, line)
         if isinstance(designated, dict):
             document = {**designated, "env": designated.get("envs") or []}
             yield Container("sidecar-frontend", document, _sidecar_words(document))
@@ -160,16 +169,26 @@ def make_pod(graph: Graph, service: Service, index: int, name: str, address: str
     return Pod(graph, service, index, name, address, service.pod, metadata)
 
 
-def words(document: Mapping[str, Any]) -> list[str]:
-    """Command line of a container that no service view knows."""
-    return [str(word) for key in ("command", "args") for word in document.get(key) or []]
+def words(document: Mapping[str, Any], owner: str) -> list[str]:
+    """Command line of a container (or a probe) that no service view knows.
+
+    Raises:
+        GraphError: it is not a list.
+    """
+    found: list[str] = []
+    for key in ("command", "args"):
+        line = document.get(key) or []
+        if not isinstance(line, list) or any(isinstance(word, list | dict) for word in line):
+            raise GraphError(f"{key} of {owner} must be a list of words, not {line!r}")
+        found += map(str, line)
+    return found
 
 
 def _sidecar_words(document: Mapping[str, Any]) -> list[str]:
     """The operator's default command of a frontend, which args of the user's follow or replace."""
+    given = words(document, "the frontend's sidecar")
     if document.get("command"):
-        return words(document)
-    given = words(document)
+        return given
     return [*_FRONTEND_COMMAND[: 1 if given[:1] == ["-m"] else 3], *given]
 
 

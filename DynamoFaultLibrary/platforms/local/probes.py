@@ -1,5 +1,7 @@
 """A pod's startup and readiness probes, asked of the ports that its containers have been given here."""
 
+import os
+import signal
 import socket
 import subprocess
 from contextlib import suppress
@@ -28,24 +30,39 @@ class Probe:
         where = f"{self.address[0]}:{self.address[1]}" if self.address else " ".join(self.command)
         return f"the probe of service '{self.service}', {self.url or where}"
 
-    def succeeds(self) -> bool:
-        """Ask once."""
-        with suppress(OSError, ValueError, subprocess.SubprocessError):
+    def problem(self) -> str:
+        """Ask once; returns what is wrong, and nothing when it succeeds."""
+        try:
             if self.url:
                 get_text(self.url, _TIMEOUT)
             elif self.address:
                 socket.create_connection(self.address, _TIMEOUT).close()
             else:
-                subprocess.run(
-                    self.command,
-                    env=self.environment,
-                    cwd=self.directory,
-                    capture_output=True,
-                    check=True,
-                    timeout=_TIMEOUT,
-                )
-            return True
-        return False
+                return self._run()
+        except (OSError, ValueError) as error:
+            return str(error) or type(error).__name__
+        return ""
+
+    def _run(self) -> str:
+        """Run the command in a group of its own, so that nothing that it started is left."""
+        process = subprocess.Popen(
+            self.command,
+            env=self.environment,
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            status = process.wait(_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            return f"it had not ended after {_TIMEOUT:g} s"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        return f"exit status {status}" if status else ""
 
 
 def find_probe(container: Container, service: Document) -> Document:

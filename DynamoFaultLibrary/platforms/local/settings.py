@@ -1,6 +1,7 @@
 """What cannot be meant is refused before anything starts; a setting without effect here is never ignored."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 
 from DynamoFaultLibrary.errors import DeploymentError
@@ -8,10 +9,15 @@ from DynamoFaultLibrary.graph import Graph, Service
 from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery
 from DynamoFaultLibrary.platforms.local.commands import runs_python
 from DynamoFaultLibrary.platforms.local.overriding import contradictions
+from DynamoFaultLibrary.platforms.local.pod import Pod
 from DynamoFaultLibrary.times import time_problem
 
 _MEMBERS = (1, 3, 5)
+_MOST_REPLICAS = 1000
+_NAME = re.compile(r"[A-Za-z0-9_]([\w.-]{0,61}\w)?", re.ASCII)
+"""Names that become those of files; Kubernetes and its operator allow less."""
 _PORTS = range(1, 65536)
+_WHY_NO_NAME = "names have 1 to 63 letters, digits, '-', '_' and '.', and begin and end with a letter or digit"
 
 
 def check_settings(graph: Graph, settings: DeploySettings) -> None:
@@ -40,6 +46,49 @@ def model_problems(services: Iterable[Service]) -> Iterator[tuple[str, str]]:
             yield service.name, f"model '{model}' of service '{service.name}' is a path that does not exist"
 
 
+def part_problems(graph: Graph, services: Sequence[Service], servers: Set[str]) -> Iterator[tuple[str, str, str]]:
+    """What a graph lacks, or has too much, to be deployed for itself: service, subject and problem.
+
+    `services` are those that are started, `servers` the names of what the platform adds.
+    """
+    for name in sorted(servers & graph.services.keys()):
+        yield name, "name", f"service '{name}' has the name of a server that these settings start; give it another"
+    frontends = [service for service in services if service.is_frontend]
+    has = f"graph '{graph.name}' has no {{}} among its services {list(graph.services)}"
+    if not frontends:
+        why = (
+            "a router of another graph sends it requests, but here each graph is deployed for itself; "
+            "deploy one that has a frontend"
+        )
+        yield "", "frontend", f"{has.format('frontend')}: {why}"
+    elif not graph.workers:
+        why = (
+            "its workers are in other graphs, but here each graph is deployed for itself, so there is nothing that "
+            "could answer"
+        )
+        yield "", "workers", f"{has.format('worker')}: {why}"
+    for needed in (frontends, graph.workers):
+        if needed and not any(service.replicas for service in needed):
+            names = " and ".join(f"'{service.name}'" for service in needed)
+            problem = f"graph '{graph.name}' has 0 replicas of {names}, so there is nothing that could answer"
+            yield "", "replicas", problem
+
+
+def check_containers(pod: Pod) -> None:
+    """See that a pod's containers can be told apart.
+
+    Raises:
+        DeploymentError: two have the same name, or one has none that a file can have.
+    """
+    whose, seen = f"service '{pod.service.name}'", set()
+    for container in pod.containers():
+        if not _NAME.fullmatch(container.name):
+            raise DeploymentError(f"{whose} has a container called {container.name!r}: {_WHY_NO_NAME}")
+        if container.name in seen:
+            raise DeploymentError(f"{whose} has two containers called '{container.name}'; give each its own name")
+        seen.add(container.name)
+
+
 def _problems(graph: Graph, settings: DeploySettings) -> Iterator[str]:
     if problem := time_problem(settings.timeout):
         yield f"timeout {problem}"
@@ -56,4 +105,13 @@ def _problems(graph: Graph, settings: DeploySettings) -> Iterator[str]:
             yield f"etcd_members must be 1, 3 or 5, not {settings.etcd_members}"
     if settings.interpreter is not None and not any(map(runs_python, graph.services.values())):
         yield f"interpreter={settings.interpreter} has no effect: no service of graph '{graph.name}' starts python3"
+    for name in (graph.name, *graph.services):
+        if not _NAME.fullmatch(name):
+            yield f"{'graph' if name == graph.name else 'service'} {name!r} cannot be deployed: {_WHY_NO_NAME}"
+    replicas = sum(service.replicas for service in graph.services.values())
+    if replicas > _MOST_REPLICAS:
+        yield (
+            f"graph '{graph.name}' has {replicas} replicas, each a process of its own; platform 'local' starts at "
+            f"most {_MOST_REPLICAS}"
+        )
     yield from contradictions(settings)

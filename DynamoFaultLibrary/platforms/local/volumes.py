@@ -1,8 +1,9 @@
 """Volumes of a pod as directories below a deployment's work directory, and where its containers mount them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from posixpath import normpath
 
 from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.platforms.local.environment import resource_field
@@ -11,6 +12,7 @@ from DynamoFaultLibrary.platforms.local.pod import Container, Document, Pod, ent
 
 _KEPT = tuple(map(PurePosixPath, ("/bin", "/dev", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/tmp", "/usr")))  # noqa: S108  # told, not used
 _MODE = 0o644
+_ABSOLUTE = "a mountPath is an absolute path"
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,23 @@ class Tree:
     directories: set[Path] = field(default_factory=set)
     files: dict[Path, File] = field(default_factory=dict)
 
+    def may_run(self, program: str, mounts: Sequence[Sequence[str]]) -> bool:
+        """Whether a program lies in a volume that has it, or that something else fills before it starts."""
+        for source, target in mounts:
+            if Path(program).is_relative_to(target):
+                place = Path(source) / Path(program).relative_to(target)
+                if place in self.files:
+                    return bool(self.files[place].mode & 0o111)
+                return not any(path.is_relative_to(source) for path in self.files)
+        return False
+
     def write(self) -> None:
         """Make them."""
         for directory in sorted(self.directories):
             directory.mkdir(parents=True, exist_ok=True)
         for path, file in self.files.items():
+            if self.files.keys() & set(path.parents):
+                raise DeploymentError(f"a volume has a file '{path.name}' below another file; see its items")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(file.text, encoding="utf-8", errors="surrogateescape")  # they stand for bytes
             path.chmod(file.mode)
@@ -54,8 +68,13 @@ class Volumes:
         volumes = {str(volume.get("name")): volume for volume in pod.volumes}
         found = []
         for mount in pod.mounts(container):
-            name, target = str(mount.get("name")), str(mount.get("mountPath"))
-            if name not in volumes:
+            name, target = str(mount.get("name")), normpath(str(mount.get("mountPath") or ""))
+            if not target.startswith("/"):
+                error = (
+                    f"service '{pod.service.name}' mounts volume '{name}' at {mount.get('mountPath')!r}; {_ABSOLUTE}"
+                )
+                self.findings.refuse(pod.service.name, f"mount of {name}", DeploymentError(error))
+            elif name not in volumes:
                 what = f"mount {target}"
                 error = (
                     f"service '{pod.service.name}' mounts volume '{name}' at {target}, but its pod has no such volume"
@@ -64,8 +83,19 @@ class Volumes:
             elif self._is_left(pod, volumes[name], target):
                 continue
             elif (source := self._source(pod, volumes[name], mount)) is not None:
+                self._check_place(pod, name, Path(target), is_file=source in self.tree.files)
                 found.append([str(source), target])
         return found
+
+    def _check_place(self, pod: Pod, name: str, target: Path, *, is_file: bool) -> None:
+        """See that the target can be what the source is."""
+        above = next(path for path in (target, *target.parents) if path.exists())
+        fits = above.is_dir() if above != target else above.is_dir() is not is_file
+        if not fits:
+            what = "a file" if is_file else "a directory"
+            is_there = "a directory" if above.is_dir() else "a file"
+            error = f"service '{pod.service.name}' mounts {what} at {target}, but {above} is {is_there} on this machine"
+            self.findings.refuse(pod.service.name, f"mount of {name}", DeploymentError(error))
 
     def _is_left(self, pod: Pod, volume: Document, target: str) -> bool:
         """Whether what this machine has at the target stands for the volume."""
@@ -86,17 +116,21 @@ class Volumes:
     def _source(self, pod: Pod, volume: Document, mount: Document) -> Path | None:
         kind, name = kind_of(volume), str(volume["name"])
         if kind == "persistentVolumeClaim":  # shared by all replicas
-            directory = self.work / "claims" / str(volume[kind].get("claimName", name))
+            directory = (
+                self.work
+                / "claims"
+                / _inside(pod, str(mapping(volume, kind, name).get("claimName", name)), "claimName")
+            )
         else:
-            directory = self.work / "volumes" / pod.name / name
+            directory = self.work / "volumes" / pod.name / _inside(pod, name, "a volume's name")
         if kind in _CONTENT:
             files = self._content(pod, volume)
             for path, file in files.items():
-                self.tree.files[directory / path] = file
+                self.tree.files[directory / _inside(pod, path, f"a path in volume '{name}'")] = file
         elif kind != "emptyDir":
             self.findings.lack(pod.service.name, described(volume), "an empty directory of the deployment's own")
         self.tree.directories.add(directory)
-        sub = str(mount.get("subPath") or "")
+        sub = _inside(pod, str(mount.get("subPath") or ""), "subPath")
         if not sub:
             return directory
         if kind not in _CONTENT:
@@ -114,13 +148,18 @@ class Volumes:
         sources = entries(source, "sources", str(volume["name"])) if kind == "projected" else [{kind: source}]
         found: dict[str, File] = {}
         for one in sources:
-            for one_kind, projection in one.items():
-                texts = dict(self._texts(pod, one_kind, projection or {}))
-                modes = {
-                    str(item.get("path")): item["mode"] for item in projection.get("items") or [] if "mode" in item
-                }
-                default = projection.get("defaultMode", source.get("defaultMode", _MODE))
-                found |= {path: File(text, int(modes.get(path) or default or _MODE)) for path, text in texts.items()}
+            for one_kind in one:
+                projection = mapping(one, one_kind, str(volume["name"]))
+                items = entries(projection, "items", str(volume["name"]))
+                if any("path" not in item for item in items):
+                    raise DeploymentError(f"each of the items of volume '{volume['name']}' needs a path")
+                default = projection.get("defaultMode", source.get("defaultMode")) or _MODE
+                modes = {str(item["path"]): item.get("mode") or default for item in items}
+                for path, text in self._texts(pod, one_kind, projection):
+                    mode = modes.get(path, default)
+                    if not isinstance(mode, int):
+                        raise DeploymentError(f"a mode of volume '{volume['name']}' must be a number, not {mode!r}")
+                    found[path] = File(text, mode)
         return found
 
     def _texts(self, pod: Pod, kind: str, source: Document) -> Iterator[tuple[str, str]]:
@@ -160,6 +199,13 @@ class Volumes:
 
 
 _CONTENT = frozenset({"configMap", "secret", "downwardAPI", "projected"})
+
+
+def _inside(pod: Pod, path: str, what: str) -> str:
+    """A path that stays inside the directory that it is relative to."""
+    if path.startswith("/") or ".." in PurePosixPath(path).parts or "\0" in path:
+        raise DeploymentError(f"{what} of service '{pod.service.name}' must be relative and without '..', not {path!r}")
+    return path
 
 
 def kind_of(volume: Document) -> str:

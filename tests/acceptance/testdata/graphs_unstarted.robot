@@ -18,6 +18,9 @@ An Option For A Script That Is Known When It Runs
 The Same In A Dry Run
     Deploy Graph    ${CURDIR}/graphs/evaluated.yaml    migration_limit=3    dry_run=True
 
+A Program That Is Not Here In A Dry Run
+    Deploy Graph    ${CURDIR}/graphs/no_program.yaml    dry_run=True
+
 A Service That There Is Not
     Deploy Graph    position-agg.yaml    replicas=${{{'Decode': 2}}}    dry_run=True
 
