@@ -140,9 +140,11 @@ class Script:
         return " "
 
     def _check_gaps(self, arguments: Sequence["Node"]) -> None:
-        for one, other in pairwise(sorted(arguments, key=lambda node: node.start_byte)):
-            gap = self._bytes[one.end_byte : other.start_byte].decode()
-            if re.search(r"\\[^\n]", gap):
+        words = sorted(arguments, key=lambda node: node.start_byte)
+        gaps = [self._bytes[one.end_byte : other.start_byte] for one, other in pairwise(words)]
+        behind = re.match(rb"[ \t]*(\\[ \t])?", self._bytes[words[-1].end_byte :] if words else b"")
+        for gap in [*gaps, behind.group() if behind else b""]:
+            if re.search(rb"\\[^\n]", gap):
                 raise UnclearScriptError(
                     "a backslash followed by a space in its shell script makes the space part of the next word; "
                     "a script with continued lines must be written with | in YAML, not with >"

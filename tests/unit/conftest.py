@@ -26,7 +26,7 @@ from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record
 from DynamoFaultLibrary.processes import ProcessId
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "dynamo-fault-hypothesis")
-settings.register_profile("unit", deadline=None, database=None, max_examples=60)
+settings.register_profile("unit", deadline=None, database=None, max_examples=60, derandomize=True)
 settings.load_profile("unit")
 
 DEADLINE = 5.0

@@ -15,6 +15,10 @@ from DynamoFaultLibrary.graph.service import AlphaService
 Run = Callable[[list[str]], list[str]]
 
 OPTIONS = ["--model", "--served-model-name", "--block-size", "--config", "--eager"]
+SPACE = (
+    "a backslash followed by a space in its shell script makes the space part of the next word; "
+    "a script with continued lines must be written with | in YAML, not with >"
+)
 VALUES = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"]), max_size=6)
 GROUPS = st.one_of(
     st.tuples(st.sampled_from(OPTIONS)),
@@ -29,7 +33,9 @@ def in_double_quotes(word: str) -> str:
 
 
 def with_backslashes(word: str) -> str:
-    """The word without quotes, each of its special characters escaped."""
+    """The word without quotes, each of its special characters escaped; one that begins with a space is refused so."""
+    if word.startswith(" "):
+        return shlex.quote(word)
     return "".join(sign if sign.isalnum() or sign in "-_=/." else f"\\{sign}" for sign in word) or "''"
 
 
@@ -183,9 +189,9 @@ def test_all_but_the_option_stays_byte_by_byte(script: str, after: str) -> None:
         ),
         (
             "python3 -m dynamo.vllm \\ --x 0",
-            "a backslash followed by a space in its shell script makes the space part of the next word; "
-            "a script with continued lines must be written with | in YAML, not with >",
+            SPACE,
         ),
+        ("python3 -m dynamo.vllm --y \\ ", SPACE),
         ("python3 -m dynamo.vllm $EXTRA", "--x also stands in $EXTRA, which the shell turns into several words"),
     ],
 )
