@@ -55,7 +55,7 @@ def test_a_worker_that_ends_while_others_prepare_fails_the_deployment(platform: 
     """It counted as one that was killed before: with another worker the graph was ready without it."""
     dead = worker("echo no such engine; exit 5", name="Dead")
     prepared = worker(f"exec {POSITION}", initContainers=[{"name": "slow", "command": ["sleep", "1"]}])
-    with pytest.raises(DeploymentError, match=r"(?s)^'Dead-0' has ended before the graph was ready: .*no such engine$"):
+    with pytest.raises(DeploymentError, match=r"(?s)^Dead-0 ended with exit status 5 before .*no such engine$"):
         platform.deploy(graph(dead, prepared), SHORT, tmp_path / "results")
 
 
