@@ -11,7 +11,7 @@ EXPECTED = {
     "Replicas Are Zero": ("replicas must be 1 or more, not 0",),
     "Replicas Are Negative": ("replicas must be 1 or more, not -1",),
     "Port Is Taken": ("is taken by another process",),
-    "Worker Dies At Start": ("'PositionWorker-", "exit status 2", "unrecognized arguments: --no-such-option"),
+    "Worker Dies At Start": ("PositionWorker-", "exit status 2", "unrecognized arguments: --no-such-option"),
     "Interpreter Is Missing": ("interpreter '/no/such/python' for Dynamo does not exist",),
     "Timeout Is Reached": ("was not ready within 0.05 s; last seen:",),
     "Etcd Members Are Two": ("etcd_members must be 1, 3 or 5, not 2",),

@@ -7,9 +7,9 @@ from child import DATA, Run, Sandbox
 
 TITLES = ("Edits", "Not reached by edits", "Would run here", "Set otherwise here", "Not on this machine")
 UNKNOWN = {
-    "The Worker Does Not Have The Option": "'PositionWorker-",
-    "The Frontend Does Not Have The Option": "'Frontend-0'",
-    "A Program In A Script Does Not Have The Option": "'Frontend-0'",
+    "The Worker Does Not Have The Option": "PositionWorker-",
+    "The Frontend Does Not Have The Option": "Frontend-0 ended",
+    "A Program In A Script Does Not Have The Option": "Frontend-0 ended",
 }
 """By test the replica that ends."""
 REFUSED = {
