@@ -151,4 +151,6 @@ def _services(document: dict[str, Any], source: str, companions: Companions) -> 
         if not name or not isinstance(entry, dict):
             raise GraphError(f"spec.{field} of graph '{source}' has an entry without a name or fields: {entry!r}")
         shape.check(entry, shape.SERVICE, f"service '{name}' of graph '{source}'")
-        yield view(name, entry, companions, spec)
+        service = view(name, entry, companions, spec)
+        _ = service.replicas  # a number that cannot be is refused here, whoever asks for it
+        yield service

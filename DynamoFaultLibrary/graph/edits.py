@@ -97,6 +97,8 @@ def _set_replicas(graph: Graph, replicas: Mapping[str, int] | int | None) -> lis
     if replicas is None:
         return []
     if isinstance(replicas, Mapping):
+        if not replicas:
+            raise GraphError("replicas={} has no effect: it names no service; leave it out, or write replicas=2")
         wanted = dict(replicas)
     else:
         _check_workers(graph, f"replicas={replicas}")

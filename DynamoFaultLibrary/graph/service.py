@@ -105,7 +105,9 @@ class Service(ABC):
     @property
     def replicas(self) -> int:
         """Wanted number of replicas; the CRD's default is 1."""
-        value = self.document.get("replicas", 1)
+        value = self.document.get("replicas")
+        if value is None:  # as to Kubernetes: not said
+            return 1
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise GraphError(f"replicas of service '{self.name}' must be a whole number of 0 or more, not {value!r}")
         return value

@@ -85,7 +85,7 @@ class DeploymentKeywords(Component):
         | ``image`` | Container image of the frontend and the workers; platform ``local`` runs none and refuses it |
         | ``interpreter`` | Python that runs Dynamo (``local``); default ``$DYNAMO_PYTHON``, else robot's own |
         | ``env`` | Environment variables for all services |
-        | ``args`` | Command line options for the workers; an empty value makes a flag |
+        | ``args`` | Command line options for the workers by name, dashes included, such as ``--max-num-seqs``; an empty value makes a flag |
         | ``frontend_args`` | Command line options for the frontend, in the same way |
         | ``router_mode``, ``migration_limit``, ``migration_max_seq_len`` | The frontend's options of those names |
         | ``discovery`` | ``file``, or ``etcd`` with ``etcd_members`` 1 (the default), 3 or 5 |
@@ -93,7 +93,7 @@ class DeploymentKeywords(Component):
         | ``network`` | ``shared``, or ``isolated``: each process on a host of its own, for `Partition Network` |
         | ``http_port`` | Port of the frontend (of its first replica), 1 to 65535; default: a free one |
         | ``ready_responses`` | Good answers in a row that make the graph ready, 1 or more |
-        | ``timeout`` | Time for the graph to become ready, above 0 |
+        | ``timeout`` | Time, above 0, for each of: etcd and NATS, init containers, and the graph to become ready once it is started |
         | ``dry_run`` | Start nothing; return the edited graph as YAML instead of the URL |
 
         Options are set in the command of a service as it is: in its lists of words, or inside the script that it gives
@@ -110,6 +110,8 @@ class DeploymentKeywords(Component):
         | `Deploy Graph` | position-agg.yaml | replicas=3 | migration_limit=3 |
         | `Deploy Graph` | position-agg.yaml | alias=blue |
         | `Kill Worker` | PositionWorker | graph=blue |
+        | &{options} = | `Create Dictionary` | --token-time=0.01 | # option and value |
+        | `Deploy Graph` | position-agg.yaml | args=${options} |
         | ${yaml} = | `Deploy Graph` | position-agg.yaml | router_mode=kv | dry_run=True |
         """  # noqa: E501  # a table's row is a line
         began = monotonic()

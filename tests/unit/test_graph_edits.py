@@ -207,3 +207,8 @@ def test_a_frontend_that_is_only_a_sidecar_is_named(sidecar: object) -> None:
         "graph 'g' has no frontend among its services ['W'] (g.yaml); that of ['W'] is a sidecar, whose options are "
         "set in the file"
     )
+
+
+def test_replicas_by_name_name_a_service(graph: Graph) -> None:
+    with pytest.raises(GraphError, match=r"^replicas=\{\} has no effect: it names no service"):
+        apply_edits(graph, Edits(replicas={}))
