@@ -6,6 +6,7 @@ import socket
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from time import sleep
 
 import psutil
 from robot.libraries.BuiltIn import BuiltIn
@@ -50,6 +51,11 @@ class Obstacles:
         print(f"killed at {monotonic()}")
         os.kill(replica.process.pid, signal.SIGKILL)
         assert context.platform.wait_exit(replica, timedelta(seconds=5)) is not None
+
+    @staticmethod
+    def look_away_for_a_second() -> None:
+        """Let what has happened grow old before it is noticed, so that the two times can be told apart."""
+        sleep(1.0)
 
     def fill_the_disk_of_the_ledger(self) -> None:
         """From now on each write to it fails with ENOSPC."""

@@ -67,4 +67,5 @@ A Known Defect Hides No Wrong Argument
 
 A Frontend That Is Killed From Outside Is Told
     Kill From Outside    Frontend
+    Look Away For A Second
     Wait Until Graph Is Ready    timeout=1 h
