@@ -152,5 +152,5 @@ def _services(document: dict[str, Any], source: str, companions: Companions) -> 
             raise GraphError(f"spec.{field} of graph '{source}' has an entry without a name or fields: {entry!r}")
         shape.check(entry, shape.SERVICE, f"service '{name}' of graph '{source}'")
         service = view(name, entry, companions, spec)
-        _ = service.replicas  # a number that cannot be is refused here, whoever asks for it
+        _ = service.replicas, service.gpus  # numbers that cannot be are refused here, whoever asks for them
         yield service

@@ -21,6 +21,11 @@ def expand(text: str, lookup: Lookup) -> str:
     return _REFERENCE.sub(put, text)
 
 
+def references(text: str) -> set[str]:
+    """Names of the variables that a text refers to."""
+    return {match[1] for match in _REFERENCE.finditer(text) if match[1]}
+
+
 def escape(text: str) -> str:
     """The text as it must be written so that a process gets it as it is."""
     return re.sub(r"\$(?=[$(])", "$$", text)

@@ -252,30 +252,24 @@ class Service(ABC):
         return found
 
     def _config_variables(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for source in self.container.get("envFrom") or []:
-            data = self._config_map(source.get("configMapRef"))
-            found.update({f"{source.get('prefix') or ''}{key}": str(value) for key, value in data.items()})
-        for entry in self.container.get("env") or []:
-            reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
-            data = self._config_map(reference)
-            if reference.get("key") in data:
-                found[str(entry["name"])] = str(data[reference["key"]])
-        return found
+        return {variable: str(data[key]) for variable, data, key, _ in self._config_entries()}
 
     def variables_of_config_maps(self) -> list[tuple[dict[str, Any], str, str]]:
         """Where ConfigMaps of the file tell the main container's variables: data, key and the ConfigMap's name."""
-        found = []
+        return [(data, key, name) for _, data, key, name in self._config_entries()]
+
+    def _config_entries(self) -> Iterator[tuple[str, dict[str, Any], str, str]]:
+        """Variables of the main container that ConfigMaps tell, each with its data, key and the ConfigMap's name."""
         for source in self.container.get("envFrom") or []:
             reference = source.get("configMapRef") or {}
             data = self._config_map(reference)
-            found += [(data, str(key), str(reference.get("name"))) for key in data]
+            for key in data:
+                yield f"{source.get('prefix') or ''}{key}", data, key, str(reference.get("name"))
         for entry in self.container.get("env") or []:
             reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
             data = self._config_map(reference)
             if reference.get("key") in data:
-                found.append((data, str(reference["key"]), str(reference["name"])))
-        return found
+                yield str(entry["name"]), data, reference["key"], str(reference["name"])
 
     def _config_map(self, reference: Document | None) -> dict[str, Any]:
         return self.companions.config_map_data((reference or {}).get("name"))

@@ -290,6 +290,12 @@ def test_replicas_that_are_no_number_are_an_error_with_the_value(count: object) 
     assert str(raised.value) == f"replicas of service 'Worker' must be a whole number of 0 or more, not {count!r}"
 
 
+@pytest.mark.parametrize("field", [{"multinode": {"nodeCount": "x"}}, {"resources": {"limits": {"gpu": "x"}}}])
+def test_other_numbers_that_are_none_are_refused_as_early(field: dict[str, object]) -> None:
+    with pytest.raises(GraphError, match=r"of service 'Worker' must be a whole number of . or more, not 'x'$"):
+        Graph(minimal(services={"Worker": field}), "graph.yaml")
+
+
 def test_replicas_that_are_null_are_not_said() -> None:
     graph = Graph(minimal(services={"Worker": {"replicas": None}}), "graph.yaml")
     assert graph.service("Worker").replicas == 1

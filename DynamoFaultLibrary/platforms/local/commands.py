@@ -15,7 +15,7 @@ from pathlib import Path
 from DynamoFaultLibrary.engines.model import TINY_MODEL
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unsupported
 from DynamoFaultLibrary.graph import Graph, Service
-from DynamoFaultLibrary.platforms.local.environment import expand
+from DynamoFaultLibrary.graph.references import expand
 from DynamoFaultLibrary.platforms.local.host import Host
 
 INTERPRETER_VARIABLE = "DYNAMO_PYTHON"
@@ -274,7 +274,7 @@ def command_line(whose: str, words: Sequence[str], interpreter: str, environment
         raise DeploymentError(f"{whose} has no command, only args {command}, so nothing can be started")
     if _is_python(command[0]):
         command[0] = interpreter
-    return [expand(part, environment) for part in command]
+    return [expand(part, environment.get) for part in command]
 
 
 def check_program(whose: str, program: str, environment: Mapping[str, str], words: Sequence[str]) -> None:

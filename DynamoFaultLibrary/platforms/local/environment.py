@@ -4,12 +4,12 @@ import os
 import re
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
-from typing import Any
 
 from DynamoFaultLibrary.graph import Graph
+from DynamoFaultLibrary.graph.program import text_of
+from DynamoFaultLibrary.graph.references import expand, references
 from DynamoFaultLibrary.platforms.local.pod import Container, Document, Pod, entries, mapping
 
-_REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 FROM = "envFrom "
 SECRET = "(secret)"  # noqa: S105  # what is told instead
@@ -50,21 +50,6 @@ class Variables:
         self.missing[name] = why
         if optional:
             self.optional.add(name)
-
-
-def expand(text: str, values: Mapping[str, str]) -> str:
-    """Put ``$(VARIABLE)`` references in as Kubernetes does: an unknown one stays, ``$$`` stands for a dollar sign."""
-
-    def put(match: re.Match[str]) -> str:
-        name = match.group(1)
-        return "$" if name is None else values.get(name, match.group(0))
-
-    return _REFERENCE.sub(put, text)
-
-
-def references(text: str) -> set[str]:
-    """Names of the variables that a text refers to as ``$(VARIABLE)``."""
-    return {match.group(1) for match in _REFERENCE.finditer(text) if match.group(1)}
 
 
 def container_variables(
@@ -128,15 +113,14 @@ def _add_entry(found: Variables, pod: Pod, container: Container, entry: Document
     name = str(entry.get("name", ""))
     source = mapping(entry, "valueFrom", f"env {name}")
     if not source:
-        value = entry.get("value")
-        text = "" if value is None else _text(value)
+        text = text_of(entry.get("value"))
         used = references(text)
         lacking = next((one for one in sorted(used) if found.why_missing(one, known)), None)
         if lacking:
             found.lack(name, found.why_missing(lacking, known), optional=lacking in found.optional)
         else:
             is_secret = bool(used & found.secrets or (used - found.values.keys()) & found.private)
-            found.set(name, expand(text, {**known, **found.values}), is_secret=is_secret)
+            found.set(name, expand(text, {**known, **found.values}.get), is_secret=is_secret)
         return
     value, why, optional = _value_from(pod, container, source)
     if value is None:
@@ -194,7 +178,3 @@ def quantity(text: str) -> float | None:
 def _stores(graph: Graph) -> list[tuple[str, Callable[[str], dict[str, str] | None], str]]:
     """Where references lead: the start of their field's name, what looks them up, what that is called."""
     return [("configMap", graph.config_map, "ConfigMap"), (_SECRET, graph.secret, "Secret")]
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

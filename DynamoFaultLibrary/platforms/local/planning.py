@@ -11,10 +11,11 @@ from typing import Protocol
 from DynamoFaultLibrary.engines.model import TINY_MODEL
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unsupported
 from DynamoFaultLibrary.graph import Graph, Service
+from DynamoFaultLibrary.graph.references import references
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.platforms.base import DeploySettings, Plan, PlannedProcess
 from DynamoFaultLibrary.platforms.local import commands
-from DynamoFaultLibrary.platforms.local.environment import SECRET, Variables, container_variables, references
+from DynamoFaultLibrary.platforms.local.environment import SECRET, Variables, container_variables
 from DynamoFaultLibrary.platforms.local.findings import Findings
 from DynamoFaultLibrary.platforms.local.fitting import fit_options, tell_model, why_not_here
 from DynamoFaultLibrary.platforms.local.host import Host

@@ -7,6 +7,7 @@ from typing import Any
 
 from DynamoFaultLibrary.errors import GraphError
 from DynamoFaultLibrary.graph import Graph, Service
+from DynamoFaultLibrary.graph.program import NOTHING, CommandLine
 
 Document = dict[str, Any]
 
@@ -169,22 +170,16 @@ def make_pod(graph: Graph, service: Service, index: int, name: str, address: str
     return Pod(graph, service, index, name, address, service.pod, metadata)
 
 
-def words(document: Mapping[str, Any], owner: str) -> list[str]:
+def words(document: Document, owner: str) -> list[str]:
     """Command line of a container (or a probe) that no service view knows.
 
     Raises:
         GraphError: it is not a list.
     """
-    found: list[str] = []
-    for key in ("command", "args"):
-        line = document.get(key) or []
-        if not isinstance(line, list) or any(isinstance(word, list | dict) for word in line):
-            raise GraphError(f"{key} of {owner} must be a list of words, not {line!r}")
-        found += map(str, line)
-    return found
+    return CommandLine(document, NOTHING, owner).words
 
 
-def _sidecar_words(document: Mapping[str, Any]) -> list[str]:
+def _sidecar_words(document: Document) -> list[str]:
     """The operator's default command of a frontend, which args of the user's follow or replace."""
     given = words(document, "the frontend's sidecar")
     if document.get("command"):
