@@ -49,6 +49,13 @@ d=%(records)s
 %(env)s -0 >"$d/$$.env"
 printf '%%s\\0' "${0##*/}" "$@" >"$d/$$.argv"
 """
+_TO_THE_LAST = """trap '' TERM
+"$@"
+while kill -0 -1 2>/dev/null; do /bin/env true; done
+"""
+"""The first process of a namespace, whose end is the end of all others. Scripts end what they have started when they
+end; here what was started records itself first.
+"""
 LIMITS_CAN_BE_SET = "ulimit() { return 0; }\n"
 """Put before a script: limits can be raised, as in a privileged container."""
 FILES_EXIST = """test() { case "$1" in -r|-f|-e|-s|-d|-x) return 0;; *) command test "$@";; esac; }
@@ -108,7 +115,8 @@ def started(
         if preamble and program.rpartition("/")[2] in ("sh", "bash"):
             words = _with_preamble(words, preamble)
         path = f"{inside}/stub:{inside}/bin".replace("//", "/")
-        line = [*isolation(), f"--root={root}", "--wd=/work"] if isolation() else []
+        first = ["/bin/sh", "-c", _TO_THE_LAST, "sh"]
+        line = [*isolation(), f"--root={root}", "--wd=/work", *first] if isolation() else []
         line += [f"{inside}/bin/env".replace("//", "/"), program.rpartition("/")[2], *words]
         _run(line, {**env, "PATH": path, "HOME": "/work"}, root / "work")
         return sorted(_recorded(root / "record"), key=lambda process: process.argv)
