@@ -11,7 +11,7 @@ from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unsupp
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.edits import Edits
 from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery, Remark
-from DynamoFaultLibrary.platforms.local import commands, fitting
+from DynamoFaultLibrary.platforms.local import commands, fitting, planes
 from DynamoFaultLibrary.platforms.local.fitting import instances_of
 from DynamoFaultLibrary.platforms.local.places import Names
 from DynamoFaultLibrary.platforms.local.planning import Drawing, Start, draw
@@ -558,7 +558,8 @@ def test_containers_that_kubernetes_refuses_are_refused(pod: dict[str, Any], com
     assert complaint in str(problem(drawn(FRONTEND, worker(pod=pod))))
 
 
-def test_a_service_may_not_have_the_name_of_a_server() -> None:
+def test_a_service_may_not_have_the_name_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planes, "etcd_binary", lambda: "etcd")  # a machine that has it
     settings = DeploySettings(discovery=Discovery.ETCD)
     made = component("etcd", "worker", MOCKER)
     assert "service 'etcd' has the name of a server" in str(problem(drawn(FRONTEND, made, settings=settings)))
