@@ -167,8 +167,9 @@ def _write(path: Path, text: str) -> None:
 def _plan(graph: "Graph", edits: "Edits") -> "tuple[Plan, str]":
     """What would run here, or why nothing would."""
     from DynamoFaultLibrary.ledger import Ledger, Owner
-    from DynamoFaultLibrary.platforms.base import DeploySettings, Plan
+    from DynamoFaultLibrary.platforms.base import Plan
     from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
+    from DynamoFaultLibrary.platforms.settings import DeploySettings
     from DynamoFaultLibrary.processes import ProcessId
 
     platform = LocalPlatform(Ledger("graph", Owner(ProcessId.current())))

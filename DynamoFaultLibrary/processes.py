@@ -22,6 +22,9 @@ class ProcessId:
     pid: int
     started: int
 
+    def __str__(self) -> str:
+        return f"pid {self.pid}"
+
     @classmethod
     def of(cls, pid: int) -> "ProcessId | None":
         """Identity of the process that has `pid` now; None when there is none."""

@@ -13,7 +13,8 @@ from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
 from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.ledger.undo import undo
 from DynamoFaultLibrary.nodes.xid import ERROR_NAMES, STICKY, XIDS
-from DynamoFaultLibrary.platforms.base import CudaShimming, Deployment, Observing, Replacing, Replica, Signalling
+from DynamoFaultLibrary.platforms.base import CudaShimming, Deployment, Observing, Replacing, Signalling
+from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.processes import ProcessId
 
 ALL_GPUS = "all"

@@ -10,7 +10,9 @@ from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.graph import Role
-from DynamoFaultLibrary.platforms.base import Cut, Deployment, Partition, Partitioning, PartitionMode, Replica
+from DynamoFaultLibrary.platforms.base import Deployment, Partitioning
+from DynamoFaultLibrary.platforms.effects import Effect, Partition, PartitionMode
+from DynamoFaultLibrary.platforms.replicas import Replica
 
 NATS = "nats"
 
@@ -33,7 +35,7 @@ class NetworkPartition(Fault):
     platform: Partitioning
     deployment: Deployment
     partition: Partition
-    _cut: Cut = field(init=False)
+    _cut: Effect = field(init=False)
 
     def __post_init__(self) -> None:
         self._cut = self.platform.plan_cut(self.deployment, self.partition)
@@ -48,10 +50,7 @@ class NetworkPartition(Fault):
             "node": socket.gethostname(),
             "services": list(dict.fromkeys(replica.service for replica in replicas)),
             "replica": f"{_names(partition.sources)} | {_names(partition.targets)}",
-            "mode": partition.mode.value,
-            "direction": partition.direction.value,
-            "loss": partition.loss,
-            "rate": partition.rate,
+            **self._cut.facts,
         }
 
     @property

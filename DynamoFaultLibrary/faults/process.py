@@ -13,15 +13,8 @@ from DynamoFaultLibrary.clock import monotonic, seconds_text, wait_until
 from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, FaultError
 from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.ledger.undo import undo
-from DynamoFaultLibrary.platforms.base import (
-    ControlPlane,
-    Deployment,
-    Observing,
-    Replacing,
-    Replica,
-    ReplicaExit,
-    Signalling,
-)
+from DynamoFaultLibrary.platforms.base import ControlPlane, Deployment, Observing, Replacing, Signalling
+from DynamoFaultLibrary.platforms.replicas import Replica, ReplicaExit
 from DynamoFaultLibrary.processes import STOPPED, ProcessId, read_command
 
 STALL_TIMEOUT = timedelta(seconds=2)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import FaultError
-from DynamoFaultLibrary.platforms.base import Deployment, Observing, Replica, Signalling
+from DynamoFaultLibrary.platforms.base import Deployment, Observing, Signalling
 from DynamoFaultLibrary.platforms.logs import ARRIVAL, SERVING, check_logged
+from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.processes import ProcessId, read_command
 
 RANDOM = "random"

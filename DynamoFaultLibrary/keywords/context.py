@@ -34,8 +34,9 @@ from DynamoFaultLibrary.load.windows import (
     in_order,
     whole,
 )
-from DynamoFaultLibrary.platforms.base import Deployment, Replica
+from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
+from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.processes import ProcessId
 from DynamoFaultLibrary.reports.timeline import EventKind, Timeline
 

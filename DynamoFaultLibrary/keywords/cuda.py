@@ -17,7 +17,8 @@ from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.nodes.xid import XIDS
-from DynamoFaultLibrary.platforms.base import Replica, require
+from DynamoFaultLibrary.platforms.base import require
+from DynamoFaultLibrary.platforms.replicas import Replica
 
 LIBRARY_NAME = "libdynamo_fault_cuda"
 RESTART_TIMEOUT = timedelta(seconds=120)

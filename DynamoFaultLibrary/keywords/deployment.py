@@ -19,17 +19,10 @@ from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component
 from DynamoFaultLibrary.keywords.ends import frontend_is_gone, note_unordered_ends
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
-from DynamoFaultLibrary.platforms.base import (
-    Deployment,
-    DeploySettings,
-    Discovery,
-    EventPlane,
-    NetworkMode,
-    Plan,
-    Replica,
-    RequestPlane,
-)
+from DynamoFaultLibrary.platforms.base import Deployment, Plan
 from DynamoFaultLibrary.platforms.http import read_metrics
+from DynamoFaultLibrary.platforms.replicas import Replica
+from DynamoFaultLibrary.platforms.settings import DeploySettings, Discovery, EventPlane, NetworkMode, RequestPlane
 from DynamoFaultLibrary.reports.graph_tables import edit_tables, plan_tables, process_tables, to_html
 from DynamoFaultLibrary.reports.grid import Grid
 from DynamoFaultLibrary.reports.timeline import EventKind

@@ -8,7 +8,8 @@ from DynamoFaultLibrary.clock import monotonic, seconds_text
 from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.faults.injector import ActiveFault
 from DynamoFaultLibrary.keywords.context import Context, UnorderedEnd
-from DynamoFaultLibrary.platforms.base import Deployment, EndedReplica
+from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.replicas import EndedReplica
 from DynamoFaultLibrary.reports.timeline import EventKind
 
 _BETWEEN_NAMES = re.compile(r"[ ,|]+")

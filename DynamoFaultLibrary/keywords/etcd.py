@@ -22,8 +22,11 @@ from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Operator, check
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
-from DynamoFaultLibrary.platforms.base import ETCD, Partition, Partitioning, PartitionMode, Replica, require
+from DynamoFaultLibrary.platforms.base import Partitioning, require
+from DynamoFaultLibrary.platforms.effects import Partition, PartitionMode
 from DynamoFaultLibrary.platforms.etcd import EtcdCluster, Leader
+from DynamoFaultLibrary.platforms.replicas import Replica
+from DynamoFaultLibrary.platforms.settings import ETCD
 
 LEADER, FOLLOWER = "leader", "follower"
 

@@ -23,7 +23,8 @@ from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
-from DynamoFaultLibrary.platforms.base import Replica, require
+from DynamoFaultLibrary.platforms.base import require
+from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.processes import signal_number
 from DynamoFaultLibrary.times import check_fault_time, duration_text
 

@@ -12,7 +12,7 @@ from DynamoFaultLibrary.keywords.component import Component
 from DynamoFaultLibrary.keywords.context import id_of
 from DynamoFaultLibrary.keywords.story import save_faults
 from DynamoFaultLibrary.load.client import Request
-from DynamoFaultLibrary.platforms.base import Replica
+from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.reports.timeline import EventKind
 from DynamoFaultLibrary.times import check_fault_time
 

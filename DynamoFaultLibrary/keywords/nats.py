@@ -11,8 +11,10 @@ from DynamoFaultLibrary.faults.process import MemberPlatform
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
-from DynamoFaultLibrary.platforms.base import NATS, Replica, require
+from DynamoFaultLibrary.platforms.base import require
 from DynamoFaultLibrary.platforms.nats import NatsServer
+from DynamoFaultLibrary.platforms.replicas import Replica
+from DynamoFaultLibrary.platforms.settings import NATS
 
 
 class NatsKeywords(InjectingComponent):

@@ -11,7 +11,9 @@ from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
-from DynamoFaultLibrary.platforms.base import Direction, Partition, Partitioning, PartitionMode, Replica, require
+from DynamoFaultLibrary.platforms.base import Partitioning, require
+from DynamoFaultLibrary.platforms.effects import Direction, Partition, PartitionMode
+from DynamoFaultLibrary.platforms.replicas import Replica
 
 ALL = "all"
 

@@ -8,7 +8,8 @@ from robot.api.deco import keyword
 from DynamoFaultLibrary.errors import DeploymentError, Unready
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component, Operator, check, check_assertion
-from DynamoFaultLibrary.platforms.base import Replica, require
+from DynamoFaultLibrary.platforms.base import require
+from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.running import Inspecting, RunningProcess
 
 

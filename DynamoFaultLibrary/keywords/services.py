@@ -18,8 +18,8 @@ from DynamoFaultLibrary.keywords.component import Component, Count, Number, Oper
 from DynamoFaultLibrary.keywords.context import Mark, UnorderedEnd
 from DynamoFaultLibrary.keywords.ends import is_ordered
 from DynamoFaultLibrary.keywords.observation import mark_of
-from DynamoFaultLibrary.platforms.base import EndedReplica, Replica, Signalling, require
 from DynamoFaultLibrary.platforms.readiness import known_instances
+from DynamoFaultLibrary.platforms.replicas import EndedReplica, Replica
 from DynamoFaultLibrary.reports.timeline import EventKind
 from DynamoFaultLibrary.times import check_time
 
@@ -108,7 +108,6 @@ class ServiceKeywords(Component):
         | `Kill Etcd Leader` | force=True |
         | `Service Should Exit By Itself` | Frontend |
         """
-        platform = require(self.context.platform, Signalling)  # type: ignore[type-abstract]  # a protocol is meant
         check_time("timeout", timeout)
         mark, replicas = self._first_replicas(service)
         wanted = [one for one in replicas if replica is None or str(replica) in (str(one.index), one.name)]
@@ -117,16 +116,16 @@ class ServiceKeywords(Component):
             raise DeploymentError(f"no replica {replica} of '{service}' ran when {mark.since}; there were {there}")
         deadline = monotonic() + timeout.total_seconds()
         for one in wanted:
-            self._wait_exit(platform, one, deadline, timeout)
+            self._wait_exit(one, deadline, timeout)
 
-    def _wait_exit(self, signalling: Signalling, one: Replica, deadline: float, timeout: timedelta) -> None:
-        ended = signalling.wait_exit(one, timedelta(seconds=max(0.0, deadline - monotonic())))
+    def _wait_exit(self, one: Replica, deadline: float, timeout: timedelta) -> None:
+        platform = self.context.platform
+        ended = platform.wait_exit(one, timedelta(seconds=max(0.0, deadline - monotonic())))
         if ended is None:
             limit = seconds_text(timeout.total_seconds())
             raise AssertionError(f"{one.name} still runs after {limit} (log: {one.log})")
         deployment = self.context.deployment
         ordered = is_ordered(self.context, deployment, EndedReplica(one, ended))
-        platform = self.context.platform
         again = [other for other in platform.replicas(deployment, one.service) if other.index == one.index]
         was_replaced = one.process not in [end.replica.process for end in platform.ended(deployment)]
         if ended.signal is not None or ordered or was_replaced:

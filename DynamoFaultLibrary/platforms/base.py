@@ -6,68 +6,17 @@ A keyword asks for what it needs with `require`; where the platform lacks it, th
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import Unsupported
 from DynamoFaultLibrary.graph import Graph
-from DynamoFaultLibrary.graph.edits import Edits
 from DynamoFaultLibrary.ledger import Entry
+from DynamoFaultLibrary.platforms.effects import Effect, End, Partition
+from DynamoFaultLibrary.platforms.replicas import EndedReplica, Node, Replica, ReplicaExit
+from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId
-
-ETCD, NATS = "etcd", "nats"
-"""Names of the services that a platform adds to a deployment."""
-
-
-class Discovery(StrEnum):
-    """Where Dynamo's processes find each other (``DYN_DISCOVERY_BACKEND``)."""
-
-    FILE = "file"
-    ETCD = "etcd"
-
-
-class RequestPlane(StrEnum):
-    """How requests travel from frontend to worker (``DYN_REQUEST_PLANE``)."""
-
-    TCP = "tcp"
-    NATS = "nats"
-
-
-class EventPlane(StrEnum):
-    """How events travel (``DYN_EVENT_PLANE``)."""
-
-    ZMQ = "zmq"
-    NATS = "nats"
-
-
-class NetworkMode(StrEnum):
-    """Whether the processes of a deployment share this machine's network."""
-
-    SHARED = "shared"
-    ISOLATED = "isolated"
-    """Each replica, etcd member and NATS server has a host of its own, so that it can be cut off."""
-
-
-@dataclass(frozen=True)
-class DeploySettings:
-    """How to deploy a graph, beside what the graph itself says."""
-
-    discovery: Discovery = Discovery.FILE
-    etcd_members: int | None = None
-    """1 unless given; without etcd it has no effect, so a platform refuses it."""
-    request_plane: RequestPlane = RequestPlane.TCP
-    event_plane: EventPlane = EventPlane.ZMQ
-    network: NetworkMode = NetworkMode.SHARED
-    image: str | None = None
-    """Container image of all services, instead of what the graph names."""
-    interpreter: str | None = None
-    http_port: int | None = None
-    ready_responses: int = 2
-    timeout: timedelta = timedelta(seconds=120)
-    edits: Edits = field(default_factory=Edits)
-    """What was edited on purpose: where that contradicts a setting, it is an error; the graph itself gives way."""
 
 
 @dataclass(frozen=True)
@@ -102,23 +51,6 @@ class Plan:
     """Why a deployment would fail, and not only be skipped for what this machine lacks."""
 
 
-@dataclass(frozen=True)
-class Replica:
-    """One running copy of a service.
-
-    `name` is for people (``Frontend-0``), `key` for the platform; `generation` counts how often it was started again.
-    """
-
-    service: str
-    index: int
-    name: str
-    key: str
-    process: ProcessId
-    generation: int
-    log: Path
-    metrics_url: str | None
-
-
 @dataclass
 class Deployment:
     """A graph that is up. `url` is its first frontend's, `model` the name that it serves."""
@@ -133,27 +65,6 @@ class Deployment:
     """Services that the platform added: etcd, nats."""
     plan: Plan = field(default_factory=Plan)
     """How it was started."""
-
-
-@dataclass(frozen=True)
-class ReplicaExit:
-    """How a replica ended: `how` for people, `at` on the monotonic clock, `signal` when a signal killed it."""
-
-    how: str
-    at: float
-    signal: int | None
-
-
-@dataclass(frozen=True)
-class EndedReplica:
-    """A replica that does not run any more, and how it came to that."""
-
-    replica: Replica
-    exit: ReplicaExit
-
-    def __str__(self) -> str:
-        how = f"was {self.exit.how}" if self.exit.signal is not None else f"ended with {self.exit.how}"
-        return f"{self.replica.name} {how}"
 
 
 class Deploying(Protocol):
@@ -179,6 +90,10 @@ class Deploying(Protocol):
         """Take a deployment away and verify that nothing is left of it."""
         ...
 
+    def is_lost(self, deployment: Deployment) -> bool:
+        """Whether a deployment is gone though nobody has deleted it."""
+        ...
+
     def close(self) -> None:
         """Take everything away that this platform put there."""
         ...
@@ -193,6 +108,10 @@ class Observing(Protocol):
 
     def ended(self, deployment: Deployment) -> list[EndedReplica]:
         """Replicas of all services, those of the platform included, that have ended and were not started again."""
+        ...
+
+    def wait_exit(self, replica: Replica, timeout: timedelta) -> ReplicaExit | None:
+        """Wait for the end of this life of a replica; None when it still runs after `timeout`."""
         ...
 
     def logs(self, deployment: Deployment, service: str) -> list[Path]:
@@ -220,8 +139,32 @@ class Signalling(Protocol):
         """Send a signal to processes of a replica; returns those that were there to get it."""
         ...
 
-    def wait_exit(self, replica: Replica, timeout: timedelta) -> ReplicaExit | None:
-        """Wait for the end of the replica's leader; None when it still runs after `timeout`."""
+
+@runtime_checkable
+class Ending(Protocol):
+    """End replicas, or processes of theirs."""
+
+    def plan_end(self, deployment: Deployment, replica: Replica, end: End) -> Effect:
+        """Plan the end of a replica, or of some of its processes.
+
+        Raises:
+            FaultError: no process of it matches; the message lists what runs.
+            Unsupported: this platform cannot do that to it.
+        """
+        ...
+
+
+@runtime_checkable
+class Pausing(Protocol):
+    """Stop processes of a replica so that its connections stay open and nothing answers."""
+
+    def plan_pause(self, deployment: Deployment, replica: Replica, process_name: str | None) -> Effect:
+        """Plan a pause of a whole replica, or of its processes whose command line contains `process_name`.
+
+        Raises:
+            FaultError: no process of it matches, or one is stopped already.
+            Unsupported: this platform cannot do that to it.
+        """
         ...
 
 
@@ -238,84 +181,11 @@ class Replacing(Protocol):
         ...
 
 
-class PartitionMode(StrEnum):
-    """What happens to what two sides of a partition send each other."""
-
-    DROP = "drop"
-    """Packets vanish: connections hang, new ones time out."""
-    REJECT = "reject"
-    """Whoever sends gets a TCP reset (or ICMP unreachable): connections break, new ones are refused."""
-    RESET = "reset"
-    """Connections that are open are cut at both ends, once; new ones are made."""
-
-
-class Direction(StrEnum):
-    """Which packets a partition hits, seen from its source."""
-
-    BOTH = "both"
-    TO = "to"
-    FROM = "from"
-
-
-@dataclass(frozen=True)
-class Partition:
-    """A cut through the network: between each of `sources` and each of `targets`, and nobody else.
-
-    `loss` is the percentage of packets that are hit, `rate` the bytes a second that get through.
-    """
-
-    sources: Sequence[Replica]
-    targets: Sequence[Replica]
-    mode: PartitionMode = PartitionMode.DROP
-    direction: Direction = Direction.BOTH
-    loss: int = 100
-    rate: int | None = None
-
-
-class Cut(Protocol):
-    """A partition on its way through life. Making one does nothing to the network."""
-
-    recipe: dict[str, Any]
-    """How anybody undoes it, see `DynamoFaultLibrary.ledger.undo`."""
-
-    def apply(self) -> None:
-        """Cut."""
-        ...
-
-    def prove(self) -> list[str]:
-        """Evidence from open and from new connections between the two sides.
-
-        Raises:
-            EvidenceMissing: something gets through that should not, or nothing does that should.
-        """
-        ...
-
-    def heal(self) -> str:
-        """Undo it; harmless when that was done already. Returns what was found.
-
-        Raises:
-            RecoveryError: it is still there.
-        """
-        ...
-
-    def verify(self) -> str:
-        """See, once it is undone, that open and new connections work. Returns what was found.
-
-        Raises:
-            RecoveryError: they do not.
-        """
-        ...
-
-    def close(self) -> None:
-        """Close what was opened to prove and verify it. Closing twice does no harm."""
-        ...
-
-
 @runtime_checkable
 class Partitioning(Protocol):
     """Cut replicas off from each other."""
 
-    def plan_cut(self, deployment: Deployment, partition: Partition) -> Cut:
+    def plan_cut(self, deployment: Deployment, partition: Partition) -> Effect:
         """Plan a partition.
 
         Raises:
@@ -374,10 +244,37 @@ class Guarding(Protocol):
         ...
 
 
+@runtime_checkable
+class NodeHealth(Protocol):
+    """See the nodes that replicas run on."""
+
+    def nodes(self) -> list[Node]:
+        """All nodes that this platform may place replicas on."""
+        ...
+
+
+@runtime_checkable
+class Sweeping(Protocol):
+    """Find what a run has left without its ledger."""
+
+    def sweep(self, run: str) -> list[str]:
+        """Take off all that bears the name of a run; returns what is left, a sentence each."""
+        ...
+
+
 class Platform(Deploying, Observing, Protocol):
     """What each platform can."""
 
     name: str
+
+    settings: frozenset[str]
+    """Fields of `DeploySettings` that have an effect here, beside those that each platform has; others are refused."""
+
+    replaces_ended: bool
+    """Whether a replica that ended is started again by the platform itself."""
+
+    poll_s: float
+    """Seconds between two looks at something here that is expected to change."""
 
 
 Capability = TypeVar("Capability")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Any
 
-from DynamoFaultLibrary.platforms.base import Replica
+from DynamoFaultLibrary.platforms.replicas import Replica
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

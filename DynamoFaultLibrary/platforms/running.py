@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from DynamoFaultLibrary.platforms.base import Replica
+from DynamoFaultLibrary.platforms.replicas import Replica
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from DynamoFaultLibrary import DynamoFaultLibrary
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.faults.network import PartitionType
 from DynamoFaultLibrary.keywords import robot_context
-from DynamoFaultLibrary.platforms.base import Direction, NetworkMode, PartitionMode
+from DynamoFaultLibrary.platforms.effects import Direction, PartitionMode
+from DynamoFaultLibrary.platforms.settings import NetworkMode
 
 ROOT = Path(__file__).parents[2]
 LIMIT_MS = 50

@@ -13,20 +13,13 @@ from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.ledger import Ledger, Owner
-from DynamoFaultLibrary.platforms.base import (
-    ETCD,
-    NATS,
-    ControlPlane,
-    Deployment,
-    DeploySettings,
-    Discovery,
-    Replica,
-    RequestPlane,
-)
+from DynamoFaultLibrary.platforms.base import ControlPlane, Deployment
 from DynamoFaultLibrary.platforms.etcd import EtcdCluster
 from DynamoFaultLibrary.platforms.http import get_json
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.platforms.nats import NatsServer
+from DynamoFaultLibrary.platforms.replicas import Replica
+from DynamoFaultLibrary.platforms.settings import ETCD, NATS, DeploySettings, Discovery, RequestPlane
 from DynamoFaultLibrary.processes import ProcessId
 
 SECONDS = timedelta(seconds=10)

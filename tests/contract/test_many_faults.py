@@ -12,8 +12,8 @@ from DynamoFaultLibrary.faults.process import StallProcesses
 from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.ledger import Ledger, Owner, State, read_ledger
-from DynamoFaultLibrary.platforms.base import DeploySettings
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
+from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId, all_pids, read_command
 
 FAULTS = 1000

@@ -16,19 +16,13 @@ from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.ledger import Ledger, Owner, State, read_ledger
 from DynamoFaultLibrary.net.filter import PacketFilter
 from DynamoFaultLibrary.net.links import link_exists
-from DynamoFaultLibrary.platforms.base import (
-    Deployment,
-    DeploySettings,
-    Direction,
-    NetworkMode,
-    Partition,
-    Partitioning,
-    PartitionMode,
-    Replica,
-)
+from DynamoFaultLibrary.platforms.base import Deployment, Partitioning
+from DynamoFaultLibrary.platforms.effects import Direction, Partition, PartitionMode
 from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local.network import check_isolation
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
+from DynamoFaultLibrary.platforms.replicas import Replica
+from DynamoFaultLibrary.platforms.settings import DeploySettings, NetworkMode
 from DynamoFaultLibrary.processes import ProcessId
 
 MINUTE = timedelta(minutes=1)

@@ -14,20 +14,11 @@ from DynamoFaultLibrary.errors import DeploymentError, Unready, Unsupported
 from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.ledger import Ledger, Owner, read_ledger
-from DynamoFaultLibrary.platforms.base import (
-    Deployment,
-    DeploySettings,
-    Discovery,
-    EventPlane,
-    NetworkMode,
-    Replacing,
-    RequestPlane,
-    Signalling,
-    require,
-)
+from DynamoFaultLibrary.platforms.base import Deployment, Replacing, Signalling, require
 from DynamoFaultLibrary.platforms.local.network import check_isolation
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.platforms.running import Inspecting
+from DynamoFaultLibrary.platforms.settings import DeploySettings, Discovery, EventPlane, NetworkMode, RequestPlane
 from DynamoFaultLibrary.processes import ProcessId
 
 SECONDS = timedelta(seconds=10)

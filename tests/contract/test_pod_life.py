@@ -15,9 +15,9 @@ from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.ledger import Ledger, Owner
-from DynamoFaultLibrary.platforms.base import DeploySettings
 from DynamoFaultLibrary.platforms.local.mounts import can_mount
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
+from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId
 
 POSITION = "python3 -m DynamoFaultLibrary.engines.position --model-path tiny-model"
@@ -142,7 +142,7 @@ import sys
 from pathlib import Path
 from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.ledger import Ledger, Owner
-from DynamoFaultLibrary.platforms.base import DeploySettings
+from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.processes import ProcessId
 platform = LocalPlatform(Ledger("killed", Owner(ProcessId.current())))

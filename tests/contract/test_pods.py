@@ -16,10 +16,10 @@ from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.graph import Graph, Manifest
 from DynamoFaultLibrary.ledger import Ledger, Owner
 from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
-from DynamoFaultLibrary.platforms.base import DeploySettings, NetworkMode
 from DynamoFaultLibrary.platforms.local.mounts import can_mount
 from DynamoFaultLibrary.platforms.local.network import check_isolation
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
+from DynamoFaultLibrary.platforms.settings import DeploySettings, NetworkMode
 from DynamoFaultLibrary.processes import ProcessId, marked_processes
 
 pytestmark = pytest.mark.skipif(not can_mount(), reason="this user may not give processes mounts of their own")
@@ -162,7 +162,7 @@ import os, signal, sys
 from pathlib import Path
 from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.ledger import Ledger, Owner
-from DynamoFaultLibrary.platforms.base import DeploySettings
+from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.processes import ProcessId
 platform = LocalPlatform(Ledger("killed", Owner(ProcessId.current())))

@@ -12,7 +12,8 @@ from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record, RequestSpec
-from DynamoFaultLibrary.platforms.base import Deployment, Replica
+from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.replicas import Replica
 
 SOON = timedelta(milliseconds=50)
 CANCELLED = "dynamo_component_cancellation_total"

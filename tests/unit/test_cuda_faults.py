@@ -10,7 +10,8 @@ import pytest
 from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
 from DynamoFaultLibrary.faults.cuda import CudaRule, EnableCudaFaults
-from DynamoFaultLibrary.platforms.base import Deployment, Replica
+from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.processes import ProcessId
 
 ME = ProcessId.current()

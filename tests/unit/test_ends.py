@@ -14,7 +14,7 @@ from FakeDynamo import FakeDynamo, FakeFault
 
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import FaultLibraryError, LoadError, NothingComes, Unready
-from DynamoFaultLibrary.platforms.base import EndedReplica, ReplicaExit
+from DynamoFaultLibrary.platforms.replicas import EndedReplica, ReplicaExit
 from DynamoFaultLibrary.processes import ProcessId
 
 HOUR = timedelta(hours=1)

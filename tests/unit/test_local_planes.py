@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from DynamoFaultLibrary.errors import DeploymentError
-from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery, EventPlane, RequestPlane
 from DynamoFaultLibrary.platforms.local import planes
 from DynamoFaultLibrary.platforms.local.planes import Part, Planes, plan_planes, uses_nats
+from DynamoFaultLibrary.platforms.settings import DeploySettings, Discovery, EventPlane, RequestPlane
 
 
 @pytest.fixture(autouse=True)

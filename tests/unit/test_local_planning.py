@@ -10,12 +10,13 @@ import yaml
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unsupported
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.edits import Edits
-from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery, Remark
+from DynamoFaultLibrary.platforms.base import Remark
 from DynamoFaultLibrary.platforms.local import commands, fitting, planes
 from DynamoFaultLibrary.platforms.local.fitting import instances_of
 from DynamoFaultLibrary.platforms.local.places import Names
 from DynamoFaultLibrary.platforms.local.planning import Drawing, Start, draw
 from DynamoFaultLibrary.platforms.local.volumes import File, Tree
+from DynamoFaultLibrary.platforms.settings import DeploySettings, Discovery
 
 FRONTEND: dict[str, Any] = {"name": "Frontend", "type": "frontend"}
 MOCKER = ["python3", "-m", "dynamo.mocker", "--model-path", "tiny-model"]

@@ -8,8 +8,8 @@ import pytest
 from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.edits import Edits
-from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery, EventPlane, RequestPlane
 from DynamoFaultLibrary.platforms.local.settings import check_settings, model_problems
+from DynamoFaultLibrary.platforms.settings import DeploySettings, Discovery, EventPlane, RequestPlane
 
 PYTHON = ["python3", "-m", "dynamo.frontend"]
 

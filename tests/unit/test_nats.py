@@ -7,8 +7,10 @@ import pytest
 
 from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, RecoveryError
 from DynamoFaultLibrary.faults.nats import KillNats, StallNats
-from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Replica
+from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.nats import NatsServer, NatsState
+from DynamoFaultLibrary.platforms.replicas import Replica
+from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId
 
 GONE = ProcessId(2**22 - 1, 1)

@@ -16,7 +16,8 @@ from DynamoFaultLibrary.keywords.network import bytes_per_second
 from DynamoFaultLibrary.ledger.undo import undo
 from DynamoFaultLibrary.net.filter import PacketFilter, Rule, Verdict
 from DynamoFaultLibrary.net.namespace import HeldNamespace, create_namespace, inside
-from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Direction, Partition, PartitionMode
+from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.effects import Direction, Partition, PartitionMode
 from DynamoFaultLibrary.platforms.local.network import (
     POOL,
     SharedNetwork,
@@ -26,6 +27,7 @@ from DynamoFaultLibrary.platforms.local.network import (
     leased_subnet,
 )
 from DynamoFaultLibrary.platforms.local.partition import MAX_RATE, check_partition, plan_cut
+from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId
 
 EVERYWHERE = IPv4Network("0.0.0.0/0")

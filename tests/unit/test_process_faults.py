@@ -10,7 +10,9 @@ import pytest
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
 from DynamoFaultLibrary.faults.process import EndProcesses, KillReplica, StallProcesses
-from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, EndedReplica, Replica, ReplicaExit
+from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.replicas import EndedReplica, Replica, ReplicaExit
+from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId
 
 GONE = ProcessId(2**22 - 1, 1)

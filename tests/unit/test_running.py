@@ -10,7 +10,7 @@ from assertionengine import AssertionOperator
 
 from DynamoFaultLibrary.errors import DeploymentError, Unready
 from DynamoFaultLibrary.keywords.running import RunningKeywords
-from DynamoFaultLibrary.platforms.base import Replica
+from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.running import RunningProcess
 from DynamoFaultLibrary.processes import ProcessId, read_words
 

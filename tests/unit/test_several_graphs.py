@@ -37,7 +37,10 @@ from DynamoFaultLibrary.ledger import Ledger, State
 from DynamoFaultLibrary.load.records import read_records
 from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.platforms import http
-from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Partition, PartitionMode, Replica, ReplicaExit
+from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.effects import Partition, PartitionMode
+from DynamoFaultLibrary.platforms.replicas import Replica, ReplicaExit
+from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId
 
 SIDES = {"partition_type": PartitionType.CUSTOM}

@@ -12,7 +12,9 @@ from DynamoFaultLibrary.faults import target
 from DynamoFaultLibrary.faults.target import Chooser, matching_processes
 from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import shipped_graphs
-from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Plan, Remark, Replica, ReplicaExit
+from DynamoFaultLibrary.platforms.base import Deployment, Plan, Remark
+from DynamoFaultLibrary.platforms.replicas import Replica, ReplicaExit
+from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId, read_command
 
 OURS = "11111111-2222-3333-4444-555555555555"

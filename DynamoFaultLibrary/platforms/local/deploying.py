@@ -15,7 +15,7 @@ from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unread
 from DynamoFaultLibrary.graph import Graph, Service
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
-from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, EndedReplica, Plan, Remark, Replica
+from DynamoFaultLibrary.platforms.base import Deployment, Plan, Remark
 from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local import commands, cuda
 from DynamoFaultLibrary.platforms.local.child import ProcessSpec
@@ -31,6 +31,8 @@ from DynamoFaultLibrary.platforms.local.planning import Drawing, Start, draw
 from DynamoFaultLibrary.platforms.local.settings import check_settings
 from DynamoFaultLibrary.platforms.local.shimming import LocalShimming
 from DynamoFaultLibrary.platforms.readiness import INTERVAL, TIMEOUT, Expectation, wait_until_ready
+from DynamoFaultLibrary.platforms.replicas import EndedReplica, Replica
+from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId
 
 _LOG_LINES = 15

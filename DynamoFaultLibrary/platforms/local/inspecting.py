@@ -1,7 +1,7 @@
 """See what the processes of a replica run with, by /proc."""
 
-from DynamoFaultLibrary.platforms.base import Replica
 from DynamoFaultLibrary.platforms.local.replacing import LocalSignalling
+from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.running import RunningProcess
 from DynamoFaultLibrary.processes import read_words
 

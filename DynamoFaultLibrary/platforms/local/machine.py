@@ -1,18 +1,20 @@
 """What platform `local` has on this machine: a supervisor, ports, and deployments with their processes."""
 
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, RecoveryError
 from DynamoFaultLibrary.ledger import Ledger
 from DynamoFaultLibrary.ledger.recovery import problems, recover, recover_dead_runs
-from DynamoFaultLibrary.platforms.base import Deployment, Replica
+from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.local.client import ProcessStatus, SupervisorClient
 from DynamoFaultLibrary.platforms.local.commands import visible_gpus
 from DynamoFaultLibrary.platforms.local.network import Network, SharedNetwork
 from DynamoFaultLibrary.platforms.local.planes import Part
 from DynamoFaultLibrary.platforms.local.ports import PortLeases
 from DynamoFaultLibrary.platforms.local.probes import Probe
+from DynamoFaultLibrary.platforms.replicas import Replica
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,9 @@ def to_replica(part: PlannedReplica, status: ProcessStatus) -> Replica:
         index=part.index,
         name=part.process.rpartition("/")[2],
         key=part.process,
+        incarnation=status.process,
+        node=socket.gethostname(),
+        namespace=None,
         process=status.process,
         generation=status.generation,
         log=part.log,

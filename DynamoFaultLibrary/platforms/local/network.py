@@ -23,8 +23,8 @@ from DynamoFaultLibrary.ledger import Entry, Ledger, State
 from DynamoFaultLibrary.ledger.undo import LINK_PREFIX, undo
 from DynamoFaultLibrary.net.filter import PacketFilter, Rule
 from DynamoFaultLibrary.net.namespace import HeldNamespace, create_namespace, inside
-from DynamoFaultLibrary.platforms.base import NetworkMode
 from DynamoFaultLibrary.platforms.local.host import LOOPBACK, Host, check_open_files
+from DynamoFaultLibrary.platforms.settings import NetworkMode
 
 POOL = IPv4Network("10.201.0.0/16")
 """Private addresses; each isolated deployment leases a /24 of them that this machine has no route to."""

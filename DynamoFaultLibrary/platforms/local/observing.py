@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from DynamoFaultLibrary.errors import Unready
-from DynamoFaultLibrary.platforms.base import Deployment, EndedReplica, Replica, ReplicaExit
+from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.http import read_metrics
 from DynamoFaultLibrary.platforms.local.child import Exit
 from DynamoFaultLibrary.platforms.local.machine import Machine, to_replica
 from DynamoFaultLibrary.platforms.readiness import TIMEOUT
+from DynamoFaultLibrary.platforms.replicas import EndedReplica, Replica, ReplicaExit
 
 
 class LocalObserving(Machine):

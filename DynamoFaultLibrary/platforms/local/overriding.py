@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from DynamoFaultLibrary.graph import Service
-from DynamoFaultLibrary.platforms.base import DeploySettings
 from DynamoFaultLibrary.platforms.local.environment import SECRET, Variables
 from DynamoFaultLibrary.platforms.local.findings import Findings
+from DynamoFaultLibrary.platforms.settings import DeploySettings
 
 PLANES = {
     "DYN_DISCOVERY_BACKEND": ("discovery", "--discovery-backend"),

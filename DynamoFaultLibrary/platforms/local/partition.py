@@ -2,7 +2,7 @@
 
 import math
 import secrets
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,10 +15,12 @@ from DynamoFaultLibrary.ledger.undo import undo
 from DynamoFaultLibrary.net.filter import Rule, Verdict
 from DynamoFaultLibrary.net.namespace import HeldNamespace, inside
 from DynamoFaultLibrary.net.sockets import Connection, connections, destroy
-from DynamoFaultLibrary.platforms.base import Deployment, Direction, Partition, PartitionMode, Replica
+from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.effects import Direction, Effect, Partition, PartitionMode
 from DynamoFaultLibrary.platforms.local.host import Host
 from DynamoFaultLibrary.platforms.local.network import IsolatedNetwork, Network
 from DynamoFaultLibrary.platforms.local.probe import Answer, Probe, Way
+from DynamoFaultLibrary.platforms.replicas import Replica
 
 PROOF_TIMEOUT = 2.0
 """Seconds by which a packet that was sent must have been counted, or have arrived."""
@@ -114,7 +116,7 @@ def check_partition(partition: Partition) -> None:
 
 
 @dataclass
-class LocalCut(ABC):
+class LocalCut(Effect):
     """What all kinds share: the pairs, the probes between them, the recipe."""
 
     network: IsolatedNetwork
@@ -122,7 +124,17 @@ class LocalCut(ABC):
     partition: Partition
     table: str = field(default_factory=lambda: f"cut-{secrets.token_hex(4)}")
     probes: dict[Pair, Probe] = field(init=False, default_factory=dict)
-    _began_s: float = field(init=False, default=0.0)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """See `Effect.facts`."""
+        partition = self.partition
+        return {
+            "mode": partition.mode.value,
+            "direction": partition.direction.value,
+            "loss": partition.loss,
+            "rate": partition.rate,
+        }
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -140,15 +152,16 @@ class LocalCut(ABC):
             is_cut = bool(self._others_between(pair))
             self.probes[pair] = Probe(pair.source.host, pair.target.host, open_connections=not is_cut)
         self.network.cuts[self.table] = self
-        self._began_s = monotonic()
+        self.applied_s = monotonic()
         self.cut()
+        self.effective_s = monotonic()
 
     @abstractmethod
     def cut(self) -> None:
         """Cut."""
 
     def prove(self) -> list[str]:
-        """See `Cut.prove`."""
+        """See `Effect.prove`."""
         return [self.prove_pair(pair, self.probes[pair]) for pair in self.pairs]
 
     @abstractmethod
@@ -156,11 +169,11 @@ class LocalCut(ABC):
         """Evidence from one pair."""
 
     def heal(self) -> str:
-        """See `Cut.heal`."""
+        """See `Effect.heal`."""
         return undo(self.recipe)
 
     def verify(self) -> str:
-        """See `Cut.verify`. Where another cut stands, nothing can be shown but that this one's filter is out."""
+        """See `Effect.verify`. Where another cut stands, nothing can be shown but that this one's filter is out."""
         began, healed = monotonic(), []
         for pair, probe in self.probes.items():
             if self._others_between(pair):
@@ -174,7 +187,7 @@ class LocalCut(ABC):
         return f"open and new connections work between {'; '.join(map(str, healed))}, seen within {took}"
 
     def close(self) -> None:
-        """See `Cut.close`."""
+        """See `Effect.close`."""
         self.network.cuts.pop(self.table, None)
         for probe in self.probes.values():
             probe.close()
@@ -182,7 +195,7 @@ class LocalCut(ABC):
 
     def after(self) -> str:
         """How long ago it was cut, for people."""
-        return seconds_text(monotonic() - self._began_s)
+        return seconds_text(monotonic() - self.applied_s)
 
     def _others_between(self, pair: Pair) -> list["LocalCut"]:
         """Other cuts between the two of a pair that are in effect; one may have come off by itself."""

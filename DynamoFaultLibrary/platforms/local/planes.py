@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from DynamoFaultLibrary.errors import DeploymentError
-from DynamoFaultLibrary.platforms.base import ETCD, NATS, DeploySettings, Discovery, EventPlane, RequestPlane
 from DynamoFaultLibrary.platforms.local.host import LOOPBACK, Host
+from DynamoFaultLibrary.platforms.settings import ETCD, NATS, DeploySettings, Discovery, EventPlane, RequestPlane
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unsupp
 from DynamoFaultLibrary.graph import Graph, Service
 from DynamoFaultLibrary.graph.references import references
 from DynamoFaultLibrary.ledger.store import state_directory
-from DynamoFaultLibrary.platforms.base import DeploySettings, Plan, PlannedProcess
+from DynamoFaultLibrary.platforms.base import Plan, PlannedProcess
 from DynamoFaultLibrary.platforms.local import commands
 from DynamoFaultLibrary.platforms.local.environment import SECRET, Variables, container_variables
 from DynamoFaultLibrary.platforms.local.findings import Findings
@@ -26,6 +26,7 @@ from DynamoFaultLibrary.platforms.local.pod import Container, Document, Pod, mak
 from DynamoFaultLibrary.platforms.local.probes import Probe, find_probe, port_of
 from DynamoFaultLibrary.platforms.local.settings import check_containers, model_problems, part_problems
 from DynamoFaultLibrary.platforms.local.volumes import Tree, Volumes
+from DynamoFaultLibrary.platforms.settings import DeploySettings
 
 _SYSTEM, _HTTP = "DYN_SYSTEM_PORT", "DYN_HTTP_PORT"
 _SYSTEM_PORT, _HTTP_PORT = 9090, 8000

@@ -1,7 +1,8 @@
 """Platform `local`: a graph's replicas as process groups on this machine, under a supervisor."""
 
 from DynamoFaultLibrary.ledger import Entry
-from DynamoFaultLibrary.platforms.base import Deployment, Partition
+from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.effects import Partition
 from DynamoFaultLibrary.platforms.local.deploying import LocalDeploying
 from DynamoFaultLibrary.platforms.local.inspecting import LocalInspecting
 from DynamoFaultLibrary.platforms.local.partition import LocalCut, plan_cut
@@ -12,6 +13,9 @@ class LocalPlatform(LocalDeploying, LocalInspecting, LocalReplacing):
     """All that this machine can; deploying brings observing and the CUDA shim along."""
 
     name = "local"
+    settings = frozenset({"interpreter", "http_port", "network"})
+    replaces_ended = False
+    poll_s = 0.005
 
     def plan_cut(self, deployment: Deployment, partition: Partition) -> LocalCut:
         """See `platforms.base.Partitioning`."""

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.graph import Graph, Service
-from DynamoFaultLibrary.platforms.base import DeploySettings, Discovery
 from DynamoFaultLibrary.platforms.local.commands import runs_python
 from DynamoFaultLibrary.platforms.local.overriding import contradictions
 from DynamoFaultLibrary.platforms.local.pod import Pod
+from DynamoFaultLibrary.platforms.settings import DeploySettings, Discovery
 from DynamoFaultLibrary.times import time_problem
 
 _MEMBERS = (1, 3, 5)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from DynamoFaultLibrary.cuda_toggle import TOGGLE_NAME, TOGGLE_VARIABLE, Toggle
 from DynamoFaultLibrary.ledger import Ledger
-from DynamoFaultLibrary.platforms.base import Replica
 from DynamoFaultLibrary.platforms.local import cuda
 from DynamoFaultLibrary.platforms.local.machine import LocalDeployment, Machine
+from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.processes import read_variable
 
 

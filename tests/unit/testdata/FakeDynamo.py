@@ -23,8 +23,10 @@ from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords.component import CONVERTERS
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
 from DynamoFaultLibrary.library import DynamoFaultLibrary
-from DynamoFaultLibrary.platforms.base import Deployment, DeploySettings, Replica
+from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.running import RunningProcess
+from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId
 
 GRAPH = "mocker-vllm-agg.yaml"

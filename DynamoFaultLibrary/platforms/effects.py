@@ -1,0 +1,150 @@
+"""What platforms do to replicas: intents that keywords write, and effects that a platform plans for them."""
+
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from DynamoFaultLibrary.platforms.replicas import Incarnation, Replica
+
+
+class Effect(ABC):
+    """What a fault does, on its way through life: planned, applied, proven, healed, verified.
+
+    Planning one does nothing. The platform that plans it has its own evidence for it. Moments are on the monotonic
+    clock of this machine.
+    """
+
+    applied_s: float = 0.0
+    """When it was applied; set by `apply`."""
+    effective_s: float = 0.0
+    """When it took effect, by its earliest evidence; 0: not known."""
+    compensation: str = ""
+    """Set when it cannot be undone but was made good: then nothing is left to heal."""
+    made_good_s: float = 0.0
+    """When it was made good; 0: with the end of its proof."""
+
+    @property
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """What it does and hits, for the ledger, beside deployment, service, replica and node."""
+
+    @property
+    @abstractmethod
+    def recipe(self) -> dict[str, Any]:
+        """How anybody undoes it, as data; see `DynamoFaultLibrary.ledger.undo`."""
+
+    @abstractmethod
+    def apply(self) -> None:
+        """Make it happen."""
+
+    @abstractmethod
+    def prove(self) -> list[str]:
+        """Return the evidence that it took effect.
+
+        Raises:
+            EvidenceMissing: there is none, or something else was hit too.
+        """
+
+    @abstractmethod
+    def heal(self) -> str:
+        """Take it off and see that it is; harmless when that was done already. Returns what was found or done.
+
+        Raises:
+            RecoveryError: it is still there.
+        """
+
+    def verify(self) -> str:
+        """See, once it is off, that what it hit works again. Returns what was seen; nothing when there is nothing.
+
+        Raises:
+            FaultLibraryError: it does not.
+        """
+        return ""
+
+    @property
+    def verification(self) -> Hashable:
+        """What `verify` waits for: of effects with the same one is enough. By default each has its own."""
+        return id(self)
+
+    @property
+    def is_over_when_healed(self) -> bool:
+        """Whether `heal` ends it; else it is over once what it hit works again: what just starts serves nobody."""
+        return True
+
+    @property
+    def ended(self) -> Sequence[Incarnation]:
+        """Lives of replicas whose end it orders, and which `heal` has followed by others."""
+        return ()
+
+    @property
+    def moot(self) -> str:
+        """Why it is not in effect any more though nobody has healed it; empty as long as it is."""
+        return ""
+
+    @property
+    def moot_s(self) -> float | None:
+        """When it became moot; None: not known."""
+        return None
+
+    def close(self) -> None:  # noqa: B027  # most hold nothing
+        """Close what this process holds of it, since it has come off. Closing twice does no harm."""
+
+
+@dataclass(frozen=True)
+class End:
+    """Processes of a replica are to end by a signal.
+
+    Without `process_name` the whole replica ends: all of its processes by SIGKILL, or its leader by any other signal,
+    after which the others must be gone too. With it, those end whose command line contains it.
+
+    `stays_dead` says what becomes of a whole replica then: True, it stays ended until the effect is healed; False, it
+    is started again at once, which makes the effect good; None, what the platform does by itself.
+    """
+
+    number: int = signal.SIGKILL
+    process_name: str | None = None
+    stays_dead: bool | None = None
+    timeout: timedelta = timedelta(seconds=5)
+
+    @property
+    def signal_name(self) -> str:
+        """Such as SIGKILL."""
+        return signal.Signals(self.number).name
+
+
+class PartitionMode(StrEnum):
+    """What happens to what two sides of a partition send each other."""
+
+    DROP = "drop"
+    """Packets vanish: connections hang, new ones time out."""
+    REJECT = "reject"
+    """Whoever sends gets a TCP reset (or ICMP unreachable): connections break, new ones are refused."""
+    RESET = "reset"
+    """Connections that are open are cut at both ends, once; new ones are made."""
+
+
+class Direction(StrEnum):
+    """Which packets a partition hits, seen from its source."""
+
+    BOTH = "both"
+    TO = "to"
+    FROM = "from"
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A cut through the network: between each of `sources` and each of `targets`, and nobody else.
+
+    `loss` is the percentage of packets that are hit, `rate` the bytes a second that get through.
+    """
+
+    sources: Sequence[Replica]
+    targets: Sequence[Replica]
+    mode: PartitionMode = PartitionMode.DROP
+    direction: Direction = Direction.BOTH
+    loss: int = 100
+    rate: int | None = None

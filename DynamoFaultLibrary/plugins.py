@@ -1,0 +1,33 @@
+"""Platforms by name: those of this package, and those that other packages bring along.
+
+A platform is a package with two modules. ``platform`` has `open_platform`, which makes it; ``undoers`` has `UNDOERS`,
+what its undo recipes mean, and imports no more than those need. Another distribution names its package in the entry
+point group ``DynamoFaultLibrary.platforms``.
+"""
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import ModuleType
+
+from DynamoFaultLibrary.errors import FaultLibraryError
+
+LOCAL = "local"
+GROUP = "DynamoFaultLibrary.platforms"
+_OWN = {LOCAL: "DynamoFaultLibrary.platforms.local"}
+
+
+def platform_names() -> list[str]:
+    """All platforms that are installed, this package's own first."""
+    return list(_OWN | {point.name: point.value for point in entry_points(group=GROUP)})
+
+
+def platform_module(platform: str, module: str) -> ModuleType:
+    """A module of the package of a platform, imported when it is first asked for.
+
+    Raises:
+        FaultLibraryError: no such platform is installed.
+    """
+    package = _OWN.get(platform) or next((p.value for p in entry_points(group=GROUP, name=platform)), None)
+    if package is None:
+        raise FaultLibraryError(f"there is no platform '{platform}'; installed are {', '.join(platform_names())}")
+    return import_module(f"{package}.{module}")
