@@ -10,7 +10,7 @@ from DynamoFaultLibrary.errors import EvidenceMissing
 from DynamoFaultLibrary.ledger.undo import Recipe, undo
 from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.effects import Effect, End
-from DynamoFaultLibrary.platforms.replicas import Incarnation, Replica, ReplicaExit
+from DynamoFaultLibrary.platforms.replicas import Incarnation, ReplicaExit
 
 if TYPE_CHECKING:
     from memory.platform import Life, MemoryPlatform
@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass
 class MemoryEffect(Effect):
-    """Undone by a request to the platform's server, whoever sends it; `undoing` is what that has to know."""
+    """Undone by a request to the platform's server, whoever sends it: to do `action` with `what`."""
 
     platform: "MemoryPlatform"
-    facts_: dict[str, Any]
-    undoing: dict[str, Any]
+    action: str
+    what: str
+    hit: dict[str, Any]
 
     @property
     def facts(self) -> dict[str, Any]:
-        return self.facts_
+        return self.hit
 
     @property
     def recipe(self) -> Recipe:
-        return {"platform": "memory", "server": self.platform.server, **self.undoing}
+        return {"platform": "memory", "server": self.platform.server, "action": self.action, "what": self.what}
 
     def heal(self) -> str:
         return undo(self.recipe)
@@ -41,7 +42,6 @@ class EndOfReplica(MemoryEffect):
     """A replica has one process, and ends with it."""
 
     deployment: Deployment
-    replica: Replica
     life: "Life"
     end: End
 
@@ -52,7 +52,7 @@ class EndOfReplica(MemoryEffect):
         self.life["exit"] = self.life["exit"] or ReplicaExit(how, monotonic(), number)
 
     def prove(self) -> list[str]:
-        name, sent, found = self.replica.name, self.end.signal_name, self.life["exit"]
+        name, sent, found = self.life["name"], self.end.signal_name, self.life["exit"]
         if found is None:
             raise EvidenceMissing(f"{name} still runs after {sent}")
         if not 0 < self.applied_s <= found.at:
@@ -60,7 +60,7 @@ class EndOfReplica(MemoryEffect):
         self.effective_s = found.at
         if self.end.stays_dead is False:
             self.compensation, self.made_good_s = self.heal(), monotonic()
-        how = f"{name}, {self.replica.incarnation}: {found.how}, {seconds_text(found.at - self.applied_s)} after {sent}"
+        how = f"{name}, {self.what}: {found.how}, {seconds_text(found.at - self.applied_s)} after {sent}"
         return [how, *filter(None, [self.compensation])]
 
     def verify(self) -> str:
@@ -77,7 +77,7 @@ class EndOfReplica(MemoryEffect):
 
     @property
     def ended(self) -> Sequence[Incarnation]:
-        return [self.replica.incarnation]
+        return [self.what]
 
 
 @dataclass
@@ -93,7 +93,7 @@ class Pause(MemoryEffect):
     def prove(self) -> list[str]:
         if not self.life["stopped"] or self.life["exit"]:
             raise EvidenceMissing(f"{self.life['name']} is not stopped")
-        return [f"{self.life['name']}, {self.life['incarnation']}, is stopped"]
+        return [f"{self.life['name']}, {self.what}, is stopped"]
 
     @property
     def moot(self) -> str:
@@ -108,22 +108,19 @@ class Pause(MemoryEffect):
 class Cut(MemoryEffect):
     """Replicas do not reach each other."""
 
-    pairs: Sequence[tuple[Replica, Replica]]
+    pairs: "Sequence[tuple[Life, Life]]"
 
     def apply(self) -> None:
         self.applied_s = self.effective_s = monotonic()
-        self.platform.cuts[self.undoing["cut"]] = [{one.key, other.key} for one, other in self.pairs]
+        self.platform.cuts[self.what] = [{one["key"], other["key"]} for one, other in self.pairs]
 
     def prove(self) -> list[str]:
-        reached = self._reached()
-        if reached or self.undoing["cut"] not in self.platform.cuts:
-            raise EvidenceMissing(f"nothing was cut; {reached or 'others keep them apart'}")
-        return [f"{one.name} and {other.name} do not reach each other" for one, other in self.pairs]
+        obstacles = [self.platform.obstacle(one, other) for one, other in self.pairs]
+        if self.what not in self.platform.cuts or not all(obstacles):
+            raise EvidenceMissing(f"nothing was cut; known cuts are {self.platform.cuts}")
+        return obstacles
 
     def verify(self) -> str:
-        return self._reached()
-
-    def _reached(self) -> str:
-        """Who reach each other; nobody while another cut keeps them apart."""
-        found = [pair for pair in self.pairs if not self.platform.is_cut(pair[0].key, pair[1].key)]
-        return "; ".join(f"{one.name} and {other.name} reach each other" for one, other in found)
+        """Two that another cut keeps apart are not among them."""
+        able = [pair for pair in self.pairs if not self.platform.obstacle(*pair)]
+        return ", ".join(f"{one['name']} and {other['name']} reach each other" for one, other in able)

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from DynamoFaultLibrary.engines.sequence import token_at
 from DynamoFaultLibrary.errors import RecoveryError
+from DynamoFaultLibrary.platforms.base import Deployment
 
 if TYPE_CHECKING:
     from memory.platform import Life, MemoryPlatform
@@ -33,10 +34,12 @@ class Frontend(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         with suppress(ConnectionError):
-            front, workers, model = self.platform.behind(self.path)
-            self._wait_for(front, front)
+            deployment, front, workers = self._meant()
             ids = [{"endpoint": "generate", "instance_id": n} for n, worker in enumerate(workers) if not worker["exit"]]
-            answers = {"health": {"status": "healthy", "instances": ids}, "models": {"data": [{"id": model}]}}
+            answers = {
+                "health": {"status": "healthy", "instances": ids},
+                "models": {"data": [{"id": deployment.model}]},
+            }
             what = self.path.rpartition("/")[2]
             self._send(200, self.platform.counts(front) if what == "metrics" else json.dumps(answers[what]))
 
@@ -54,8 +57,7 @@ class Frontend(BaseHTTPRequestHandler):
                     self._send(409, str(error))
 
     def _complete(self, body: dict[str, Any], is_chat: bool) -> None:
-        front, workers, _ = self.platform.behind(self.path)
-        self._wait_for(front, front)
+        _, front, workers = self._meant()
         able = [worker for worker in workers if not self.platform.obstacle(front, worker)]
         if not able:
             self._send(503, "no worker can be reached")
@@ -80,6 +82,15 @@ class Frontend(BaseHTTPRequestHandler):
         for word in words:
             self.wfile.write(f"data: {answer('delta', word, None)}\n\n".encode())
         self.wfile.write(f"data: {answer('delta', '', 'length', usage=usage)}\n\ndata: [DONE]\n\n".encode())
+
+    def _meant(self) -> "tuple[Deployment, Life, list[Life]]":
+        """The deployment that the path names, its frontend, as soon as that runs, and its workers."""
+        deployment = self.platform.deployments.get(self.path.split("/")[2])
+        if deployment is None:
+            raise ConnectionAbortedError
+        front, workers = self.platform.sides(deployment)
+        self._wait_for(front, front)
+        return deployment, front, workers
 
     def _words(self, front: "Life", worker: "Life", positions: range) -> Iterator[str]:
         for position in positions:

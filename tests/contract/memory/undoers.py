@@ -13,7 +13,7 @@ TIMEOUT = 2.0
 def _ask(recipe: Recipe) -> str:
     server, body = str(recipe["server"]), json.dumps(recipe, default=str).encode()
     try:
-        with urllib.request.urlopen(f"{server}/undo", body, timeout=TIMEOUT) as answer:  # noqa: S310  # our own server
+        with urllib.request.urlopen(f"{server}undo", body, timeout=TIMEOUT) as answer:  # noqa: S310  # our own server
             return str(answer.read().decode())
     except urllib.error.HTTPError as error:
         if error.code != 410:  # gone: the port is another one's now
