@@ -21,9 +21,10 @@ from DynamoFaultLibrary.guard.job import Job
 from DynamoFaultLibrary.guard.loop import Loop
 from DynamoFaultLibrary.guard.messages import Messages
 from DynamoFaultLibrary.guard.sentinel import Sentinel
-from DynamoFaultLibrary.ledger import Entry, Ledger, Owner, State
+from DynamoFaultLibrary.ledger import Entry, Ledger, State
 from DynamoFaultLibrary.ledger.recovery import problems, recover
-from DynamoFaultLibrary.ledger.undo import undo
+from DynamoFaultLibrary.ledger.undo import undo, undoer_of
+from DynamoFaultLibrary.owner import RENEWAL_S, Owner, drop, renew
 
 logger = logging.getLogger("guard")
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -50,6 +51,7 @@ class Guard:
         self.loop.watch(self.job.descriptor, self._receive)
         if self.job.pabot:
             self.loop.on_end(self.job.pabot, self._pabot_is_gone)
+        self.loop.call_later("lease", 0, self._renew_lease)
         self.loop.run()
         self._finish()
 
@@ -129,6 +131,14 @@ class Guard:
         except OSError as error:  # no process or descriptor is left for it; go on without
             logger.error("no sentinel can be started: %s", error)
 
+    def _renew_lease(self) -> None:
+        """Show other machines that the run is alive."""
+        self.loop.call_later("lease", RENEWAL_S, self._renew_lease)
+        renew(self.ledger.lease(self.ledger.owner))
+
+    def _drop_lease(self) -> None:
+        drop(self.ledger.lease(self.ledger.owner))
+
     # Undoing
 
     def _expire(self, identity: str) -> None:
@@ -163,9 +173,9 @@ class Guard:
         began = monotonic()
         logger.info("the client is gone; undoing %d faults", len(self.guarded))
         for entry in reversed(self.guarded.values()):
-            if entry.undo.get("action") != "respawn":  # its deployment ends, so nothing is started again
+            if not _goes_with_deployment(entry):
                 self.try_undo(entry, "the run ended: ")
-        for step in (self.end_hosted, self._recover_by_ledger):
+        for step in (self.end_hosted, self._recover_by_ledger, self._drop_lease):
             try:
                 step()
             except Exception as error:
@@ -191,6 +201,14 @@ class Guard:
     def _end_pabots_helpers(self) -> None:
         for helper in self.job.pabot_helpers:
             helper.send(signal.SIGKILL)
+
+
+def _goes_with_deployment(entry: Entry) -> bool:
+    """Whether nothing is left of a fault when the run's deployments are gone, such as an ended replica."""
+    try:
+        return undoer_of(entry.undo).goes_with_deployment
+    except FaultLibraryError:  # undoing it will say why
+        return False
 
 
 def run_guard(guard: type[Guard], words: list[str]) -> None:

@@ -17,7 +17,6 @@ from DynamoFaultLibrary.faults.injector import ActiveFault, Injector
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.serving import served_by
 from DynamoFaultLibrary.ledger import Ledger, Owner
-from DynamoFaultLibrary.ledger.run import leave_run, take_run
 from DynamoFaultLibrary.load.client import Load, Request
 from DynamoFaultLibrary.load.folder import check_name, safe_name
 from DynamoFaultLibrary.load.process import SenderProcess
@@ -39,6 +38,7 @@ from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.processes import ProcessId
 from DynamoFaultLibrary.reports.timeline import EventKind, Timeline
+from DynamoFaultLibrary.run_id import leave_run, take_run
 
 
 class PlatformName(StrEnum):

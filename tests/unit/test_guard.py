@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -16,7 +17,7 @@ from DynamoFaultLibrary.guard.job import Job
 from DynamoFaultLibrary.guard.loop import Loop
 from DynamoFaultLibrary.guard.messages import Messages
 from DynamoFaultLibrary.guard.sentinel import Sentinel
-from DynamoFaultLibrary.ledger import Ledger, State
+from DynamoFaultLibrary.ledger import Ledger, Owner, State
 from DynamoFaultLibrary.processes import ProcessId
 
 
@@ -129,3 +130,22 @@ def test_a_sentinel_that_cannot_be_started_again_does_not_end_the_guard(
         return "no sentinel can be started" in caplog.text
 
     eventually(is_told)
+
+
+def test_the_lease_of_the_runs_owner_is_renewed_again_and_again(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    renewed: list[Path] = []
+
+    def renew(lease: Path) -> None:
+        renewed.append(lease)
+        guard.loop.running = len(renewed) < 3
+        if len(renewed) == 1:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("DynamoFaultLibrary.guard.guard.renew", renew)
+    monkeypatch.setattr("DynamoFaultLibrary.guard.guard.RENEWAL_S", 0.0)
+    guard.loop.call_later("lease", 0.0, guard._renew_lease)
+    guard.loop.run()
+    assert renewed == [guard.ledger.lease(Owner.current())] * 3
+    assert "what was due for 'lease' failed" in caplog.text

@@ -9,7 +9,7 @@ from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
 from DynamoFaultLibrary.ledger import State
 from DynamoFaultLibrary.ledger.recovery import recover
-from DynamoFaultLibrary.ledger.run import ledgers_of
+from DynamoFaultLibrary.run_id import ledgers_of
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,9 @@ from DynamoFaultLibrary.guard.job import Job
 from DynamoFaultLibrary.guard.messages import Messages
 from DynamoFaultLibrary.guard.sentinel import Sentinel
 from DynamoFaultLibrary.ledger import Ledger
-from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.platforms.local.child import ProcessSpec
 from DynamoFaultLibrary.platforms.local.supervisor import Supervisor
+from DynamoFaultLibrary.platforms.local.undoers import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.processes import ProcessId
 
 

@@ -18,8 +18,9 @@ from DynamoFaultLibrary.guard.guard import Guard, run_guard
 from DynamoFaultLibrary.ledger import Entry
 from DynamoFaultLibrary.ledger.recovery import GONE_WITH_DEPLOYMENT
 from DynamoFaultLibrary.ledger.store import make_private
-from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE, undo
+from DynamoFaultLibrary.ledger.undo import undo
 from DynamoFaultLibrary.platforms.local.child import Child, ProcessSpec
+from DynamoFaultLibrary.platforms.local.undoers import DEPLOYMENT_VARIABLE, local_recipe
 from DynamoFaultLibrary.processes import ProcessId, become_subreaper, group_members
 
 logger = logging.getLogger("guard")
@@ -107,7 +108,7 @@ class Supervisor(Guard):
 
     def call_own_directory(self, path: str) -> None:
         """Make a directory that goes away with this run."""
-        entry = self.ledger.intend("directory", {"path": path}, {"action": "remove", "path": path}, is_fault=False)
+        entry = self.ledger.intend("directory", {"path": path}, local_recipe("remove", path=path), is_fault=False)
         make_private(Path(path).parent)
         Path(path).mkdir(mode=0o700)
         self.directories[path] = entry
@@ -139,7 +140,7 @@ class Supervisor(Guard):
 
     def _start(self, spec: ProcessSpec, generation: int) -> Child:
         identity = Child.start(spec)
-        recipe = {"action": "end", "leader": identity.to_json(), "mark": spec.env.get(DEPLOYMENT_VARIABLE, "")}
+        recipe = local_recipe("end", leader=identity.to_json(), mark=spec.env.get(DEPLOYMENT_VARIABLE, ""))
         try:
             entry = self.ledger.intend("process", {"name": spec.name}, recipe, is_fault=False)
         except LedgerError:
