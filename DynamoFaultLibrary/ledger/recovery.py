@@ -6,10 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from DynamoFaultLibrary.errors import LedgerError
+from DynamoFaultLibrary.errors import LedgerError, RecoveryError
 from DynamoFaultLibrary.ledger.entry import Entry, Owner, State
 from DynamoFaultLibrary.ledger.store import Ledger, locked, read_ledger, state_directory
-from DynamoFaultLibrary.ledger.undo import undo
+from DynamoFaultLibrary.ledger.undo import Rank, undo, undoer_of
 from DynamoFaultLibrary.processes import ProcessId
 
 GONE_WITH_DEPLOYMENT = "its deployment is gone"
@@ -77,7 +77,8 @@ def recover(
 
 def _recover_entry(ledger: Ledger, entry: Entry, found: Recovery) -> None:
     try:
-        done = GONE_WITH_DEPLOYMENT if _rank(entry) == _REPLACED else undo(entry.undo, ledger.state)
+        gone = undoer_of(entry.undo).goes_with_deployment
+        done = GONE_WITH_DEPLOYMENT if gone else undo(entry.undo, ledger.state)
     except Exception as error:  # whatever it is, the other entries are still to be undone
         found.failed.append((entry, str(error) or repr(error)))
         return
@@ -88,12 +89,11 @@ def _recover_entry(ledger: Ledger, entry: Entry, found: Recovery) -> None:
         found.failed.append((entry, f"undone ({done}), but {error}"))
 
 
-_ORDER = {"continue": 0, "heal": 0, "end": 1, "remove": 2, "unlink": 2, "respawn": 3}
-_REPLACED = _ORDER["respawn"]
-
-
-def _rank(entry: Entry) -> int:
-    return _ORDER.get(str(entry.undo.get("action")), 0)
+def _rank(entry: Entry) -> Rank:
+    try:
+        return undoer_of(entry.undo).rank
+    except RecoveryError:
+        return Rank.FAULT  # it will be told when it is its turn
 
 
 def recover_dead_runs(current: Path) -> None:

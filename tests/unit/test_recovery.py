@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import LedgerError
 from DynamoFaultLibrary.ledger import Ledger, Owner, State, read_ledger
 from DynamoFaultLibrary.ledger.recovery import ledgers, problems, recover, recover_dead_runs
-from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
+from DynamoFaultLibrary.platforms.local.undoers import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.processes import STOPPED, ProcessId
 
 Eventually = Callable[[Callable[[], bool]], None]
@@ -97,7 +98,7 @@ def test_a_replica_of_a_dead_run_is_not_started_again(dead: Ledger) -> None:
     assert (entry.state, entry.detail) == (State.RECOVERED, "its deployment is gone")
 
 
-@pytest.mark.parametrize("recipe", [{"action": "explode"}, {"action": "continue"}])
+@pytest.mark.parametrize("recipe", [{"action": "explode"}, {"action": "continue"}, {"platform": "moon"}])
 def test_an_entry_that_cannot_be_undone_is_reported_and_the_others_are_undone(
     dead: Ledger, tmp_path: Path, recipe: dict[str, Any]
 ) -> None:
@@ -218,7 +219,43 @@ def test_an_undo_that_breaks_does_not_keep_the_others_from_theirs(
     def fail(link: str) -> bool:
         raise MemoryError
 
-    monkeypatch.setattr("DynamoFaultLibrary.ledger.undo.delete_link", fail)
+    monkeypatch.setattr("DynamoFaultLibrary.platforms.local.undoers.delete_link", fail)
     found = recover(dead.path)
     assert [(entry.id, why) for entry, why in found.failed] == [(broken.id, "MemoryError()")]
     assert not work.exists()
+
+
+def test_a_ledger_that_names_no_platforms_is_recovered(
+    tmp_path: Path, start: Callable[..., Any], eventually: Eventually
+) -> None:
+    """As versions before the port's second edition wrote it, with an entry of each action (issue 12)."""
+    child = start("/bin/sleep", "60", env={DEPLOYMENT_VARIABLE: "mocker-agg-1"})
+    child.identity.send(signal.SIGSTOP)
+    eventually(lambda: child.identity.state == STOPPED)
+    text = (Path(__file__).parent / "testdata" / "ledger_without_platforms.jsonl").read_text()
+    filled = {"@host@": os.uname().nodename, "/STATE": str(tmp_path), "72000001": str(child.pid)}
+    for placeholder, value in (filled | {"72000002": str(child.identity.started)}).items():
+        text = text.replace(placeholder, value)
+    path = tmp_path / "runs" / "old.jsonl"
+    path.parent.mkdir()
+    path.write_text(text)
+    view = read_ledger(path)
+    assert view.corrupt == []
+    (place,) = (Path(entry.undo["path"]) for entry in view.entries.values() if entry.undo["action"] == "remove")
+    toggle = Toggle(place / "cuda" / "Worker-0" / "cuda_fault_enabled")
+    toggle.prepare()
+    toggle.switch_on("xid=79", 1)
+    found = recover(path)
+    assert (found.is_clean, found.failed) == (True, [])
+    assert [(entry.undo["action"], entry.detail) for entry in found.recovered] == [
+        ("nothing", "there is nothing to undo"),
+        ("cuda", "off, and seen by 0 processes"),
+        ("heal", "its network is gone"),
+        ("continue", "1 process continued"),
+        ("end", "1 process ended"),
+        ("unlink", "was gone"),
+        ("remove", "removed"),
+        ("respawn", "its deployment is gone"),
+    ]
+    assert not child.identity.is_running
+    assert not place.exists()
