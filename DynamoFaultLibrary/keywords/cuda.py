@@ -1,13 +1,13 @@
 """Keywords that make CUDA calls of a replica fail, without touching a GPU."""
 
 from datetime import timedelta
-from typing import cast
+from functools import partial
 
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import seconds_text, wait_until
 from DynamoFaultLibrary.errors import FaultError, RecoveryError
-from DynamoFaultLibrary.faults.cuda import ALL_GPUS, CudaPlatform, CudaRule, EnableCudaFaults, shimmed_processes
+from DynamoFaultLibrary.faults.cuda import EnableCudaFaults
 from DynamoFaultLibrary.faults.injector import ActiveFault
 from DynamoFaultLibrary.faults.target import RANDOM
 from DynamoFaultLibrary.keywords import robot_context
@@ -18,9 +18,10 @@ from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.nodes.xid import XIDS
 from DynamoFaultLibrary.platforms.base import require
+from DynamoFaultLibrary.platforms.cuda import CudaPlatform
+from DynamoFaultLibrary.platforms.effects import ALL_GPUS, CudaEffect, CudaRule
 from DynamoFaultLibrary.platforms.replicas import Replica
 
-LIBRARY_NAME = "libdynamo_fault_cuda"
 RESTART_TIMEOUT = timedelta(seconds=120)
 
 
@@ -77,9 +78,9 @@ class CudaKeywords(InjectingComponent):
         platform.shim_cuda([])
         self._apply(restart, RESTART_TIMEOUT)
         left = [
-            f"pid {process.pid} of {replica.name}"
+            f"{process} of {replica.name}"
             for replica in self._replicas()
-            for process in shimmed_processes(platform, replica, LIBRARY_NAME)
+            for process in platform.shimmed_processes(replica)
         ]
         if restart and left:
             raise RecoveryError(f"the CUDA shim is still mapped by {', '.join(left)}")
@@ -141,10 +142,10 @@ class CudaKeywords(InjectingComponent):
             self.context.options.seed,
             until_restart,
         )
-        fault = EnableCudaFaults(
-            self._platform(), self.context.deployment, self._choose(service, replica, serving), rule, timeout
-        )
-        return self.inject(fault, ttl, serving, f"{XIDS[xid]} in {fault.replica.name}")
+        chosen = self._choose(service, replica, serving)
+        effect = self._platform().plan_cuda(self.context.deployment, chosen, rule, timeout)
+        fault = EnableCudaFaults(self.context.deployment, chosen, effect)
+        return self.inject(fault, ttl, serving, f"{XIDS[xid]} in {chosen.name}")
 
     @keyword(tags=["Recovery"])
     @on_graph
@@ -204,16 +205,15 @@ class CudaKeywords(InjectingComponent):
         Example:
         | `Cuda Faults Should Be Visible` | VllmWorker |
         """
-        active = self._active(service)
-        if not active:
+        faults = [active.fault for active in self._active(service) if isinstance(active.fault, EnableCudaFaults)]
+        if not faults:
             raise FaultError("no CUDA fault is active, so none can be visible")
-        for fault in active:
-            cuda = cast("EnableCudaFaults", fault.fault)
-            before = _failures(cuda)
-            if not wait_until(lambda cuda=cuda, before=before: _failures(cuda) > before, timeout):  # type: ignore[misc]
+        for fault in faults:
+            before = fault.effect.failures
+            if not wait_until(partial(_fails_again, fault.effect, before), timeout, self.context.platform.poll_s):
                 limit = seconds_text(timeout.total_seconds())
                 raise AssertionError(
-                    f"no further CUDA call of {cuda.replica.name} failed within {limit}: {before} have"
+                    f"no further CUDA call of {fault.replica.name} failed within {limit}: {before} have"
                 )
 
     @keyword(tags=["Getter"])
@@ -278,10 +278,10 @@ class CudaKeywords(InjectingComponent):
             ]
             for replica in changed:
                 started = platform.respawn(deployment, replica)
-                self.info(f"{replica.name} was started again as pid {started.process.pid}")
+                self.info(f"{replica.name} was started again as {started.incarnation}")
             if changed:
                 platform.wait_ready(deployment, timeout)
 
 
-def _failures(fault: EnableCudaFaults) -> int:
-    return sum(map(fault.new_failures, fault.failed()))
+def _fails_again(effect: CudaEffect, before: int) -> bool:
+    return effect.failures > before

@@ -1,12 +1,16 @@
 """Platform `local`: a graph's replicas as process groups on this machine, under a supervisor."""
 
+from datetime import timedelta
+
 from DynamoFaultLibrary.ledger import Entry
 from DynamoFaultLibrary.platforms.base import Deployment
-from DynamoFaultLibrary.platforms.effects import Partition
+from DynamoFaultLibrary.platforms.cuda import ToggledCuda
+from DynamoFaultLibrary.platforms.effects import CudaRule, Partition
 from DynamoFaultLibrary.platforms.local.deploying import LocalDeploying
 from DynamoFaultLibrary.platforms.local.inspecting import LocalInspecting
 from DynamoFaultLibrary.platforms.local.partition import LocalCut, plan_cut
 from DynamoFaultLibrary.platforms.local.replacing import LocalReplacing
+from DynamoFaultLibrary.platforms.replicas import Replica
 
 
 class LocalPlatform(LocalDeploying, LocalInspecting, LocalReplacing):
@@ -20,6 +24,10 @@ class LocalPlatform(LocalDeploying, LocalInspecting, LocalReplacing):
     def plan_cut(self, deployment: Deployment, partition: Partition) -> LocalCut:
         """See `platforms.base.Partitioning`."""
         return plan_cut(self.local(deployment).network, deployment, partition)
+
+    def plan_cuda(self, deployment: Deployment, replica: Replica, rule: CudaRule, timeout: timedelta) -> ToggledCuda:
+        """See `platforms.base.CudaShimming`."""
+        return ToggledCuda(self, deployment, replica, rule, timeout)
 
     def guard(self, entry: Entry) -> None:
         """Have the supervisor undo a fault at its expiry, or when this process dies."""
