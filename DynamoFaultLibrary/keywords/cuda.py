@@ -1,14 +1,12 @@
 """Keywords that make CUDA calls of a replica fail, without touching a GPU."""
 
 from datetime import timedelta
-from functools import partial
 
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import seconds_text, wait_until
 from DynamoFaultLibrary.errors import FaultError, RecoveryError
-from DynamoFaultLibrary.faults.cuda import EnableCudaFaults
-from DynamoFaultLibrary.faults.injector import ActiveFault
+from DynamoFaultLibrary.faults.injector import ActiveFault, Fault
 from DynamoFaultLibrary.faults.target import RANDOM
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.calling import on_graph
@@ -21,7 +19,9 @@ from DynamoFaultLibrary.platforms.base import require
 from DynamoFaultLibrary.platforms.cuda import CudaPlatform
 from DynamoFaultLibrary.platforms.effects import ALL_GPUS, CudaEffect, CudaRule
 from DynamoFaultLibrary.platforms.replicas import Replica
+from DynamoFaultLibrary.times import check_fault_time
 
+KIND = "Enable Cuda Faults"
 RESTART_TIMEOUT = timedelta(seconds=120)
 
 
@@ -73,7 +73,7 @@ class CudaKeywords(InjectingComponent):
         | `Remove Cuda Shim` |
         """
         active = self.context.injector.active
-        self.recover_together([each for each in active if each.entry.kind == EnableCudaFaults.kind])
+        self.recover_together([each for each in active if each.entry.kind == KIND])
         platform = self._platform()
         platform.shim_cuda([])
         self._apply(restart, RESTART_TIMEOUT)
@@ -142,10 +142,10 @@ class CudaKeywords(InjectingComponent):
             self.context.options.seed,
             until_restart,
         )
-        chosen = self._choose(service, replica, serving)
-        effect = self._platform().plan_cuda(self.context.deployment, chosen, rule, timeout)
-        fault = EnableCudaFaults(self.context.deployment, chosen, effect)
-        return self.inject(fault, ttl, serving, f"{XIDS[xid]} in {chosen.name}")
+        check_fault_time("timeout", timeout)
+        chosen, deployment = self._choose(service, replica, serving), self.context.deployment
+        effect = self._platform().plan_cuda(deployment, chosen, rule, timeout)
+        return self.inject(Fault(KIND, deployment, [[chosen]], effect), ttl, serving, f"{XIDS[xid]} in {chosen.name}")
 
     @keyword(tags=["Recovery"])
     @on_graph
@@ -205,16 +205,15 @@ class CudaKeywords(InjectingComponent):
         Example:
         | `Cuda Faults Should Be Visible` | VllmWorker |
         """
-        faults = [active.fault for active in self._active(service) if isinstance(active.fault, EnableCudaFaults)]
-        if not faults:
+        active = [(each.entry.target["replica"], each.fault.effect) for each in self._active(service)]
+        effects = [(name, effect) for name, effect in active if isinstance(effect, CudaEffect)]
+        if not effects:
             raise FaultError("no CUDA fault is active, so none can be visible")
-        for fault in faults:
-            before = fault.effect.failures
-            if not wait_until(partial(_fails_again, fault.effect, before), timeout, self.context.platform.poll_s):
+        for name, effect in effects:
+            before = effect.failures
+            if not self._fails_again(effect, before, timeout):
                 limit = seconds_text(timeout.total_seconds())
-                raise AssertionError(
-                    f"no further CUDA call of {fault.replica.name} failed within {limit}: {before} have"
-                )
+                raise AssertionError(f"no further CUDA call of {name} failed within {limit}: {before} have")
 
     @keyword(tags=["Getter"])
     @on_graph
@@ -245,12 +244,12 @@ class CudaKeywords(InjectingComponent):
         return int(check(failed, assertion_operator, assertion_expected, what, message))
 
     def _platform(self) -> CudaPlatform:
-        return require(self.context.platform, CudaPlatform)  # type: ignore[type-abstract]  # a protocol is meant
+        return require(self.context.platform, CudaPlatform)
 
     def _active(self, service: str | None) -> list[ActiveFault]:
         if service is not None:
             self.context.deployment.graph.service(service)
-        ours = [active for active in self.active_here() if active.entry.kind == EnableCudaFaults.kind]
+        ours = [active for active in self.active_here() if active.entry.kind == KIND]
         return [active for active in ours if service in (None, active.entry.target["service"])]
 
     def _choose(self, service: str, replica: int | str, serving: Request | None) -> Replica:
@@ -282,6 +281,5 @@ class CudaKeywords(InjectingComponent):
             if changed:
                 platform.wait_ready(deployment, timeout)
 
-
-def _fails_again(effect: CudaEffect, before: int) -> bool:
-    return effect.failures > before
+    def _fails_again(self, effect: CudaEffect, before: int, timeout: timedelta) -> bool:
+        return wait_until(lambda: effect.failures > before, timeout, self.context.platform.poll_s)

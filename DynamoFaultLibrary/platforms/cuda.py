@@ -120,6 +120,10 @@ class ToggledCuda(CudaEffect):
         return ("ready", self.deployment.name) if self.rule.lasting else id(self)
 
     @property
+    def goes_with_deployment(self) -> bool:
+        return self.rule.lasting
+
+    @property
     def is_over_when_healed(self) -> bool:
         return not self.rule.lasting
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from DynamoFaultLibrary.faults.cuda import CudaRule, EnableCudaFaults
 
 from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
-from DynamoFaultLibrary.faults.cuda import CudaRule, EnableCudaFaults
 from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.processes import ProcessId

@@ -6,7 +6,7 @@ from pathlib import Path
 from DynamoFaultLibrary.cuda_toggle import TOGGLE_NAME, TOGGLE_VARIABLE
 from DynamoFaultLibrary.ledger import Ledger
 from DynamoFaultLibrary.platforms.local import cuda
-from DynamoFaultLibrary.platforms.local.machine import LocalDeployment
+from DynamoFaultLibrary.platforms.local.machine import LocalDeployment, leader_of
 from DynamoFaultLibrary.platforms.local.replacing import LocalSignalling
 from DynamoFaultLibrary.platforms.local.toggle import LocalToggle
 from DynamoFaultLibrary.platforms.replicas import Replica
@@ -38,7 +38,7 @@ class LocalShimming(LocalSignalling):
 
     def cuda_toggle(self, replica: Replica) -> LocalToggle | None:
         """The toggle that the replica's processes were started with."""
-        path = read_variable(replica.process.pid, TOGGLE_VARIABLE)
+        path = read_variable(leader_of(replica).pid, TOGGLE_VARIABLE)
         return LocalToggle(Path(path)) if path else None
 
     def shimmed_processes(self, replica: Replica) -> list[str]:
@@ -52,7 +52,7 @@ class LocalShimming(LocalSignalling):
         toggle = LocalToggle(local.work / "cuda" / key.rpartition("/")[2] / TOGGLE_NAME)
         toggle.prepare()
         preloads = filter(None, [str(self._shim), local.preloads[key]])
-        return {cuda.PRELOAD_VARIABLE: ":".join(preloads), TOGGLE_VARIABLE: toggle.place}
+        return {cuda.PRELOAD_VARIABLE: ":".join(preloads), TOGGLE_VARIABLE: str(toggle.path)}
 
 
 def _maps(pid: int) -> str:
