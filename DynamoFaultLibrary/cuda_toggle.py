@@ -164,8 +164,8 @@ class Toggle(ABC):
             on = [counters.process for counters in self.counters() if counters.is_on or counters.generation != off]
             return [process for process in on if self.is_running(process) and not self.is_stopped(process)]
 
-        if not wait_until(lambda: not not_yet_off(), timeout_s, self.poll_s):
-            left = ", ".join(map(str, not_yet_off()))
+        wait_until(lambda: not not_yet_off(), timeout_s, self.poll_s)
+        if left := ", ".join(map(str, not_yet_off())):
             raise RecoveryError(f"{left} did not read '{self.place}' within {timeout_s:g} s after it was switched off")
         count = len(self.running())
         return f"off, and seen by {count} process{'' if count == 1 else 'es'}"

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from DynamoFaultLibrary.faults.process import EndProcesses, KillReplica, StallProcesses
 
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
+from DynamoFaultLibrary.faults.process import EndProcesses, KillReplica, StallProcesses
 from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.settings import DeploySettings

@@ -27,7 +27,6 @@ def halt() -> None:
 
 if step and sys.orig_argv[1:3] == ["-m", "robot"]:
     from DynamoFaultLibrary.faults.process import StallProcesses
-
     from DynamoFaultLibrary.ledger import Entry, Ledger, State
 
     if step == "intent":
