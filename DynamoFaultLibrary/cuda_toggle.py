@@ -50,8 +50,6 @@ class Counters:
     """When its first call failed, in seconds on the monotonic clock of its machine; 0: none has."""
     seen: Mapping[str, int]
     failed: Mapping[str, int]
-    gpus: frozenset[int]
-    """Indices of the GPUs on which calls failed, as the process counts them."""
 
     @property
     def failures(self) -> int:
@@ -66,7 +64,6 @@ class Counters:
         values = _COUNTERS.unpack_from(data)
         _, pid, is_on, started, generation, _armed, _read, first_failed, _last_failed, _unhooked, *rest = values
         count = len(CLASSES)
-        by_gpu = rest[2 * count :]
         return cls(
             ShimmedProcess(pid, started),
             bool(is_on),
@@ -74,7 +71,6 @@ class Counters:
             first_failed / 1e9,
             dict(zip(CLASSES, rest[:count], strict=True)),
             dict(zip(CLASSES, rest[count : 2 * count], strict=True)),
-            frozenset(gpu for gpu in range(_GPUS) if by_gpu[gpu]),
         )
 
 

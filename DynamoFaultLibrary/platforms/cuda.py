@@ -19,26 +19,6 @@ class CudaPlatform(CudaShimming, Replacing, Observing, Protocol):
     """What CUDA faults need of a platform."""
 
 
-@dataclass
-class _Watched:
-    """A toggle, and how many calls of each process had failed before."""
-
-    toggle: Toggle
-    before: dict[ShimmedProcess, int] = field(init=False, default_factory=dict)
-
-    def begin(self) -> None:
-        """What has failed until now is not counted."""
-        self.before = {counters.process: counters.failures for counters in self.toggle.counters()}
-
-    def new(self, counters: Counters) -> int:
-        """How many calls of a process have failed since."""
-        return counters.failures - self.before.get(counters.process, 0)
-
-    def failed(self) -> list[Counters]:
-        """Those of processes whose calls have failed since."""
-        return [counters for counters in self.toggle.counters() if self.new(counters)]
-
-
 @dataclass(eq=False)
 class ToggledCuda(CudaEffect):
     """By the toggle of the replica. Its neighbours are watched, but for those with a CUDA fault of their own."""
@@ -48,9 +28,11 @@ class ToggledCuda(CudaEffect):
     replica: Replica
     rule: CudaRule
     timeout: timedelta
-    _watched: _Watched = field(init=False)
-    _neighbours: dict[str, _Watched] = field(init=False)
+    _toggle: Toggle = field(init=False)
+    _neighbours: dict[str, Toggle] = field(init=False)
     _generation: int = field(init=False, default_factory=new_generation)
+    _before: dict[tuple[str, ShimmedProcess], int] = field(init=False, default_factory=dict)
+    """Failed calls when it was applied, by the toggles' places and the processes under them."""
 
     def __post_init__(self) -> None:
         toggle = self.platform.cuda_toggle(self.replica)
@@ -62,11 +44,11 @@ class ToggledCuda(CudaEffect):
             raise FaultError(
                 f"the CUDA faults of {self.replica.name} are on already ({toggle.place}); disable them first"
             )
-        self._watched = _Watched(toggle)
+        self._toggle = toggle
         services = self.deployment.graph.services
         others = [other for name in services for other in self.platform.replicas(self.deployment, name)]
         toggles = {other.name: self.platform.cuda_toggle(other) for other in others if other.key != self.replica.key}
-        self._neighbours = {name: _Watched(found) for name, found in toggles.items() if found and not found.is_on}
+        self._neighbours = {name: found for name, found in toggles.items() if found is not None and not found.is_on}
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -74,30 +56,30 @@ class ToggledCuda(CudaEffect):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        return self._watched.toggle.recipe(self._generation)
+        return self._toggle.recipe(self._generation)
 
     @property
     def failures(self) -> int:
-        return sum(map(self._watched.new, self._watched.toggle.counters()))
+        return sum(self._new_failures(self._toggle, each) for each in self._toggle.counters())
 
     def apply(self) -> None:
-        for watched in [self._watched, *self._neighbours.values()]:
-            watched.begin()
+        for toggle in (self._toggle, *self._neighbours.values()):
+            self._before |= {(toggle.place, each.process): each.failures for each in toggle.counters()}
         self.applied_s = monotonic()
-        self._watched.toggle.switch_on(self.rule.to_text(), self._generation)
+        self._toggle.switch_on(self.rule.to_text(), self._generation)
 
     def prove(self) -> list[str]:
         limit = self.timeout + self.rule.delay
-        if not wait_until(lambda: bool(self._watched.failed()), limit, self._watched.toggle.poll_s):
+        if not wait_until(lambda: self.failures > 0, limit, self._toggle.poll_s):
             within = seconds_text(limit.total_seconds())
             raise EvidenceMissing(f"no CUDA call of {self.replica.name} failed within {within}: {self._why()}")
-        failed, seen_s = self._watched.failed(), monotonic()
+        failed, seen_s = self._failed(self._toggle), monotonic()
         self.effective_s = min([seen_s, *filter(None, map(self._first_failed_s, failed))])
         evidence = [self._tell(counters) for counters in failed]
-        for name, watched in self._neighbours.items():
-            wrong = ", ".join(str(counters.process) for counters in watched.failed())
-            if wrong or watched.toggle.is_on:
-                why = f"calls of {wrong} failed" if wrong else f"{watched.toggle.place} is on"
+        for name, toggle in self._neighbours.items():
+            wrong = ", ".join(str(counters.process) for counters in self._failed(toggle))
+            if wrong or toggle.is_on:
+                why = f"calls of {wrong} failed" if wrong else f"{toggle.place} is on"
                 raise EvidenceMissing(f"{name} is hit too, which was not meant: {why}")
             evidence.append(f"no CUDA call of {name} failed")
         return evidence
@@ -127,9 +109,16 @@ class ToggledCuda(CudaEffect):
     def is_over_when_healed(self) -> bool:
         return not self.rule.lasting
 
+    def _failed(self, toggle: Toggle) -> list[Counters]:
+        """Those of processes whose calls have failed since it was applied."""
+        return [each for each in toggle.counters() if self._new_failures(toggle, each)]
+
+    def _new_failures(self, toggle: Toggle, counters: Counters) -> int:
+        return counters.failures - self._before.get((toggle.place, counters.process), 0)
+
     def _first_failed_s(self, counters: Counters) -> float | None:
         """When its first call failed on our clock; None when that cannot be told, or was before."""
-        known = self._watched.toggle.shares_clock and counters.first_failed_s > self.applied_s
+        known = self._toggle.shares_clock and counters.first_failed_s > self.applied_s
         return counters.first_failed_s if known else None
 
     def _tell(self, counters: Counters) -> str:
@@ -140,12 +129,11 @@ class ToggledCuda(CudaEffect):
 
     def _why(self) -> str:
         """What the counters say instead."""
-        toggle = self._watched.toggle
-        running = toggle.running()
+        running = self._toggle.running()
         if not running:
             return f"none of its processes has made a CUDA call under the shim (log: {self.replica.log})"
         deaf = ", ".join(str(each.process) for each in running if each.generation != self._generation)
         if deaf:
-            return f"its processes ({deaf}) have not read the toggle {toggle.place}"
+            return f"its processes ({deaf}) have not read the toggle {self._toggle.place}"
         seen = sum(sum(each.seen.values()) for each in running)
         return f"it has made {seen} CUDA calls since; a replica must be at work to fail (log: {self.replica.log})"
