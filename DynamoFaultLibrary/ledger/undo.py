@@ -7,7 +7,7 @@ when a recipe asks for it. The action ``nothing`` is the ledger's own: what was 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum, auto
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,16 @@ class Rank(IntEnum):
     """What starts a replica again."""
 
 
+class Reach(Enum):
+    """Where an undo has an effect."""
+
+    BOOT = auto()
+    """On the machine that it is for, until that starts anew: nothing is left of it then."""
+    FILES = auto()
+    """On that machine, and in the files that it shares with others."""
+    ANYWHERE = auto()
+
+
 @dataclass(frozen=True)
 class Undoer:
     """What an action means.
@@ -40,10 +50,11 @@ class Undoer:
 
     undo: Callable[[Recipe], str]
     rank: Rank
+    reach: Reach = Reach.BOOT
     goes_with_deployment: bool = False
 
 
-_NOTHING = Undoer(lambda recipe: "there is nothing to undo", Rank.FAULT)
+_NOTHING = Undoer(lambda recipe: "there is nothing to undo", Rank.FAULT, Reach.ANYWHERE)
 
 
 def undoer_of(recipe: Recipe) -> Undoer:

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from DynamoFaultLibrary.ledger import Entry
-from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.ledger import Entry, Ledger
+from DynamoFaultLibrary.platforms.base import Deployment, Platform
 from DynamoFaultLibrary.platforms.cuda import ToggledCuda
 from DynamoFaultLibrary.platforms.effects import CudaRule, End, Partition
 from DynamoFaultLibrary.platforms.local.deploying import LocalDeploying
@@ -12,6 +12,11 @@ from DynamoFaultLibrary.platforms.local.inspecting import LocalInspecting
 from DynamoFaultLibrary.platforms.local.partition import LocalCut, plan_cut
 from DynamoFaultLibrary.platforms.local.replacing import LocalReplacing
 from DynamoFaultLibrary.platforms.replicas import Replica
+
+
+def open_platform(ledger: Ledger) -> Platform:
+    """This machine, with that ledger."""
+    return LocalPlatform(ledger)
 
 
 class LocalPlatform(LocalDeploying, LocalInspecting, LocalReplacing):

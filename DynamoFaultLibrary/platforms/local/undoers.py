@@ -23,7 +23,7 @@ from typing import Any
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import RecoveryError
-from DynamoFaultLibrary.ledger.undo import Rank, Recipe, Undoer
+from DynamoFaultLibrary.ledger.undo import Rank, Reach, Recipe, Undoer
 from DynamoFaultLibrary.net.filter import PacketFilter
 from DynamoFaultLibrary.net.links import delete_link, link_exists
 from DynamoFaultLibrary.net.namespace import HeldNamespace, inside
@@ -159,10 +159,10 @@ def _respawn(recipe: Recipe) -> str:
 
 UNDOERS = {
     "continue": Undoer(_continue, Rank.FAULT),
-    "cuda": Undoer(_switch_cuda_off, Rank.FAULT),
+    "cuda": Undoer(_switch_cuda_off, Rank.FAULT, Reach.FILES),
     "heal": Undoer(_heal, Rank.FAULT),
     "end": Undoer(_end, Rank.PROCESS),
-    "remove": Undoer(_remove, Rank.PLACE),
+    "remove": Undoer(_remove, Rank.PLACE, Reach.FILES),
     "unlink": Undoer(_unlink, Rank.PLACE),
     "respawn": Undoer(_respawn, Rank.REPLACEMENT, goes_with_deployment=True),
 }
