@@ -13,7 +13,7 @@ from DynamoFaultLibrary.platforms.effects import Effect, End
 from DynamoFaultLibrary.platforms.replicas import Incarnation, ReplicaExit
 
 if TYPE_CHECKING:
-    from memory.platform import Life, MemoryPlatform
+    from memory_platform.platform import Life, MemoryPlatform
 
 
 @dataclass

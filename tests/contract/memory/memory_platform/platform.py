@@ -20,8 +20,8 @@ from DynamoFaultLibrary.platforms.http import post_json
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, Node, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.running import RunningProcess
 from DynamoFaultLibrary.platforms.settings import DeploySettings
-from memory.effects import Cut, EndOfReplica, Pause
-from memory.frontend import Frontend
+from memory_platform.effects import Cut, EndOfReplica, Pause
+from memory_platform.frontend import Frontend
 
 ENGINE = "DynamoFaultLibrary.engines.position"
 NODES = ("memory-0", "memory-1")

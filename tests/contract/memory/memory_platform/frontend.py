@@ -14,7 +14,7 @@ from DynamoFaultLibrary.errors import RecoveryError
 from DynamoFaultLibrary.platforms.base import Deployment
 
 if TYPE_CHECKING:
-    from memory.platform import Life, MemoryPlatform
+    from memory_platform.platform import Life, MemoryPlatform
 
 TOKEN_S = 0.002
 
