@@ -81,6 +81,11 @@ class Effect(ABC):
         return ()
 
     @property
+    def goes_with_deployment(self) -> bool:
+        """Whether nothing is left of it once its deployment is deleted, so that nothing need be healed before."""
+        return bool(self.ended)
+
+    @property
     def moot(self) -> str:
         """Why it is not in effect any more though nobody has healed it; empty as long as it is."""
         return ""
