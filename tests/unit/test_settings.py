@@ -21,7 +21,6 @@ from DynamoFaultLibrary.platforms.settings import (
     RequestPlane,
     check_settings,
 )
-from DynamoFaultLibrary.processes import ProcessId
 
 OWN: dict[str, Any] = {
     "network": NetworkMode.ISOLATED,
@@ -109,7 +108,7 @@ def test_platform_local_refuses_them_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_plan: bool
 ) -> None:
     monkeypatch.setenv("DYNAMO_FAULT_STATE", str(tmp_path / "state"))
-    platform = LocalPlatform(Ledger("refusals", Owner(ProcessId.current())))
+    platform = LocalPlatform(Ledger("refusals", Owner.current()))
     graph = Manifest.load(find_graph("position-agg.yaml")).graph()
     settings = DeploySettings(edits=OWN["edits"])
     with pytest.raises(DeploymentError, match=r"^image=dynamo:1 has no effect on platform 'local'"):
