@@ -20,10 +20,11 @@ from robot.result.executionresult import CombinedResult
 
 from DynamoFaultLibrary.clock import utc_now, wait_until
 from DynamoFaultLibrary.errors import FaultLibraryError
+from DynamoFaultLibrary.guard.job import is_guard
 from DynamoFaultLibrary.ledger.recovery import problems, recover
 from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
 from DynamoFaultLibrary.load.progress import PROGRESS_FILE
-from DynamoFaultLibrary.processes import ProcessId, all_pids, die_with_parent, read_command, read_variable
+from DynamoFaultLibrary.processes import ProcessId, all_pids, die_with_parent, read_variable
 from DynamoFaultLibrary.reports.place import results_folder
 from DynamoFaultLibrary.run_id import ledgers_of
 
@@ -34,7 +35,6 @@ _PATIENCE = 20.0
 _AFTERMATH = 5.0
 """Seconds within which supervisors must have undone everything after the last robot."""
 _PROGRESS_INTERVAL = 1.0
-_SUPERVISOR = "DynamoFaultLibrary.platforms.local.supervisor"
 
 
 class LauncherError(FaultLibraryError):
@@ -146,9 +146,9 @@ class Launcher:
                 signal.signal(number, handler)
 
     def _clean_up(self) -> list[str]:
-        """End robots that pabot left, let their supervisors finish, then take off what the ledger still holds."""
+        """End robots that pabot left, let their guards finish, then take off what the ledger still holds."""
         for process in self._left():
-            if _SUPERVISOR not in read_command(process.pid) and read_variable(process.pid, RUN_VARIABLE) == self.run:
+            if not is_guard(process.pid) and read_variable(process.pid, RUN_VARIABLE) == self.run:
                 process.send(signal.SIGKILL)
         if not wait_until(lambda: not self._left(), _AFTERMATH, 0.02):
             for process in self._left():
