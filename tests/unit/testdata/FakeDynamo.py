@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 
 from robot.api.deco import keyword, library
 
-from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.graph import Graph, Manifest
@@ -24,6 +23,7 @@ from DynamoFaultLibrary.keywords.component import CONVERTERS
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
 from DynamoFaultLibrary.library import DynamoFaultLibrary
 from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.local.toggle import LocalToggle
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.running import RunningProcess
 from DynamoFaultLibrary.platforms.settings import DeploySettings
@@ -75,8 +75,11 @@ class FakePlatform:
     def inspect(self, replica: Replica) -> list[RunningProcess]:
         return [RunningProcess(1, ["python3", "-m", "dynamo.frontend"], {"HOME": "/"})]
 
-    def cuda_toggle(self, replica: Replica) -> Toggle:
-        toggle = Toggle(self.place / replica.name / "toggle")
+    def shimmed_processes(self, replica: Replica) -> list[str]:
+        return []
+
+    def cuda_toggle(self, replica: Replica) -> LocalToggle:
+        toggle = LocalToggle(self.place / replica.name / "toggle")
         toggle.prepare()
         return toggle
 
