@@ -45,6 +45,7 @@ class FakePlatform:
     place: Path
     url: str
     name: str = "fake"
+    poll_s: float = 0.001
 
     def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
         count = 3 if service in deployment.infrastructure else deployment.graph.service(service).replicas
