@@ -12,14 +12,15 @@ from typing import Any
 from DynamoFaultLibrary.clock import monotonic, seconds_text, utc_text, wait_until
 from DynamoFaultLibrary.errors import DeploymentError, FaultError, Unready, Unsupported
 from DynamoFaultLibrary.graph import Graph
-from DynamoFaultLibrary.ledger import Ledger
+from DynamoFaultLibrary.guard.client import GuardClient
+from DynamoFaultLibrary.ledger import Entry, Ledger
 from DynamoFaultLibrary.ledger.undo import Recipe
 from DynamoFaultLibrary.platforms.base import Deployment, Plan, PlannedProcess
 from DynamoFaultLibrary.platforms.effects import Direction, End, Partition, PartitionMode
 from DynamoFaultLibrary.platforms.http import post_json
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, Node, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.running import RunningProcess
-from DynamoFaultLibrary.platforms.settings import DeploySettings
+from DynamoFaultLibrary.platforms.settings import DeploySettings, check_settings
 from memory_platform.effects import Cut, EndOfReplica, Pause
 from memory_platform.frontend import Frontend
 
@@ -70,6 +71,7 @@ class MemoryPlatform:
         self.past: dict[str, Life] = {}
         """All lives that there ever were, by incarnation."""
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Frontend, self))
+        self._guard = GuardClient(ledger)
         self.path = f"/{secrets.token_hex(4)}/"  # tells it from another one that had this port
         self.server = f"http://127.0.0.1:{self._http.server_port}{self.path}"
         Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
@@ -77,6 +79,7 @@ class MemoryPlatform:
     # Deploying
 
     def plan(self, graph: Graph, settings: DeploySettings) -> Plan:
+        check_settings(settings, self.name, self.settings)
         if others := [worker.name for worker in graph.workers if worker.module != ENGINE]:
             raise Unsupported(f"platform 'memory' has no engine but {ENGINE}; {others} have another one")
         services = [(service, n) for service in graph.services.values() for n in range(service.replicas)]
@@ -108,6 +111,7 @@ class MemoryPlatform:
         return False
 
     def close(self) -> None:
+        self._guard.close()  # which undoes what it guards
         for deployment in list(self.deployments.values()):
             self.delete(deployment)
         self._http.shutdown()
@@ -130,11 +134,12 @@ class MemoryPlatform:
     def logs(self, deployment: Deployment, service: str) -> list[MemoryLog]:
         return [life["log"] for life in self.lives(deployment, service)]
 
-    def metrics(self, deployment: Deployment, service: str, timeout_s: float = 10.0) -> dict[str, str]:
-        lives = [life for life in self.lives(deployment, service) if not life["exit"]]
-        if silent := [life["name"] for life in lives if life["stopped"]]:
-            raise Unready(f"no metrics of {', '.join(silent)}: stopped")
-        return {life["name"]: self.counts(life) for life in lives}
+    def metrics(
+        self, deployment: Deployment, *services: str, timeout_s: float = 10.0
+    ) -> tuple[dict[str, str], list[str]]:
+        running = [life for each in services for life in self.lives(deployment, each) if not life["exit"]]
+        texts = {life["name"]: self.counts(life) for life in running if not life["stopped"]}
+        return texts, [f"no metrics of {life['name']}: it is stopped" for life in running if life["stopped"]]
 
     def inspect(self, replica: Replica) -> list[RunningProcess]:
         life = self.past[str(replica.incarnation)]
@@ -201,6 +206,12 @@ class MemoryPlatform:
             life["stopped"] = False
             return f"{life['name']} goes on"
         return f"{life['name']} runs as {self._follow(life)['incarnation']}"
+
+    def guard(self, entry: Entry) -> None:
+        self._guard.guard(entry)
+
+    def release(self, entry: Entry) -> None:
+        self._guard.release(entry)
 
     # What the others share
 
