@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import httpx
 import pytest
 
 from DynamoFaultLibrary.errors import Unsupported
@@ -64,3 +65,10 @@ class Bench:
 
     def frontend(self, deployment: Deployment) -> Replica:
         return self.platform.replicas(deployment, "Frontend")[0]
+
+
+def complete(deployment: Deployment, prompt: str = "one two") -> str:
+    """What the deployment answers."""
+    body = {"model": deployment.model, "prompt": prompt, "max_tokens": 3}
+    answer = httpx.post(f"{deployment.url}/v1/completions", json=body).raise_for_status()
+    return str(answer.json()["choices"][0]["text"])

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from contract_bench import PLATFORMS, WORKER, Bench
+from contract_bench import PLATFORMS, WORKER, Bench, complete
 from prometheus_client.parser import text_string_to_metric_families
 
 from DynamoFaultLibrary.errors import DeploymentError, Unready
@@ -17,12 +17,6 @@ from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.settings import DeploySettings
 
 MOMENT, SECONDS = timedelta(milliseconds=50), timedelta(seconds=10)
-
-
-def complete(deployment: Deployment, prompt: str = "one two") -> str:
-    body = {"model": deployment.model, "prompt": prompt, "max_tokens": 3}
-    answer = httpx.post(f"{deployment.url}/v1/completions", json=body).raise_for_status()
-    return str(answer.json()["choices"][0]["text"])
 
 
 def end(bench: Bench, deployment: Deployment, victim: Replica) -> None:
