@@ -96,7 +96,7 @@ def test_undo_after_the_deployment_is_gone(toggle: Toggle) -> None:
 def test_undo_fails_when_a_process_has_not_read_it(
     toggle: Toggle, leave: Leave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("DynamoFaultLibrary.ledger.undo.TIMEOUT", 0.05)
+    monkeypatch.setattr("DynamoFaultLibrary.platforms.local.undoers.TIMEOUT", 0.05)
     toggle.switch_on("xid=79", 1)
     leave(toggle, on=True, generation=1, launches=1)
     with pytest.raises(RecoveryError, match=rf"processes \[{os.getpid()}\] have not read .* after it was switched off"):

@@ -1,4 +1,8 @@
+import os
 import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,8 +10,11 @@ from typing import Any
 import pytest
 
 from DynamoFaultLibrary.errors import RecoveryError
-from DynamoFaultLibrary.ledger import undo as undoing
-from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE, undo
+from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
+from DynamoFaultLibrary.ledger.undo import sweep, undo
+from DynamoFaultLibrary.platforms.local import undoers
+from DynamoFaultLibrary.platforms.local.undoers import DEPLOYMENT_VARIABLE
+from DynamoFaultLibrary.plugins import LOCAL
 from DynamoFaultLibrary.processes import STOPPED, ProcessId, group_members, read_command
 
 Eventually = Callable[[Callable[[], bool]], None]
@@ -80,13 +87,13 @@ def test_a_process_may_take_its_time_to_end(monkeypatch: pytest.MonkeyPatch) -> 
     """A GPU's memory is freed first: 2 s were too short (row 25). Time passes by itself here, 0.1 s a look."""
     slow = ProcessId(2**22 - 1, 1)
     looks = iter(range(1_000_000))
-    monkeypatch.setattr(undoing, "group_members", lambda group: [])
-    monkeypatch.setattr(undoing, "marked_processes", lambda name, mark: [slow] if next(looks) < 250 else [])
+    monkeypatch.setattr(undoers, "group_members", lambda group: [])
+    monkeypatch.setattr(undoers, "marked_processes", lambda name, mark: [slow] if next(looks) < 250 else [])
 
     def wait(condition: Callable[[], bool], limit: float) -> bool:
         return any(condition() for _ in range(round(limit / 0.1)))
 
-    monkeypatch.setattr(undoing, "wait_until", wait)
+    monkeypatch.setattr(undoers, "wait_until", wait)
     assert undo(ending(slow)) == "1 process ended"
 
 
@@ -201,7 +208,7 @@ def test_removing_twice_does_no_harm(work: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_removed_is_an_error(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("DynamoFaultLibrary.ledger.undo.TIMEOUT", 0.05)
+    monkeypatch.setattr("DynamoFaultLibrary.platforms.local.undoers.TIMEOUT", 0.05)
     monkeypatch.setattr("shutil.rmtree", lambda path, ignore_errors: None)
     (work / "d").mkdir(parents=True)
     with pytest.raises(RecoveryError, match=r"directory '.*/work/d' cannot be removed"):
@@ -213,17 +220,76 @@ def test_a_replica_is_started_again_by_its_supervisor_only() -> None:
         undo({"action": "respawn", "name": "agg/Worker-0"})
 
 
-@pytest.mark.parametrize("recipe", [{"action": "explode"}, {"action": None}, {}])
+@pytest.mark.parametrize("recipe", [{"action": "explode"}, {"platform": "local", "action": None}, {}])
 def test_an_unknown_action_is_an_error_with_the_known_ones(recipe: dict[str, Any]) -> None:
     with pytest.raises(RecoveryError) as raised:
         undo(recipe)
     assert str(raised.value) == (
-        f"unknown undo action {recipe.get('action')!r}; "
-        "known are ['continue', 'cuda', 'heal', 'end', 'remove', 'nothing', 'unlink', 'respawn']"
+        f"platform 'local' has no undo action '{recipe.get('action')}'; "
+        "it has continue, cuda, heal, end, remove, unlink, respawn"
     )
+
+
+def test_what_left_no_trace_is_undone_on_any_platform() -> None:
+    assert undo({"action": "nothing"}) == undo({"platform": "moon", "action": "nothing"}) == "there is nothing to undo"
+
+
+def test_a_recipe_of_a_platform_that_is_not_installed_says_what_is_missing() -> None:
+    with pytest.raises(RecoveryError) as raised:
+        undo({"platform": "moon", "action": "heal"})
+    assert str(raised.value) == (
+        "install the package of its platform: there is no platform 'moon'; installed are local"
+    )
+
+
+def test_undoing_on_this_machine_imports_no_package_and_looks_for_none(work: Path) -> None:
+    """The supervisor runs without site-packages, and robot waits for it to start."""
+    (work / "d").mkdir(parents=True)
+    script = (
+        "import sys; from DynamoFaultLibrary.ledger.undo import undo; from DynamoFaultLibrary.platforms.local.undoers "
+        f"import local_recipe; print(undo(local_recipe('remove', path={str(work / 'd')!r}))); "
+        "print('importlib.metadata' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    told = subprocess.run(
+        [sys.executable, "-S", "-c", script], check=False, env=environment, capture_output=True, text=True
+    )
+    assert (told.stdout.split(), told.stderr) == (["removed", "False"], "")
 
 
 @pytest.mark.parametrize("action", ["continue", "cuda", "end", "remove"])
 def test_a_recipe_that_lacks_what_its_action_needs_is_an_error_with_the_recipe(action: str) -> None:
     with pytest.raises(RecoveryError, match=action):
         undo({"action": action})
+
+
+MARKED = {RUN_VARIABLE: "a-run-of-a-unit-test"}
+GUARD = ("/bin/sh", "-c", "/bin/echo up; read end; exit 0", "DynamoFaultLibrary.guard")
+
+
+def test_a_sweep_ends_what_bears_the_runs_name_and_lets_its_guard_finish(start: Callable[..., Any]) -> None:
+    robot, other = start("/bin/sleep", "60", env=MARKED), start("/bin/sleep", "60", env={RUN_VARIABLE: "another"})
+    guard = start(*GUARD, env=MARKED)
+    assert guard.line() == "up"
+    threading.Thread(target=lambda: (robot.process.wait(5), guard.release())).start()
+    assert sweep(LOCAL, MARKED[RUN_VARIABLE]) == []
+    assert robot.process.wait(5) == -signal.SIGKILL
+    assert guard.process.wait(5) == 0
+    assert other.identity.is_running
+    assert sweep(LOCAL, MARKED[RUN_VARIABLE]) == []
+
+
+def test_a_guard_that_does_not_end_is_killed(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(undoers, "AFTERMATH", 0.05)
+    guard = start(*GUARD, env=MARKED)
+    assert guard.line() == "up"
+    assert sweep(LOCAL, MARKED[RUN_VARIABLE]) == []
+    assert guard.process.wait(5) == -signal.SIGKILL
+
+
+def test_what_a_sweep_cannot_end_is_told(sleeper: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AFTERMATH", "TIMEOUT"):
+        monkeypatch.setattr(undoers, name, 0.05)
+    monkeypatch.setattr(undoers, "marked_processes", lambda name, run: [sleeper.identity])
+    monkeypatch.setattr(ProcessId, "send", lambda self, number: True)
+    assert sweep(LOCAL, "r") == [f"pid {sleeper.pid} of run 'r' is still there after SIGKILL: /bin/sleep 60"]

@@ -1,7 +1,7 @@
 """Platform `local`: a graph's replicas as process groups on this machine, under a supervisor."""
 
-from DynamoFaultLibrary.ledger import Entry
-from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.ledger import Entry, Ledger
+from DynamoFaultLibrary.platforms.base import Deployment, Platform
 from DynamoFaultLibrary.platforms.effects import End, Partition
 from DynamoFaultLibrary.platforms.local.deploying import LocalDeploying
 from DynamoFaultLibrary.platforms.local.ends import EndOfProcesses, Pause, plan_end, plan_pause
@@ -9,6 +9,11 @@ from DynamoFaultLibrary.platforms.local.inspecting import LocalInspecting
 from DynamoFaultLibrary.platforms.local.partition import LocalCut, plan_cut
 from DynamoFaultLibrary.platforms.local.replacing import LocalReplacing
 from DynamoFaultLibrary.platforms.replicas import Replica
+
+
+def open_platform(ledger: Ledger) -> Platform:
+    """This machine, with that ledger."""
+    return LocalPlatform(ledger)
 
 
 class LocalPlatform(LocalDeploying, LocalInspecting, LocalReplacing):
