@@ -1,7 +1,8 @@
 """Platforms by name: those of this package, and those that other packages bring along.
 
 A platform is a package with two modules. ``platform`` has `open_platform`, which makes it; ``undoers`` has `UNDOERS`,
-what its undo recipes mean, and imports no more than those need. Another distribution names its package in the entry
+what its undo recipes mean, and imports no more than those need; it may have `sweep`, which takes off what bears the
+name of a run, whatever the ledger says, and returns what is left. Another distribution names its package in the entry
 point group ``DynamoFaultLibrary.platforms``.
 """
 
@@ -22,15 +23,27 @@ def platform_names() -> list[str]:
     return list(_OWN | _plugged())
 
 
+def known_platform(name: str) -> str:
+    """The name of an installed platform, given in upper or lower case.
+
+    Raises:
+        FaultLibraryError: there is none of that name; the message lists those that there are.
+    """
+    if name.casefold() in _OWN:
+        return name.casefold()
+    installed = {each.casefold(): each for each in platform_names()}
+    if name.casefold() not in installed:
+        raise FaultLibraryError(f"there is no platform '{name}'; installed are {', '.join(installed.values())}")
+    return installed[name.casefold()]
+
+
 def platform_module(platform: str, module: str) -> ModuleType:
     """A module of the package of a platform, imported when it is first asked for.
 
     Raises:
         FaultLibraryError: no such platform is installed, or something that it imports is not.
     """
-    package = _OWN.get(platform) or _plugged().get(platform)
-    if package is None:
-        raise FaultLibraryError(f"there is no platform '{platform}'; installed are {', '.join(platform_names())}")
+    package = _OWN.get(platform) or (_plugged() | _OWN)[known_platform(platform)]
     try:
         return import_module(f"{package}.{module}")
     except Exception as error:  # it may do anything when it is imported

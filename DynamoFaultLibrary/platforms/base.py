@@ -13,10 +13,9 @@ from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import Unsupported
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.ledger import Entry
-from DynamoFaultLibrary.platforms.effects import Effect, End, Partition
+from DynamoFaultLibrary.platforms.effects import CudaEffect, CudaRule, Effect, End, Partition
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, Node, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.settings import DeploySettings
-from DynamoFaultLibrary.processes import ProcessId
 
 
 @dataclass(frozen=True)
@@ -128,19 +127,6 @@ class Observing(Protocol):
 
 
 @runtime_checkable
-class Signalling(Protocol):
-    """Send signals to processes of a replica, and see what came of it."""
-
-    def processes(self, replica: Replica) -> list[ProcessId]:
-        """Living processes of a replica, its leader first."""
-        ...
-
-    def send(self, replica: Replica, processes: Sequence[ProcessId], number: int) -> list[ProcessId]:
-        """Send a signal to processes of a replica; returns those that were there to get it."""
-        ...
-
-
-@runtime_checkable
 class Ending(Protocol):
     """End replicas, or processes of theirs."""
 
@@ -230,6 +216,18 @@ class CudaShimming(Protocol):
         """The toggle of a replica; None when its processes do not run under the shim."""
         ...
 
+    def shimmed_processes(self, replica: Replica) -> list[str]:
+        """Processes of a replica that have the shim mapped, as texts for people."""
+        ...
+
+    def plan_cuda(self, deployment: Deployment, replica: Replica, rule: CudaRule, timeout: timedelta) -> CudaEffect:
+        """Plan that CUDA calls of a replica fail; one must have, `timeout` after the rule's delay, to prove it.
+
+        Raises:
+            FaultError: it does not run under the shim, or its calls fail already.
+        """
+        ...
+
 
 @runtime_checkable
 class Guarding(Protocol):
@@ -250,15 +248,6 @@ class NodeHealth(Protocol):
 
     def nodes(self) -> list[Node]:
         """All nodes that this platform may place replicas on."""
-        ...
-
-
-@runtime_checkable
-class Sweeping(Protocol):
-    """Find what a run has left without its ledger."""
-
-    def sweep(self, run: str) -> list[str]:
-        """Take off all that bears the name of a run; returns what is left, a sentence each."""
         ...
 
 

@@ -4,8 +4,6 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from DynamoFaultLibrary.processes import ProcessId
-
 Incarnation = Hashable
 """One life of a replica: no two lives of any replica are equal; its text is for people, such as ``pid 1234``."""
 
@@ -25,8 +23,6 @@ class Replica:
     incarnation: Incarnation
     node: str
     namespace: str | None
-    process: ProcessId
-    generation: int
     log: Path
     metrics_url: str | None
 

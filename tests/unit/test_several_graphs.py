@@ -222,12 +222,9 @@ def test_an_argument_without_effect_is_refused(
         two.run_keyword(name, given, options)
 
 
-def test_cuda_faults_that_are_toggled_on_have_an_id(two: FakeDynamo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_faults_that_are_toggled_on_have_an_id(two: FakeDynamo) -> None:
     """It returned nothing, so nobody could name the fault."""
-    monkeypatch.setattr("DynamoFaultLibrary.keywords.cuda.EnableCudaFaults", lambda *_: FakeFault("fake-2"))
-    monkeypatch.setattr(
-        FakeFault, "replica", two.context.platform.replicas(two.context.deployment, "VllmWorker")[0], raising=False
-    )
+    two.context.platform.__dict__["plan_cuda"] = lambda *_: FakeFault("fake-2")
     found = two.run_keyword("toggle_cuda_faults", [True, "VllmWorker"])
     assert found == two.context.injector.faults[-1].entry.id
 
@@ -668,6 +665,10 @@ class Killed(FakeFault):
     def recipe(self) -> dict[str, Any]:
         return {"action": "respawn", "name": self.victim}
 
+    @property
+    def ended(self) -> list[str]:
+        return [self.victim]
+
 
 def test_a_replica_that_a_fault_has_ended_is_told(two: FakeDynamo) -> None:
     """It said "no running replica '0'; running are [1]" only, as if there had never been one."""
@@ -725,7 +726,7 @@ def test_a_replica_that_is_another_process_says_which(left: list[int], said: str
     known = two.context.platform.replicas
 
     def replicas(deployment: Deployment, service: str) -> list[Replica]:
-        return [replace(each, process=ProcessId(7, 7)) for each in known(deployment, service) if left]
+        return [replace(each, incarnation=ProcessId(7, 7)) for each in known(deployment, service) if left]
 
     two.context.platform.__dict__["replicas"] = replicas
     with pytest.raises(AssertionError, match=said):
