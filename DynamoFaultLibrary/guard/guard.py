@@ -28,7 +28,7 @@ from DynamoFaultLibrary.owner import RENEWAL_S, Owner, drop, renew
 
 logger = logging.getLogger("guard")
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What a guard ignores: who ends a run by a signal to all of it means the others."""
+"""What a guard ignores: a signal to all processes of a run is to end robot, and the guard outlives that."""
 
 GRACE = 3.0
 """Seconds that robot gets to tear down after pabot was killed."""
