@@ -29,7 +29,7 @@ class Machine:
 
     def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
         return [
-            Replica("Worker", index, f"Worker-{index}", f"d/Worker-{index}", ME, 0, Path("w.log"), None)
+            Replica("Worker", index, f"Worker-{index}", f"d/Worker-{index}", ME, "n", None, Path("w.log"), None)
             for index in range(2)
         ]
 

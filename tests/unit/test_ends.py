@@ -28,6 +28,10 @@ class Respawned(FakeFault):
     def recipe(self) -> dict[str, Any]:
         return {"action": "respawn"}
 
+    @property
+    def ended(self) -> list[ProcessId]:
+        return [ProcessId(2, 2)]
+
 
 @pytest.fixture
 def dynamo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDynamo]:
@@ -48,7 +52,7 @@ def end(dynamo: FakeDynamo) -> Callable[..., EndedReplica]:
         before = platform.replicas
         (first, *_) = before(dynamo.context.deployment, service)
         index = 9 if others_run else 0
-        gone = type(first)(service, index, f"{service}-{index}", "k", ProcessId(2, 2), 0, first.log, None)
+        gone = type(first)(service, index, f"{service}-{index}", "k", ProcessId(2, 2), "n", None, first.log, None)
         end = EndedReplica(gone, ReplicaExit("killed by SIGKILL", monotonic(), 9))
         platform.__dict__["ended"] = lambda deployment: [end]
         if not others_run:
