@@ -17,8 +17,7 @@ from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.platforms.base import Deployment, Plan, Remark
 from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local import commands, cuda
-from DynamoFaultLibrary.platforms.local.child import ProcessSpec
-from DynamoFaultLibrary.platforms.local.client import ProcessStatus
+from DynamoFaultLibrary.platforms.local.child import ProcessSpec, ProcessStatus
 from DynamoFaultLibrary.platforms.local.fitting import instances_of
 from DynamoFaultLibrary.platforms.local.host import Host
 from DynamoFaultLibrary.platforms.local.machine import LocalDeployment, PlannedReplica
