@@ -2,8 +2,8 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.processes import ProcessId
 
 Incarnation = Hashable
@@ -27,8 +27,7 @@ class Replica:
     namespace: str | None
     process: ProcessId
     generation: int
-    log: Path
-    metrics_url: str | None
+    log: Log
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from DynamoFaultLibrary.faults.cuda import CudaRule, EnableCudaFaults
 from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.processes import ProcessId
+from tests.replicas import make_replica
 
 ME = ProcessId.current()
 OTHER = ProcessId(1, 1)
@@ -28,10 +29,7 @@ class Machine:
     respawned: list[str] = field(default_factory=list)
 
     def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
-        return [
-            Replica("Worker", index, f"Worker-{index}", f"d/Worker-{index}", ME, 0, Path("w.log"), None)
-            for index in range(2)
-        ]
+        return [make_replica("Worker", index, ME) for index in range(2)]
 
     def cuda_toggle(self, replica: Replica) -> Toggle | None:
         return Toggle(self.place / replica.name / "cuda_fault_enabled")
