@@ -1,8 +1,10 @@
-"""A replica as tests need one: what a test does not care for is filled in."""
+"""Replicas and logs as tests need them: what a test does not care for is filled in."""
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from pathlib import Path
 
+from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.platforms.local.log_file import LocalLog
 from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import Replica
@@ -29,3 +31,31 @@ def make_replica(
         generation=0,
         log=log or LocalLog(Path(f"{name}.log")),
     )
+
+
+@dataclass(eq=False)
+class LateLog:
+    """A log whose text arrives only when it is flushed, which can be impossible."""
+
+    replica: str
+    written: bytes = b"started\n"
+    arrived: int = len(b"started\n")
+    is_cut_off: bool = False
+
+    def __str__(self) -> str:
+        return f"late:{self.replica}"
+
+    def write(self, line: str) -> None:
+        self.written += f"{line}\n".encode()
+
+    def mark(self) -> int:
+        self.flush()
+        return len(self.written)
+
+    def since(self, mark: int = 0) -> bytes:
+        return self.written[mark : self.arrived]
+
+    def flush(self) -> None:
+        if self.is_cut_off:
+            raise DeploymentError(f"log '{self}' has not arrived")
+        self.arrived = len(self.written)

@@ -31,7 +31,7 @@ from DynamoFaultLibrary.faults.network import PartitionType
 from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, begin_observation, observe, observe_all
-from DynamoFaultLibrary.keywords.story import tell_test
+from DynamoFaultLibrary.keywords.story import save_log_slices, tell_test
 from DynamoFaultLibrary.ledger import Ledger, State
 from DynamoFaultLibrary.load.records import read_records
 from DynamoFaultLibrary.load.served import Served
@@ -696,6 +696,37 @@ def test_links_to_logs_of_two_graphs_say_which(two: FakeDynamo) -> None:
     assert ">green/Frontend-0.log<" in story
     slices = {path.parent.name: path.read_text() for path in Path("results").rglob("Frontend-0.log")}
     assert (slices["blue"], slices["green"]) == ("fake-1", "fake-2")
+
+
+def test_logs_of_two_graphs_of_one_name_in_one_test_are_both_kept(logged: FakeDynamo) -> None:
+    """A graph that was deleted and deployed again wrote over what the first one had logged."""
+    context = logged.context
+    green = context.graphs["green"]
+    for deployment in context.deployments:
+        context.remove_deployment(deployment)
+    context.begin_test("S.T")
+    for text in ("first", "second"):
+        made = replace(green, name=text, results=logged.place / text)
+        made.results.mkdir()
+        (made.results / "Frontend-0.log").write_text(text)
+        context.add_deployment(made, "green")
+        context.remove_deployment(made)
+    slices = {path.parent.name: path.read_text() for path in save_log_slices(context, "S.T")}
+    assert slices == {"green": "first", "green-2": "second"}
+
+
+def test_a_graph_of_an_earlier_test_does_not_say_where_logs_are_kept(logged: FakeDynamo) -> None:
+    """After the first suite of a run, logs lay in a folder more, called after the one graph."""
+    context = logged.context
+    blue = context.graphs["blue"]
+    blue.results.mkdir(parents=True)
+    log = blue.results / "Frontend-0.log"
+    log.write_text("early\n")
+    context.remove_deployment(context.graphs["green"])
+    context.begin_test("S.T")
+    log.write_text("early\nlate\n")
+    (file,) = save_log_slices(context, "S.T")
+    assert (file.parent.name, file.read_text()) == ("s.t", "late\n")
 
 
 @pytest.mark.parametrize(
