@@ -16,6 +16,7 @@ from DynamoFaultLibrary.platforms.effects import CudaRule
 from DynamoFaultLibrary.platforms.local.toggle import LocalToggle
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.processes import ProcessId
+from tests.replicas import make_replica
 
 ME = ProcessId.current()
 OTHER = ProcessId(1, 1)
@@ -31,10 +32,7 @@ class Machine:
     respawned: list[str] = field(default_factory=list)
 
     def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
-        return [
-            Replica("Worker", index, f"Worker-{index}", f"d/Worker-{index}", ME, "n", None, Path("w.log"), None)
-            for index in range(2)
-        ]
+        return [make_replica("Worker", index, ME) for index in range(2)]
 
     def cuda_toggle(self, replica: Replica) -> LocalToggle | None:
         return LocalToggle(self.place / replica.name / "cuda_fault_enabled")
