@@ -266,7 +266,9 @@ class Platform(Deploying, Observing, Protocol):
     name: str
 
     settings: frozenset[str]
-    """Fields of `DeploySettings` that have an effect here, beside those that each platform has; others are refused."""
+    """Those settings beside what all platforms have that have an effect here: ``interpreter`` with any value,
+    ``network=isolated`` with that one alone, since it says what the platform does anyway. `plan` and `deploy` refuse
+    the others by `check_settings`."""
 
     replaces_ended: bool
     """Whether a replica that ended is started again by the platform itself."""
