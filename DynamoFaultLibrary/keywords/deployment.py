@@ -22,8 +22,6 @@ from DynamoFaultLibrary.keywords.component import Component
 from DynamoFaultLibrary.keywords.ends import frontend_is_gone, note_unordered_ends
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
 from DynamoFaultLibrary.platforms.base import Deployment, Plan, Replacing, require
-from DynamoFaultLibrary.platforms.http import read_metrics
-from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.settings import DeploySettings, Discovery, EventPlane, NetworkMode, RequestPlane
 from DynamoFaultLibrary.reports.graph_tables import edit_tables, plan_tables, process_tables, to_html
 from DynamoFaultLibrary.reports.grid import Grid
@@ -257,16 +255,13 @@ class DeploymentKeywords(Component):
 
     def _save_metrics(self, deployment: Deployment) -> None:
         """Keep what the replicas' metrics said last, beside their logs."""
-        replicas: list[Replica] = []
-        for service in deployment.graph.services:
-            with suppress(DeploymentError):
-                replicas += self.context.platform.replicas(deployment, service)
-        texts, _ = read_metrics(replicas, _LAST_METRICS_S)  # one that hangs has nothing to say
-        for replica in replicas:
+        texts: dict[str, str] = {}
+        with suppress(DeploymentError):  # one that hangs has nothing to say, nor has a graph that is gone
+            texts, _ = self.context.platform.metrics(deployment, *deployment.graph.services, timeout_s=_LAST_METRICS_S)
+        for name, text in texts.items():
             with suppress(OSError):  # a disk may be full
-                if replica.name in texts:
-                    path = deployment.results / replica.service / f"{replica.name}.metrics"
-                    path.write_text(texts[replica.name], encoding="utf-8")
+                path = deployment.results / name.rpartition("-")[0] / f"{name}.metrics"
+                path.write_text(text, encoding="utf-8")
 
     def _results(self, alias: str) -> Path:
         """The suite's directory for its first deployment, one below it for each other, called by its alias."""
