@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text
 from DynamoFaultLibrary.errors import EvidenceMissing
-from DynamoFaultLibrary.ledger.undo import Recipe, undo
+from DynamoFaultLibrary.ledger.undo import Recipe
 from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.effects import Effect, End
-from DynamoFaultLibrary.platforms.replicas import Incarnation, ReplicaExit
+from DynamoFaultLibrary.platforms.replicas import Incarnation, Replica, ReplicaExit
 
 if TYPE_CHECKING:
     from memory_platform.platform import Life, MemoryPlatform
@@ -32,9 +32,6 @@ class MemoryEffect(Effect):
     @property
     def recipe(self) -> Recipe:
         return {"platform": "memory", "server": self.platform.server, "action": self.action, "what": self.what}
-
-    def heal(self) -> str:
-        return undo(self.recipe)
 
 
 @dataclass
@@ -72,10 +69,6 @@ class EndOfReplica(MemoryEffect):
         return self.deployment.name
 
     @property
-    def is_over_when_healed(self) -> bool:
-        return False
-
-    @property
     def ended(self) -> Sequence[Incarnation]:
         return [self.what]
 
@@ -106,21 +99,21 @@ class Pause(MemoryEffect):
 
 @dataclass
 class Cut(MemoryEffect):
-    """Replicas do not reach each other."""
+    """Replicas do not reach each other, whatever lives they have."""
 
-    pairs: "Sequence[tuple[Life, Life]]"
+    pairs: Sequence[tuple[Replica, Replica]]
 
     def apply(self) -> None:
         self.applied_s = self.effective_s = monotonic()
-        self.platform.cuts[self.what] = [{one["key"], other["key"]} for one, other in self.pairs]
+        self.platform.cuts[self.what] = [{one.key, other.key} for one, other in self.pairs]
 
     def prove(self) -> list[str]:
-        obstacles = [self.platform.obstacle(one, other) for one, other in self.pairs]
-        if self.what not in self.platform.cuts or not all(obstacles):
-            raise EvidenceMissing(f"nothing was cut; known cuts are {self.platform.cuts}")
-        return obstacles
+        parted = [pair for pair in self.pairs if self.platform.is_cut(*(each.key for each in pair))]
+        if self.what not in self.platform.cuts or parted != self.pairs:
+            raise EvidenceMissing(f"not cut off from each other: {self.pairs}; known cuts are {self.platform.cuts}")
+        return [f"{one.name} and {other.name} do not reach each other" for one, other in parted]
 
     def verify(self) -> str:
-        """Two that another cut keeps apart are not among them."""
-        able = [pair for pair in self.pairs if not self.platform.obstacle(*pair)]
-        return ", ".join(f"{one['name']} and {other['name']} reach each other" for one, other in able)
+        """Nothing is said of two that another cut keeps apart."""
+        able = [pair for pair in self.pairs if not self.platform.is_cut(*(each.key for each in pair))]
+        return ", ".join(f"{one.name} and {other.name} reach each other" for one, other in able)

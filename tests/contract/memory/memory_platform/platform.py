@@ -191,9 +191,7 @@ class MemoryPlatform:
         wanted = (partition.mode, partition.direction, partition.loss, partition.rate)
         if wanted != (PartitionMode.DROP, Direction.BOTH, 100, None):
             raise Unsupported("platform 'memory' can only drop all that replicas send each other")
-        lives = [[self._running(replica) for replica in side] for side in (partition.sources, partition.targets)]
-        pairs = [(one, other) for one in lives[0] for other in lives[1] if one is not other]
-        return Cut(self, "join", secrets.token_hex(4), {"mode": partition.mode.value}, pairs)
+        return Cut(self, "join", secrets.token_hex(4), {"mode": partition.mode.value}, partition.pairs)
 
     def undo(self, recipe: Recipe) -> str:
         """Carry out a recipe, whoever has sent it to the server."""
@@ -235,8 +233,11 @@ class MemoryPlatform:
         for life in (one, other):
             if life["exit"] or life["stopped"]:
                 return f"{life['name']} {'has ended' if life['exit'] else 'is stopped'}"
-        is_cut = any({one["key"], other["key"]} == pair for pairs in list(self.cuts.values()) for pair in pairs)
+        is_cut = self.is_cut(one["key"], other["key"])
         return f"{one['name']} and {other['name']} are cut off from each other" if is_cut else ""
+
+    def is_cut(self, *keys: str) -> bool:
+        return any(set(keys) == pair for pairs in list(self.cuts.values()) for pair in pairs)
 
     def counts(self, life: Life) -> str:
         """Metrics as Prometheus has them."""
@@ -281,7 +282,6 @@ def _replica(life: Life) -> Replica:
         node=NODES[index % len(NODES)],
         namespace=None,
         log=life["log"],
-        metrics_url=None,
     )
 
 
