@@ -9,7 +9,7 @@ import pytest
 from contract_bench import ISOLATED, PLATFORMS, Bench, complete
 
 from DynamoFaultLibrary.clock import monotonic, wait_until
-from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, Unready, Unsupported
+from DynamoFaultLibrary.errors import EvidenceMissing, Unready, Unsupported
 from DynamoFaultLibrary.faults.injector import ActiveFault, Fault
 from DynamoFaultLibrary.ledger import State
 from DynamoFaultLibrary.ledger.undo import undoer_of
@@ -168,29 +168,3 @@ def test_a_respawned_replica_is_where_it_was(
     bench.injector.recover(active)
     assert workers[0].name in active.entry.detail
     replacing.wait_ready(deployment, timedelta(seconds=30))
-
-
-def test_a_replica_is_not_cut_off_from_itself(bench: Bench, deployment: Deployment, workers: list[Replica]) -> None:
-    with pytest.raises(FaultError, match="two sides, but source and target are both PositionWorker-0"):
-        plan(bench, deployment, Partition(workers[:1], workers[:1]))
-
-
-@pytest.mark.parametrize(
-    ("shape", "problem"),
-    [
-        ({"loss": 0}, "loss must be from 1 to 100 percent, not 0"),
-        ({"loss": 30, "mode": PartitionMode.REJECT}, "loss and rate drop packets, so they go with mode=drop"),
-        ({"mode": PartitionMode.RESET, "direction": Direction.TO}, "so it has no direction"),
-    ],
-)
-def test_a_partition_that_contradicts_itself_is_refused(
-    bench: Bench,
-    deployment: Deployment,
-    frontend: Replica,
-    workers: list[Replica],
-    shape: dict[str, object],
-    problem: str,
-) -> None:
-    """On each platform in the same words, also where it has no such mode."""
-    with pytest.raises(FaultError, match=problem):
-        bench.able(Partitioning).plan_cut(deployment, Partition([frontend], workers, **shape))  # type: ignore[arg-type]
