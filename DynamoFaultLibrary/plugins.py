@@ -1,7 +1,8 @@
 """Platforms by name: those of this package, and those that other packages bring along.
 
 A platform is a package with two modules. ``platform`` has `open_platform`, which makes it; ``undoers`` has `UNDOERS`,
-what its undo recipes mean, and imports no more than those need. Another distribution names its package in the entry
+what its undo recipes mean, and imports no more than those need; it may have `sweep`, which takes off what bears the
+name of a run, whatever the ledger says, and returns what is left. Another distribution names its package in the entry
 point group ``DynamoFaultLibrary.platforms``.
 """
 

@@ -29,6 +29,7 @@ from DynamoFaultLibrary.reports.grid import Grid
 from DynamoFaultLibrary.reports.timeline import EventKind
 from DynamoFaultLibrary.times import check_time
 
+GRAPH_FILE = "graph.yaml"
 _LAST_METRICS_S = 1.0
 """Seconds that replicas get to tell their last metrics."""
 
@@ -167,6 +168,8 @@ class DeploymentKeywords(Component):
     def _deploy(self, graph: Graph, changes: Sequence[Change], settings: DeploySettings, results: Path) -> Deployment:
         """Deploy, and log where each edit went, also when the graph does not come up."""
         plan = Plan()
+        results.mkdir(parents=True, exist_ok=True)
+        (results / GRAPH_FILE).write_text(graph.to_yaml(), encoding="utf-8")
         try:
             deployment = self.context.platform.deploy(graph, settings, results)
             plan = deployment.plan
@@ -267,7 +270,7 @@ class DeploymentKeywords(Component):
     def _results(self, alias: str) -> Path:
         """The suite's directory for its first deployment, one below it for each other, called by its alias."""
         directory = self.context.results_directory()
-        if not (directory / "graph.yaml").exists():
+        if not (directory / GRAPH_FILE).exists():
             return directory
         place, number = directory / alias, 2
         while place.exists() or alias == "load":  # where the first deployment has its loads

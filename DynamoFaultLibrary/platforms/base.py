@@ -251,15 +251,6 @@ class NodeHealth(Protocol):
         ...
 
 
-@runtime_checkable
-class Sweeping(Protocol):
-    """Find what a run has left without its ledger."""
-
-    def sweep(self, run: str) -> list[str]:
-        """Take off all that bears the name of a run; returns what is left, a sentence each."""
-        ...
-
-
 class Platform(Deploying, Observing, Protocol):
     """What each platform can."""
 

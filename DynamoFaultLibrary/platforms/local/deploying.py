@@ -62,8 +62,6 @@ class LocalDeploying(LocalObserving, LocalShimming):
         deployment = Deployment(name, graph, settings, results, url="")
         try:
             supervisor.own_directory(local.work)
-            results.mkdir(parents=True, exist_ok=True)
-            (results / "graph.yaml").write_text(graph.to_yaml(), encoding="utf-8")
             local.network = make_network(settings.network, self.ledger)
             drawing = draw(graph, settings, Leases(name, local, self.ports, settings.http_port), interpreter)
             drawing.findings.raise_first()

@@ -16,6 +16,7 @@ state directory, interfaces whose names do not begin with ``dynf``, processes th
 The supervisor imports this without site-packages: it needs no package.
 """
 
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -23,13 +24,21 @@ from typing import Any
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import RecoveryError
+from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
 from DynamoFaultLibrary.ledger.undo import Rank, Reach, Recipe, Undoer
 from DynamoFaultLibrary.net.filter import PacketFilter
 from DynamoFaultLibrary.net.links import delete_link, link_exists
 from DynamoFaultLibrary.net.namespace import HeldNamespace, inside
 from DynamoFaultLibrary.platforms.local.toggle import LocalToggle
 from DynamoFaultLibrary.plugins import LOCAL
-from DynamoFaultLibrary.processes import STOPPED, ProcessId, group_members, has_environment, marked_processes
+from DynamoFaultLibrary.processes import (
+    STOPPED,
+    ProcessId,
+    group_members,
+    has_environment,
+    marked_processes,
+    read_words,
+)
 
 DEPLOYMENT_VARIABLE = "DYNAMO_FAULT_DEPLOYMENT"
 """Set in each process that a deployment starts: how a group is known as ours after its leader has died."""
@@ -37,8 +46,14 @@ DEPLOYMENT_VARIABLE = "DYNAMO_FAULT_DEPLOYMENT"
 TIMEOUT = 2.0
 """Seconds that one undo may take before it counts as failed."""
 
+AFTERMATH = 5.0
+"""Seconds within which guards must have undone everything after the last robot."""
+
 END_TIMEOUT = 30.0
 """Seconds that processes may take to end after SIGKILL: a driver may need many to tear down what one had on a GPU."""
+
+_GUARDS = {"DynamoFaultLibrary.guard", "DynamoFaultLibrary.platforms.local.supervisor"}
+"""Modules that guard a run, as their command lines name them."""
 
 LINK_PREFIX = "dynf"
 """How the names of this library's network interfaces begin."""
@@ -155,6 +170,26 @@ def _processes(count: int) -> str:
 
 def _respawn(recipe: Recipe) -> str:
     raise RecoveryError(f"only the supervisor of its deployment can start '{recipe.get('name')}' again")
+
+
+def sweep(run: str) -> list[str]:
+    """End the processes of a run that were started with its name in their environment: its guards, last of all.
+
+    Whoever has named a run may carry that name too, so this is for a launcher that has made it up.
+    """
+
+    def left() -> list[ProcessId]:
+        return [process for process in marked_processes(RUN_VARIABLE, run) if process.pid != os.getpid()]
+
+    for process in left():
+        if not _GUARDS.intersection(read_words(process.pid, "cmdline")):
+            process.send(signal.SIGKILL)
+    if wait_until(lambda: not left(), AFTERMATH, 0.02):
+        return []
+    for process in left():
+        process.send(signal.SIGKILL)
+    wait_until(lambda: not left(), TIMEOUT, 0.02)
+    return [f"{process} of run '{run}' is still there after SIGKILL: {process.command}" for process in left()]
 
 
 UNDOERS = {
