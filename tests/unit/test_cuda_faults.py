@@ -16,6 +16,7 @@ from DynamoFaultLibrary.platforms.effects import CudaRule
 from DynamoFaultLibrary.platforms.local.toggle import LocalToggle
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.processes import ProcessId
+from tests.replicas import make_replica
 
 ME = ProcessId.current()
 OTHER = ProcessId(1, 1)
@@ -31,10 +32,7 @@ class Machine:
     respawned: list[str] = field(default_factory=list)
 
     def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
-        return [
-            Replica("Worker", index, f"Worker-{index}", f"d/Worker-{index}", ME, "n", None, Path("w.log"), None)
-            for index in range(2)
-        ]
+        return [make_replica("Worker", index, ME) for index in range(2)]
 
     def cuda_toggle(self, replica: Replica) -> LocalToggle | None:
         return LocalToggle(self.place / replica.name / "cuda_fault_enabled")
@@ -195,7 +193,7 @@ def test_a_toggle_need_not_be_a_file(machine: Machine, leave: Leave, monkeypatch
     leave(near, OTHER, on=True, launches=7)
     (far.seen,) = near.counters_files()
     assert enabled.prove() == ["pid 1: calls fail with 999 (CUDA_ERROR_UNKNOWN) (7 launch)"]
-    with pytest.raises(RecoveryError, match="pid 1 did not read 'far away' within"):
+    with pytest.raises(RecoveryError, match=r"pid 1 did not read 'far away' within 0\.05 s after it was switched off"):
         far.undo(enabled.recipe["generation"], 0.05)
     far.lives = False
     assert (far.is_on, far.undo(far.generation, 0.05)) == (False, "off, and seen by 0 processes")

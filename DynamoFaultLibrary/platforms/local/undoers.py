@@ -24,6 +24,7 @@ from typing import Any
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import RecoveryError
+from DynamoFaultLibrary.guard.job import is_guard
 from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
 from DynamoFaultLibrary.ledger.undo import Rank, Reach, Recipe, Undoer
 from DynamoFaultLibrary.net.filter import PacketFilter
@@ -37,7 +38,6 @@ from DynamoFaultLibrary.processes import (
     group_members,
     has_environment,
     marked_processes,
-    read_words,
 )
 
 DEPLOYMENT_VARIABLE = "DYNAMO_FAULT_DEPLOYMENT"
@@ -51,9 +51,6 @@ AFTERMATH = 5.0
 
 END_TIMEOUT = 30.0
 """Seconds that processes may take to end after SIGKILL: a driver may need many to tear down what one had on a GPU."""
-
-_GUARDS = {"DynamoFaultLibrary.guard", "DynamoFaultLibrary.platforms.local.supervisor"}
-"""Modules that guard a run, as their command lines name them."""
 
 LINK_PREFIX = "dynf"
 """How the names of this library's network interfaces begin."""
@@ -182,7 +179,7 @@ def sweep(run: str) -> list[str]:
         return [process for process in marked_processes(RUN_VARIABLE, run) if process.pid != os.getpid()]
 
     for process in left():
-        if not _GUARDS.intersection(read_words(process.pid, "cmdline")):
+        if not is_guard(process.pid):
             process.send(signal.SIGKILL)
     if wait_until(lambda: not left(), AFTERMATH, 0.02):
         return []

@@ -24,13 +24,16 @@ from DynamoFaultLibrary.library import DynamoFaultLibrary
 from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.effects import Effect, End
 from DynamoFaultLibrary.platforms.local import ends
+from DynamoFaultLibrary.platforms.local.log_file import LocalLog
 from DynamoFaultLibrary.platforms.local.toggle import LocalToggle
+from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.running import RunningProcess
 from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId
 
 GRAPH = "mocker-vllm-agg.yaml"
+A_LIFE = ProcessId(1, 1)
 METRICS = """
 # TYPE dynamo_frontend_requests_total counter
 dynamo_frontend_requests_total{status="success"} 3
@@ -51,22 +54,25 @@ class FakePlatform:
     def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
         count = 3 if service in deployment.infrastructure else deployment.graph.service(service).replicas
         return [
-            Replica(service, index, f"{service}-{index}", f"{service}-{index}", ProcessId(1, 1), "n", None, log, None)
+            Replica(service, index, f"{service}-{index}", f"{service}-{index}", A_LIFE, "n", None, log)
             for index, log in enumerate(self.logs(deployment, service)[:1] * count)
         ]
 
     def ended(self, deployment: Deployment) -> list[Any]:
         return []
 
-    def logs(self, deployment: Deployment, service: str) -> list[Path]:
+    def logs(self, deployment: Deployment, service: str) -> list[Log]:
         if service not in deployment.infrastructure:
             deployment.graph.service(service)
         log = self.place / f"{service}-0.log"
         log.write_text("started\n", encoding="utf-8")
-        return [log]
+        return [LocalLog(log)]
 
-    def metrics(self, deployment: Deployment, service: str, timeout_s: float = 10.0) -> dict[str, str]:
-        return {replica.name: METRICS for replica in self.replicas(deployment, service)}
+    def metrics(
+        self, deployment: Deployment, *services: str, timeout_s: float = 10.0
+    ) -> tuple[dict[str, str], list[str]]:
+        running = (replica for service in services for replica in self.replicas(deployment, service))
+        return {replica.name: METRICS for replica in running}, []
 
     def member_urls(self, deployment: Deployment, service: str) -> dict[str, str]:
         return {f"{service}-{index}": f"{self.url}/{index}" for index in range(3)}
