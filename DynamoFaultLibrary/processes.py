@@ -180,18 +180,3 @@ def marked_processes(variable: str, value: str) -> list[ProcessId]:
     """Living processes that were started with an environment variable of this value."""
     marked = (ProcessId.of(pid) for pid in all_pids() if read_variable(pid, variable) == value)
     return [process for process in marked if process is not None and process.is_running]
-
-
-def signal_number(name: str) -> int:
-    """Number of a signal by name: ``SIGKILL``, ``kill`` or ``9``.
-
-    Raises:
-        ValueError: there is no such signal.
-    """
-    text = name.strip().upper()
-    if text.isdigit():
-        return signal.Signals(int(text)).value
-    try:
-        return signal.Signals[text if text.startswith("SIG") else f"SIG{text}"].value
-    except KeyError:
-        raise ValueError(f"'{name}' is not a signal; examples are SIGKILL, SIGTERM, SIGINT, SIGHUP") from None

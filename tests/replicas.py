@@ -18,7 +18,6 @@ def make_replica(
 ) -> Replica:
     """A replica of node ``n``; its key is ``d/<name>`` by default."""
     name = f"{service}-{index}"
-    process = incarnation if isinstance(incarnation, ProcessId) else A_LIFE
     return Replica(
         service=service,
         index=index,
@@ -27,8 +26,6 @@ def make_replica(
         incarnation=incarnation,
         node="n",
         namespace=None,
-        process=process,
-        generation=0,
         log=log or LocalLog(Path(f"{name}.log")),
     )
 

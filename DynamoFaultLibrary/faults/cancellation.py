@@ -8,16 +8,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text, wait_until
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, LoadError
-from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record, RequestSpec
 from DynamoFaultLibrary.platforms.base import Deployment, Observing, read_metrics
+from DynamoFaultLibrary.platforms.effects import Effect
 
 FRONTEND_METRIC = "dynamo_frontend_model_cancellation_total"
 WORKER_METRIC = "dynamo_component_cancellation_total"
@@ -29,10 +29,9 @@ _ENDPOINTS = {Endpoint.COMPLETION: "completions", Endpoint.CHAT: "chat_completio
 
 
 @dataclass
-class CancelRequests(Fault):
-    """The client's ends of some requests are closed while these are in flight."""
+class CancelRequests(Effect):
+    """The client's ends of some requests are closed while these are in flight; that is no platform's matter."""
 
-    kind: ClassVar[str] = "Cancel Request"
     platform: Observing
     deployment: Deployment
     requests: Sequence[Request]
@@ -41,7 +40,6 @@ class CancelRequests(Fault):
     _workers: Counter[str] = field(init=False)
     """Both ways in which workers learn of it, by replica and way."""
     _records: list[Record] = field(init=False, default_factory=list)
-    _sent_s: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         if not self.requests:
@@ -49,17 +47,17 @@ class CancelRequests(Fault):
         self._frontend, self._workers = self._cancelled_requests(), self._cancelled_work()
 
     @property
-    def target(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         ids = [request.id for request in self.requests]
         named = ids[0] if len(ids) == 1 else f"{len(ids)} requests"
-        return {"deployment": self.deployment.name, "replica": named, "requests": ids}
+        return {"replica": named, "requests": ids}
 
     @property
     def recipe(self) -> dict[str, Any]:
         return {"action": "nothing"}
 
-    def inject(self) -> None:
-        self._sent_s = monotonic()
+    def apply(self) -> None:
+        self.applied_s = monotonic()
         for request in self.requests:
             request.sender.command("cancel", id=request.id)
 
@@ -80,7 +78,7 @@ class CancelRequests(Fault):
                 f"the client has hung up on {_told(wanted)}, but {seconds_text(self.timeout.total_seconds())} later "
                 f"the frontend has cancelled {_told(frontend)}, and the workers have noticed {_told(workers)}"
             )
-        after = seconds_text(monotonic() - self._sent_s)
+        after = seconds_text(monotonic() - self.applied_s)
         self.compensation = "a client that has hung up is gone for good"
         return [
             *(f"{r.id}: hung up after {r.output_tokens} of {r.requested_tokens} tokens" for r in self._records[:5]),
@@ -89,7 +87,7 @@ class CancelRequests(Fault):
             f"the workers have noticed: {_told(workers)}",
         ]
 
-    def undo(self) -> str:
+    def heal(self) -> str:
         return "there is nothing to undo"
 
     def _hung_up(self, request: Request) -> Record:

@@ -1,19 +1,18 @@
 """CUDA faults: the calls of one replica fail as after an XID, by the shim that it runs under."""
 
-import socket
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text, wait_until
 from DynamoFaultLibrary.cuda_toggle import CLASSES, Counters, Toggle, new_generation
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
-from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.ledger.undo import undo
 from DynamoFaultLibrary.nodes.xid import ERROR_NAMES, STICKY, XIDS
-from DynamoFaultLibrary.platforms.base import CudaShimming, Deployment, Observing, Replacing, Signalling
+from DynamoFaultLibrary.platforms.base import CudaShimming, Deployment, Observing, Replacing
+from DynamoFaultLibrary.platforms.effects import Effect
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.processes import ProcessId
 
@@ -21,8 +20,12 @@ ALL_GPUS = "all"
 
 
 @runtime_checkable
-class CudaPlatform(CudaShimming, Signalling, Replacing, Observing, Protocol):
+class CudaPlatform(CudaShimming, Replacing, Observing, Protocol):
     """What CUDA faults need of a platform."""
+
+    def processes(self, replica: Replica) -> list[ProcessId]:
+        """Living processes of a replica."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,9 @@ class CudaRule:
 
 
 @dataclass
-class EnableCudaFaults(Fault):
+class EnableCudaFaults(Effect):
     """CUDA calls of one replica fail. Its neighbours are watched, but for those with a CUDA fault of their own."""
 
-    kind: ClassVar[str] = "Enable Cuda Faults"
     platform: CudaPlatform
     deployment: Deployment
     replica: Replica
@@ -99,7 +101,6 @@ class EnableCudaFaults(Fault):
     _generation: int = field(init=False, default_factory=new_generation)
     _neighbours: dict[str, Toggle] = field(init=False)
     _before: dict[ProcessId, int] = field(init=False, default_factory=dict)
-    _on_s: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         toggle = self.platform.cuda_toggle(self.replica)
@@ -118,24 +119,17 @@ class EnableCudaFaults(Fault):
         self._neighbours = {name: found for name, found in toggles.items() if found is not None and not found.is_on}
 
     @property
-    def target(self) -> dict[str, Any]:
-        return {
-            "deployment": self.deployment.name,
-            "node": socket.gethostname(),
-            "service": self.replica.service,
-            "replica": self.replica.name,
-            "xid": self.rule.xid,
-            "rule": self.rule.to_text(),
-        }
+    def facts(self) -> dict[str, Any]:
+        return {"xid": self.rule.xid, "rule": self.rule.to_text()}
 
     @property
     def recipe(self) -> dict[str, Any]:
         return {"action": "cuda", "path": str(self._toggle.path), "generation": self._generation}
 
-    def inject(self) -> None:
+    def apply(self) -> None:
         for toggle in [self._toggle, *self._neighbours.values()]:
             self._before |= {counters.process: counters.failures for counters in toggle.counters()}
-        self._on_s = monotonic()
+        self.applied_s = monotonic()
         self._toggle.switch_on(self.rule.to_text(), self._generation)
 
     def prove(self) -> list[str]:
@@ -143,7 +137,7 @@ class EnableCudaFaults(Fault):
         if not wait_until(lambda: bool(self.failed()), limit):
             raise EvidenceMissing(f"no CUDA call of {self.replica.name} failed within {_text(limit)}: {self._why()}")
         failed, seen_s = self.failed(), monotonic()
-        first = [counters.first_failed_s for counters in failed if counters.first_failed_s > self._on_s]
+        first = [counters.first_failed_s for counters in failed if counters.first_failed_s > self.applied_s]
         self.effective_s = min([*first, seen_s])
         evidence = [self._tell(counters) for counters in failed]
         for name, toggle in self._neighbours.items():
@@ -154,12 +148,12 @@ class EnableCudaFaults(Fault):
             evidence.append(f"no CUDA call of {name} failed")
         return evidence
 
-    def undo(self) -> str:
+    def heal(self) -> str:
         done = undo(self.recipe)
         if not self.rule.lasting:
             return done
         started = self.platform.respawn(self.deployment, self.replica)
-        return f"{done}; {started.name} was started again as pid {started.process.pid}"
+        return f"{done}; {started.name} was started again as {started.incarnation}"
 
     def verify(self) -> str:
         if not self.rule.lasting:
@@ -172,7 +166,11 @@ class EnableCudaFaults(Fault):
         return ("ready", self.deployment.name) if self.rule.lasting else id(self)
 
     @property
-    def is_over_when_undone(self) -> bool:
+    def goes_with_deployment(self) -> bool:
+        return self.rule.lasting
+
+    @property
+    def is_over_when_healed(self) -> bool:
         return not self.rule.lasting
 
     def failed(self) -> list[Counters]:
@@ -185,8 +183,8 @@ class EnableCudaFaults(Fault):
 
     def _tell(self, counters: Counters) -> str:
         kinds = ", ".join(f"{count} {name}" for name, count in counters.failed.items() if count)
-        after = seconds_text(max(0.0, counters.first_failed_s - self._on_s))
-        first = f", the first {after} after the toggle" if counters.first_failed_s > self._on_s else ""
+        after = seconds_text(max(0.0, counters.first_failed_s - self.applied_s))
+        first = f", the first {after} after the toggle" if counters.first_failed_s > self.applied_s else ""
         return f"pid {counters.process.pid}: calls fail with {self.rule.error_text} ({kinds}){first}"
 
     def _why(self) -> str:
@@ -201,7 +199,7 @@ class EnableCudaFaults(Fault):
         return f"it has made {seen} CUDA calls since; a replica must be at work to fail (log: {self.replica.log})"
 
 
-def shimmed_processes(platform: Signalling, replica: Replica, library: str) -> list[ProcessId]:
+def shimmed_processes(platform: CudaPlatform, replica: Replica, library: str) -> list[ProcessId]:
     """Processes of a replica that have the shim mapped."""
     return [process for process in platform.processes(replica) if library in _maps(process.pid)]
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import ClassVar
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text, wait_until
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, RecoveryError
-from DynamoFaultLibrary.faults.network import NetworkPartition
-from DynamoFaultLibrary.faults.process import KillReplica, MemberPlatform, StallProcesses
+from DynamoFaultLibrary.faults.injector import Fault
+from DynamoFaultLibrary.platforms.base import ControlPlane
 from DynamoFaultLibrary.platforms.etcd import POLL, EtcdCluster, Leader
+from DynamoFaultLibrary.platforms.replicas import Replica
 
 
 class MemberData(StrEnum):
@@ -88,34 +88,46 @@ class MemberLoss:
 
 
 @dataclass
-class KillEtcdMember(KillReplica):
-    """A member dies."""
+class MemberFault(Fault):
+    """A member is paused or cut off, and the others notice."""
 
-    kind: ClassVar[str] = "Kill Etcd Member"
-    platform: MemberPlatform
     loss: MemberLoss = field(kw_only=True)
+
+    @property
+    def member(self) -> Replica:
+        """The member that is hit."""
+        return self.sides[0][0]
+
+    def prove(self) -> list[str]:
+        return [*super().prove(), self.loss.prove(self.effect.applied_s)]
+
+    def verify(self) -> str:
+        return "; ".join(filter(None, [super().verify(), self.loss.make_good(self.deployment.settings.timeout)]))
+
+
+@dataclass
+class EndOfMember(MemberFault):
+    """A member ends."""
+
+    platform: ControlPlane = field(kw_only=True)
     _start_with: MemberData = field(init=False, default=MemberData.KEPT)
 
     def start_with(self, data: MemberData) -> None:
-        """Choose what `recover` starts it with.
+        """Choose what its undo starts it with.
 
         Raises:
             FaultError: it cannot be replaced by a member with fresh data.
         """
         if data is MemberData.FRESH and not self.loss.peer_urls:
-            raise FaultError(f"{self.replica.name} cannot start with fresh data: etcd had no leader when it ended")
+            raise FaultError(f"{self.member.name} cannot start with fresh data: etcd had no leader when it ended")
         self._start_with = data
 
-    def prove(self) -> list[str]:
-        return [*super().prove(), self.loss.prove(self._sent_s)]
-
     def undo(self) -> str:
-        if self._start_with is MemberData.FRESH:
-            self.loss.cluster.replace(self.replica.name, self.loss.peer_urls)
-            replica = self.platform.start_without_data(self.deployment, self.replica)
-        else:
-            replica = self.platform.respawn(self.deployment, self.replica)
-        return f"{replica.name} runs as pid {replica.process.pid} with {self._start_with.value} data"
+        if self._start_with is MemberData.KEPT:
+            return f"{super().undo()} with kept data"
+        self.loss.cluster.replace(self.member.name, self.loss.peer_urls)
+        replica = self.platform.start_without_data(self.deployment, self.member)
+        return f"{replica.name} runs as {replica.incarnation} with fresh data"
 
     def verify(self) -> str:
         return self.loss.make_good(self.deployment.settings.timeout)
@@ -123,48 +135,3 @@ class KillEtcdMember(KillReplica):
     @property
     def verification(self) -> Hashable:
         return id(self)
-
-
-@dataclass
-class IsolateEtcdMember(NetworkPartition):
-    """Nobody reaches a member any more, and it reaches nobody."""
-
-    kind: ClassVar[str] = "Isolate Etcd Member"
-    loss: MemberLoss = field(kw_only=True)
-    _cut_s: float = field(init=False, default=0.0)
-
-    def inject(self) -> None:
-        self._cut_s = monotonic()
-        super().inject()
-
-    def prove(self) -> list[str]:
-        return [*super().prove(), self.loss.prove(self._cut_s)]
-
-    def verify(self) -> str:
-        return f"{super().verify()}; {self.loss.make_good(self.deployment.settings.timeout)}"
-
-
-class KillEtcdLeader(KillEtcdMember):
-    """The member that leads dies, and another one takes over."""
-
-    kind = "Kill Etcd Leader"
-
-
-class StopEtcdMember(KillEtcdMember):
-    """A member is shut down in good order: SIGTERM, and it ends by itself."""
-
-    kind = "Stop Etcd Member"
-
-
-@dataclass
-class StallEtcdMember(StallProcesses):
-    """A member stops answering while its connections stay open."""
-
-    kind: ClassVar[str] = "Stall Etcd Member"
-    loss: MemberLoss = field(kw_only=True)
-
-    def prove(self) -> list[str]:
-        return [*super().prove(), self.loss.prove(self._sent_s)]
-
-    def verify(self) -> str:
-        return self.loss.make_good(self.deployment.settings.timeout)

@@ -1,11 +1,10 @@
 """The life of a fault: intent on disk, inject, prove, …, undo, verify."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from DynamoFaultLibrary.clock import monotonic, utc_now
 from DynamoFaultLibrary.errors import (
@@ -18,82 +17,72 @@ from DynamoFaultLibrary.errors import (
 )
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.ledger import Entry, Ledger, State
-from DynamoFaultLibrary.platforms.base import Guarding
+from DynamoFaultLibrary.platforms.base import Deployment, Guarding
+from DynamoFaultLibrary.platforms.effects import Effect
+from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.times import check_fault_time
 
 DEFAULT_TTL = timedelta(minutes=10)
 
 
-class Fault(ABC):
-    """One failure to inject. Its constructor does nothing to the system."""
+@dataclass
+class Fault:
+    """One failure to inject, by the effect that a platform has planned for it. Its constructor does nothing."""
 
-    kind: ClassVar[str]
+    kind: str
     """Name of the keyword that injects it."""
-
-    lifetime: ClassVar[str] = "ttl"
+    deployment: Deployment
+    sides: Sequence[Sequence[Replica]]
+    """The replicas that it hits; those of a partition at either side."""
+    effect: Effect
+    lifetime: str = "ttl"
     """Name of that keyword's argument that says after which time it comes off by itself."""
 
     @property
-    @abstractmethod
     def target(self) -> dict[str, Any]:
         """What it hits, for the ledger."""
+        hit = [replica for side in self.sides for replica in side]
+        named = [
+            ("node", [replica.node for replica in hit], False),
+            ("namespace", [replica.namespace for replica in hit if replica.namespace is not None], False),
+            ("service", [replica.service for replica in hit], len(self.sides) > 1),
+        ]
+        return {
+            "deployment": self.deployment.name,
+            **{key: value for what, values, many in named for key, value in _one_or_many(what, values, many)},
+            "replica": " | ".join(", ".join(replica.name for replica in side) for side in self.sides),
+            **self.effect.facts,
+        }
 
-    @property
-    @abstractmethod
-    def recipe(self) -> dict[str, Any]:
-        """How to undo it, as data; see `DynamoFaultLibrary.ledger.undo`."""
-
-    @abstractmethod
-    def inject(self) -> None:
-        """Make it happen."""
-
-    @abstractmethod
     def prove(self) -> list[str]:
         """Return the evidence that it took effect.
 
         Raises:
             EvidenceMissing: there is none.
         """
+        return self.effect.prove()
 
-    @abstractmethod
     def undo(self) -> str:
         """Take it off; harmless when there is nothing to take off. Returns what was done, for the log."""
+        return self.effect.heal()
 
     def verify(self) -> str:
         """See, once it is off, that what it hit works again. Returns what was seen, for the log."""
-        return ""
+        return self.effect.verify()
 
     @property
     def verification(self) -> Hashable:
-        """What `verify` waits for: of faults with the same one is enough. By default each fault has its own."""
-        return id(self)
+        """What `verify` waits for: of faults with the same one is enough."""
+        return self.effect.verification
 
-    @property
-    def is_over_when_undone(self) -> bool:
-        """Whether its undo ends it; else it is over once what it hit works again: what just starts serves nobody."""
-        return True
 
-    @property
-    def moot(self) -> str:
-        """Why it is not in effect any more though nobody has undone it; empty as long as it is."""
-        return ""
-
-    @property
-    def moot_s(self) -> float | None:
-        """When it became moot, on the monotonic clock; None: not known."""
-        return None
-
-    def let_go(self) -> None:  # noqa: B027  # most hold nothing
-        """Close what this process holds of it: it has come off, whoever took it off."""
-
-    effective_s: float = 0.0
-    """When it took effect, by its earliest evidence, on the monotonic clock; 0: not known, so its injection counts."""
-
-    compensation: str = ""
-    """Set by a fault that cannot be undone but was made good: it is irreversible, and nothing is left to do."""
-
-    made_good_s: float = 0.0
-    """When it was made good, on the monotonic clock; 0: with the end of its proof."""
+def _one_or_many(what: str, values: Sequence[str], is_list: bool) -> Iterator[tuple[str, Any]]:
+    """The item of a target that names what is hit: ``service``, or ``services`` if there are several."""
+    found = list(dict.fromkeys(values))
+    if is_list or len(found) > 1:
+        yield f"{what}s", found
+    elif found:
+        yield what, found[0]
 
 
 @dataclass
@@ -119,7 +108,7 @@ class ActiveFault:
     @property
     def effective_s(self) -> float:
         """When it took effect: the clock of recovery starts here, however long the proof took."""
-        return self.fault.effective_s or self.injected_s
+        return self.fault.effect.effective_s or self.injected_s
 
     @property
     def label(self) -> str:
@@ -160,7 +149,7 @@ class Injector:
         """
         check_fault_time(fault.lifetime, ttl)
         self.radius.check(fault.kind, fault.target, [active.entry.id for active in self.active])
-        entry = self.ledger.intend(fault.kind, fault.target, fault.recipe, expires_at=utc_now() + ttl)
+        entry = self.ledger.intend(fault.kind, fault.target, fault.effect.recipe, expires_at=utc_now() + ttl)
         active = ActiveFault(fault, entry, injected_s=monotonic(), active_s=0.0, scope=scope, suite=suite)
         try:
             self.guard.guard(entry)
@@ -171,7 +160,7 @@ class Injector:
         self.faults.append(active)
         try:
             active.injected_s = monotonic()
-            fault.inject()
+            fault.effect.apply()
             evidence = fault.prove()
             self._has_been_proven(active, evidence)
         except BaseException as error:
@@ -219,23 +208,26 @@ class Injector:
         failed = self._take_off([active for active in self.active if belongs(active)])
         return [f"{active} is not undone: {error}" for active, error in failed]
 
-    def forget(self, belongs: Callable[[ActiveFault], bool], why: str) -> None:
-        """Close the faults whose target is gone: there is nothing left to undo.
+    def heal(self, belongs: Callable[[ActiveFault], bool]) -> None:
+        """Take off, the last one first, what would outlive its target. What fails stays: see `forget`."""
+        lasting = [active for active in self.active if belongs(active) and not active.fault.effect.goes_with_deployment]
+        self._take_off(lasting, verify=False)
 
-        Raises:
-            LedgerError: the ledger cannot be told of all; here they are closed all the same.
-        """
-        unwritten: list[LedgerError] = []
+    def forget(self, belongs: Callable[[ActiveFault], bool], why: str) -> list[str]:
+        """Close the faults whose target is gone, once nothing is left of them; returns what went wrong."""
+        problems = []
         for active in [each for each in self.active if belongs(each)]:
             try:
-                self._close(active, why)
+                done = "" if active.fault.effect.goes_with_deployment else f"; {active.fault.undo()}"
+                self._close(active, f"{why}{done}")
             except LedgerError as error:
-                unwritten.append(error)
+                problems.append(str(error))
                 with suppress(DeploymentError):
                     self.guard.release(active.entry)
                 self._has_come_off(active)
-        if unwritten:
-            raise unwritten[0]
+            except Exception as error:
+                problems.append(f"{active} is not undone: {error}")
+        return problems
 
     def refresh(self) -> None:
         """Learn what came off by itself: the supervisor undoes a fault at its expiry, and the ledger tells."""
@@ -252,14 +244,14 @@ class Injector:
         self._close_moot()
 
     def _has_been_proven(self, active: ActiveFault, evidence: list[str]) -> None:
-        moment, fault = monotonic(), active.fault
-        if fault.compensation:
-            made_good = fault.made_good_s or moment
-            self.ledger.mark(active.entry, State.IRREVERSIBLE, fault.compensation, evidence, came_off_s=made_good)
+        moment, effect = monotonic(), active.fault.effect
+        if effect.compensation:
+            made_good = effect.made_good_s or moment
+            self.ledger.mark(active.entry, State.IRREVERSIBLE, effect.compensation, evidence, came_off_s=made_good)
             active.undone_s = active.recovered_s = made_good
             with suppress(DeploymentError):
                 self.guard.release(active.entry)
-            fault.let_go()
+            effect.close()
         else:
             self.ledger.mark(active.entry, State.ACTIVE, evidence=evidence)
         active.active_s = moment
@@ -278,7 +270,7 @@ class Injector:
         except Exception as problem:
             raise RecoveryError(f"{error}; and it could not be undone: {problem}") from error
 
-    def _take_off(self, chosen: Sequence[ActiveFault]) -> list[tuple[ActiveFault, Exception]]:
+    def _take_off(self, chosen: Sequence[ActiveFault], verify: bool = True) -> list[tuple[ActiveFault, Exception]]:
         """Undo all, then verify all: what one has hit may need another one off to work. Returns those that failed.
 
         Faults with the same recipe come off by the same deed, such as two that ended the same replica.
@@ -298,11 +290,11 @@ class Injector:
             undone.append((active, done))
         seen: dict[Hashable, str | Exception] = {}
         for active, done in undone:
-            result = self._verified(active.fault, seen)
+            result = self._verified(active.fault, seen) if verify else ""
             try:
                 if isinstance(result, Exception):
                     raise result
-                over_s = active.undone_s if active.fault.is_over_when_undone else None
+                over_s = active.undone_s if active.fault.effect.is_over_when_healed else None
                 self._close(active, "; ".join(filter(None, [done, result])), over_s)
             except Exception as error:
                 failed.append((active, error))
@@ -321,8 +313,8 @@ class Injector:
     def _close_moot(self, came_off_s: float | None = None) -> None:
         """Close what has become moot; `came_off_s` is by what, where the fault itself does not know it."""
         for active in self.faults:
-            if active.recovered_s is None and active.active_s and (why := active.fault.moot):
-                known = active.fault.moot_s
+            if active.recovered_s is None and active.active_s and (why := active.fault.effect.moot):
+                known = active.fault.effect.moot_s
                 moment = came_off_s if known is None else max(known, active.effective_s)
                 with suppress(LedgerError):  # then it stays open, and is undone once more
                     self._close(active, why if moment is not None else f"{why}, as was noticed then", moment)
@@ -336,5 +328,5 @@ class Injector:
     def _has_come_off(self, active: ActiveFault) -> None:
         came_off = active.entry.came_off_s
         active.recovered_s = monotonic() if came_off is None else came_off
-        active.fault.let_go()
+        active.fault.effect.close()
         self.on_recovered(active)

@@ -2,29 +2,49 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from DynamoFaultLibrary.clock import seconds_text, wait_until
 from DynamoFaultLibrary.errors import EvidenceMissing, RecoveryError
-from DynamoFaultLibrary.faults.process import KillReplica, StallProcesses
+from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.platforms.nats import POLL, NatsServer, NatsState
+from DynamoFaultLibrary.platforms.replicas import Replica
 
 
 @dataclass
-class KillNats(KillReplica):
-    """The server dies, and whoever was connected with it loses that connection."""
+class NatsFault(Fault):
+    """The server hangs, and is healthy again afterwards."""
 
-    kind: ClassVar[str] = "Kill Nats"
     server: NatsServer = field(kw_only=True)
-    _before: NatsState = field(init=False)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._before = self.server.state()
+    @property
+    def replica(self) -> Replica:
+        """The server as a replica."""
+        return self.sides[0][0]
 
     def prove(self) -> list[str]:
         evidence = super().prove()
-        if self.respawn:
+        if self.server.is_healthy:
+            raise EvidenceMissing(f"{self.replica.name} is stopped, but a server answers at {self.server.url}")
+        return [*evidence, f"nothing answers at {self.server.url}"]
+
+    def verify(self) -> str:
+        if not wait_until(lambda: self.server.is_healthy, self.deployment.settings.timeout, POLL):
+            raise RecoveryError(f"{self.replica.name} goes on, but is not healthy (log: {self.replica.log})")
+        return "it is healthy"
+
+
+@dataclass
+class EndOfNats(NatsFault):
+    """The server ends, and whoever was connected with it loses that connection."""
+
+    _before: NatsState = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._before = self.server.state()
+
+    def prove(self) -> list[str]:
+        evidence = Fault.prove(self)
+        if self.effect.compensation:
             return [*evidence, self.verify()]
         if self.server.is_healthy:
             raise EvidenceMissing(f"{self.replica.name} has ended, but another server answers at {self.server.url}")
@@ -47,34 +67,3 @@ class KillNats(KillReplica):
     @property
     def verification(self) -> Hashable:
         return id(self)
-
-
-class StopNats(KillNats):
-    """The server is shut down in good order: SIGTERM, and it ends by itself."""
-
-    kind = "Stop Nats"
-
-
-class RestartNats(KillNats):
-    """The server dies and is started again at once."""
-
-    kind = "Restart Nats"
-
-
-@dataclass
-class StallNats(StallProcesses):
-    """The server stops answering while its connections stay open."""
-
-    kind: ClassVar[str] = "Stall Nats"
-    server: NatsServer = field(kw_only=True)
-
-    def prove(self) -> list[str]:
-        evidence = super().prove()
-        if self.server.is_healthy:
-            raise EvidenceMissing(f"{self.replica.name} is stopped, but a server answers at {self.server.url}")
-        return [*evidence, f"nothing answers at {self.server.url}"]
-
-    def verify(self) -> str:
-        if not wait_until(lambda: self.server.is_healthy, self.deployment.settings.timeout, POLL):
-            raise RecoveryError(f"{self.replica.name} goes on, but is not healthy (log: {self.replica.log})")
-        return "it is healthy"

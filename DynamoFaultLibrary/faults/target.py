@@ -8,11 +8,10 @@ from datetime import timedelta
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import FaultError
-from DynamoFaultLibrary.platforms.base import Deployment, Observing, Signalling
+from DynamoFaultLibrary.platforms.base import Deployment, Observing
 from DynamoFaultLibrary.platforms.log_store import Log, flushed, places, text_of
 from DynamoFaultLibrary.platforms.logs import ARRIVAL, SERVING, check_logged
 from DynamoFaultLibrary.platforms.replicas import Replica
-from DynamoFaultLibrary.processes import ProcessId, read_command
 
 RANDOM = "random"
 SERVING_TIMEOUT = timedelta(seconds=5)
@@ -96,17 +95,3 @@ class Chooser:
             stamps = received.findall(text_of(replica.log))
             times += [(stamps[-1], replica)] if stamps else []
         return [replica for _, replica in sorted(times, key=lambda pair: pair[0])]
-
-
-def matching_processes(platform: Signalling, replica: Replica, name: str | None) -> list[ProcessId]:
-    """Processes of a replica whose command line contains `name`; all of them without a name.
-
-    Raises:
-        FaultError: nothing matches; the message lists what runs.
-    """
-    processes = platform.processes(replica)
-    commands = {process: read_command(process.pid) for process in processes}
-    found = [process for process in processes if name is None or name in commands[process]]
-    if not found:
-        raise FaultError(f"no process of {replica.name} matches '{name}'; running are {list(commands.values())}")
-    return found

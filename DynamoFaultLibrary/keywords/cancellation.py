@@ -7,12 +7,14 @@ from robot.api.deco import keyword
 
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults.cancellation import CancelRequests
+from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation, wait_for
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.load.records import Outcome
 from DynamoFaultLibrary.platforms.log_store import flushed, places, text_of
+from DynamoFaultLibrary.times import check_fault_time
 
 
 class CancellationKeywords(InjectingComponent):
@@ -37,8 +39,10 @@ class CancellationKeywords(InjectingComponent):
         """
         if not requests:
             raise FaultError("no request is named; give those that the client shall hang up on")
+        check_fault_time("timeout", timeout)
         begin_observation(self.context)
-        fault = CancelRequests(self.context.platform, self.context.deployment, requests, timeout)
+        effect = CancelRequests(self.context.platform, self.context.deployment, requests, timeout)
+        fault = Fault("Cancel Request", self.context.deployment, (), effect)
         return self.inject(fault, None, None, f"the client hangs up on {fault.target['replica']}")
 
     @keyword(tags=["Check", "Request"])

@@ -37,7 +37,7 @@ from DynamoFaultLibrary.load.windows import (
 from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.platforms.log_store import Log
-from DynamoFaultLibrary.platforms.replicas import Replica
+from DynamoFaultLibrary.platforms.replicas import Incarnation, Replica
 from DynamoFaultLibrary.processes import ProcessId
 from DynamoFaultLibrary.reports.timeline import EventKind, Timeline
 
@@ -99,7 +99,7 @@ class Context:
         self.phases: list[PhaseMark] = []
         self.marks: dict[str, Mark] = {}
         """By name of the deployment; see `observation`."""
-        self.unordered_ends: dict[ProcessId, UnorderedEnd] = {}
+        self.unordered_ends: dict[Incarnation, UnorderedEnd] = {}
         """Replicas that ended though nobody here had ordered it; see `ends`."""
         self._platform: LocalPlatform | None = None
         self._injector: Injector | None = None

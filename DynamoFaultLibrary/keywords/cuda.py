@@ -8,7 +8,7 @@ from robot.api.deco import keyword
 from DynamoFaultLibrary.clock import seconds_text, wait_until
 from DynamoFaultLibrary.errors import FaultError, RecoveryError
 from DynamoFaultLibrary.faults.cuda import ALL_GPUS, CudaPlatform, CudaRule, EnableCudaFaults, shimmed_processes
-from DynamoFaultLibrary.faults.injector import ActiveFault
+from DynamoFaultLibrary.faults.injector import ActiveFault, Fault
 from DynamoFaultLibrary.faults.target import RANDOM
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.calling import on_graph
@@ -19,7 +19,9 @@ from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.nodes.xid import XIDS
 from DynamoFaultLibrary.platforms.base import require
 from DynamoFaultLibrary.platforms.replicas import Replica
+from DynamoFaultLibrary.times import check_fault_time
 
+KIND = "Enable Cuda Faults"
 LIBRARY_NAME = "libdynamo_fault_cuda"
 RESTART_TIMEOUT = timedelta(seconds=120)
 
@@ -72,7 +74,7 @@ class CudaKeywords(InjectingComponent):
         | `Remove Cuda Shim` |
         """
         active = self.context.injector.active
-        self.recover_together([each for each in active if each.entry.kind == EnableCudaFaults.kind])
+        self.recover_together([each for each in active if each.entry.kind == KIND])
         platform = self._platform()
         platform.shim_cuda([])
         self._apply(restart, RESTART_TIMEOUT)
@@ -141,10 +143,10 @@ class CudaKeywords(InjectingComponent):
             self.context.options.seed,
             until_restart,
         )
-        fault = EnableCudaFaults(
-            self._platform(), self.context.deployment, self._choose(service, replica, serving), rule, timeout
-        )
-        return self.inject(fault, ttl, serving, f"{XIDS[xid]} in {fault.replica.name}")
+        check_fault_time("timeout", timeout)
+        chosen, deployment = self._choose(service, replica, serving), self.context.deployment
+        effect = EnableCudaFaults(self._platform(), deployment, chosen, rule, timeout)
+        return self.inject(Fault(KIND, deployment, [[chosen]], effect), ttl, serving, f"{XIDS[xid]} in {chosen.name}")
 
     @keyword(tags=["Recovery"])
     @on_graph
@@ -208,7 +210,7 @@ class CudaKeywords(InjectingComponent):
         if not active:
             raise FaultError("no CUDA fault is active, so none can be visible")
         for fault in active:
-            cuda = cast("EnableCudaFaults", fault.fault)
+            cuda = cast("EnableCudaFaults", fault.fault.effect)
             before = _failures(cuda)
             if not wait_until(lambda cuda=cuda, before=before: _failures(cuda) > before, timeout):  # type: ignore[misc]
                 limit = seconds_text(timeout.total_seconds())
@@ -245,12 +247,12 @@ class CudaKeywords(InjectingComponent):
         return int(check(failed, assertion_operator, assertion_expected, what, message))
 
     def _platform(self) -> CudaPlatform:
-        return require(self.context.platform, CudaPlatform)  # type: ignore[type-abstract]  # a protocol is meant
+        return require(self.context.platform, CudaPlatform)
 
     def _active(self, service: str | None) -> list[ActiveFault]:
         if service is not None:
             self.context.deployment.graph.service(service)
-        ours = [active for active in self.active_here() if active.entry.kind == EnableCudaFaults.kind]
+        ours = [active for active in self.active_here() if active.entry.kind == KIND]
         return [active for active in ours if service in (None, active.entry.target["service"])]
 
     def _choose(self, service: str, replica: int | str, serving: Request | None) -> Replica:
@@ -278,7 +280,7 @@ class CudaKeywords(InjectingComponent):
             ]
             for replica in changed:
                 started = platform.respawn(deployment, replica)
-                self.info(f"{replica.name} was started again as pid {started.process.pid}")
+                self.info(f"{replica.name} was started again as {started.incarnation}")
             if changed:
                 platform.wait_ready(deployment, timeout)
 

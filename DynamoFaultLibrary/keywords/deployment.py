@@ -9,7 +9,8 @@ from robot.api import logger
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text
-from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unready
+from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, RecoveryError, Unready
+from DynamoFaultLibrary.faults.injector import ActiveFault
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.graph.change import Change
 from DynamoFaultLibrary.graph.edits import Edits, apply_edits
@@ -26,6 +27,7 @@ from DynamoFaultLibrary.reports.grid import Grid
 from DynamoFaultLibrary.reports.timeline import EventKind
 from DynamoFaultLibrary.times import check_time
 
+GRAPH_FILE = "graph.yaml"
 _LAST_METRICS_S = 1.0
 """Seconds that replicas get to tell their last metrics."""
 
@@ -164,6 +166,8 @@ class DeploymentKeywords(Component):
     def _deploy(self, graph: Graph, changes: Sequence[Change], settings: DeploySettings, results: Path) -> Deployment:
         """Deploy, and log where each edit went, also when the graph does not come up."""
         plan = Plan()
+        results.mkdir(parents=True, exist_ok=True)
+        (results / GRAPH_FILE).write_text(graph.to_yaml(), encoding="utf-8")
         try:
             deployment = self.context.platform.deploy(graph, settings, results)
             plan = deployment.plan
@@ -176,8 +180,9 @@ class DeploymentKeywords(Component):
     def delete_graph(self) -> None:
         """Deletes the last deployed graph, or ``graph``: its processes are killed, its ports and directories freed.
 
-        All of that is verified. Faults on it are closed, since their target is gone. Loads on it are stopped, what they
-        have in flight is recorded as cancelled; a single request in flight ends with a connection error.
+        All of that is verified. Faults on it come off first; what one of them has ended is not started again. Loads on
+        it are stopped, what they have in flight is recorded as cancelled; a single request in flight ends with a
+        connection error.
         Does nothing when no graph is deployed at all. Fails when ``graph`` names none of those that are.
         """
         if not self.context.deployments:
@@ -207,14 +212,19 @@ class DeploymentKeywords(Component):
             if load.deployment == deployment.name:
                 load.give_up()
         note_unordered_ends(self.context)
+
+        def belongs(fault: ActiveFault) -> bool:
+            return fault.entry.target.get("deployment") == deployment.name
+
+        self.context.injector.heal(belongs)
         self._save_metrics(deployment)
         self.context.platform.delete(deployment)
         name = self.context.alias_of(deployment)
         self.context.remove_deployment(deployment)  # first: it is gone, whatever becomes of the ledger
-        self.context.injector.forget(
-            lambda fault: fault.entry.target.get("deployment") == deployment.name, "its deployment was deleted"
-        )
+        problems = self.context.injector.forget(belongs, "its deployment was deleted")
         self.note(EventKind.DEPLOY, f"{name} is deleted")
+        if problems:
+            raise RecoveryError("; ".join(problems))
 
     @keyword(tags=["Deployment", "Getter"])
     @on_graph
@@ -255,7 +265,7 @@ class DeploymentKeywords(Component):
     def _results(self, alias: str) -> Path:
         """The suite's directory for its first deployment, one below it for each other, called by its alias."""
         directory = self.context.results_directory()
-        if not (directory / "graph.yaml").exists():
+        if not (directory / GRAPH_FILE).exists():
             return directory
         place, number = directory / alias, 2
         while place.exists() or alias == "load":  # where the first deployment has its loads

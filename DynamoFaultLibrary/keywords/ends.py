@@ -20,7 +20,7 @@ def note_unordered_ends(context: Context) -> None:
     for deployment in context.deployments:
         with suppress(FaultLibraryError):
             for end in context.platform.ended(deployment):
-                if end.replica.process not in context.unordered_ends and not is_ordered(context, deployment, end):
+                if end.replica.incarnation not in context.unordered_ends and not is_ordered(context, end):
                     _note(context, deployment, end)
 
 
@@ -44,10 +44,10 @@ def nothing_comes(context: Context, deployment: Deployment, service: str) -> str
     """
     with suppress(FaultLibraryError):
         ended = [end for end in context.platform.ended(deployment) if end.replica.service == service]
-        ordered = any(is_ordered(context, deployment, end) for end in ended)
+        ordered = any(is_ordered(context, end) for end in ended)
         if ended and not ordered and not context.platform.replicas(deployment, service):
             note_unordered_ends(context)
-            found = (context.unordered_ends.get(end.replica.process) for end in ended)
+            found = (context.unordered_ends.get(end.replica.incarnation) for end in ended)
             told = _tell(filter(None, found))
             return f"no replica of '{service}' runs any more, and nobody starts one: {'; '.join(told)}"
     return ""
@@ -61,9 +61,12 @@ def frontend_is_gone(context: Context, name: str) -> str:
     return nothing_comes(context, found, found.graph.frontend.name) if found else "its graph is not deployed any more"
 
 
-def is_ordered(context: Context, deployment: Deployment, end: EndedReplica) -> bool:
-    """Whether a fault that ends replicas was in effect on this one: its undo starts it again."""
-    return any(fault.entry.undo.get("action") == "respawn" for fault in _faults_on(context, deployment, end))
+def is_ordered(context: Context, end: EndedReplica) -> bool:
+    """Whether a fault that was in effect before has ordered this end: its undo starts the replica again."""
+    return any(
+        end.replica.incarnation in fault.fault.effect.ended and fault.injected_s <= end.exit.at + end.exit.within_s
+        for fault in context.faults
+    )
 
 
 def _faults_on(context: Context, deployment: Deployment, end: EndedReplica) -> list[ActiveFault]:
@@ -73,7 +76,7 @@ def _faults_on(context: Context, deployment: Deployment, end: EndedReplica) -> l
         for fault in context.faults
         if fault.entry.target.get("deployment") == deployment.name
         and end.replica.name in _BETWEEN_NAMES.split(str(fault.entry.target.get("replica")))
-        and fault.injected_s <= end.exit.at
+        and fault.injected_s <= end.exit.at + end.exit.within_s
         and (fault.recovered_s is None or end.exit.at <= fault.recovered_s)
     ]
 
@@ -82,5 +85,5 @@ def _note(context: Context, deployment: Deployment, end: EndedReplica) -> None:
     others = [str(fault) for fault in _faults_on(context, deployment, end)]
     during = f" while {' and '.join(others)} was in effect" if others else ""
     noted = UnorderedEnd(end.exit.at, str(end), f"{during}; nobody here ordered that (log: {end.replica.log})")
-    context.unordered_ends[end.replica.process] = noted
+    context.unordered_ends[end.replica.incarnation] = noted
     context.timeline.add(EventKind.FAULT, str(noted), end.exit.at)

@@ -7,26 +7,18 @@ from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import seconds_text
 from DynamoFaultLibrary.errors import FaultError
-from DynamoFaultLibrary.faults.etcd import (
-    IsolateEtcdMember,
-    KillEtcdLeader,
-    KillEtcdMember,
-    MemberData,
-    MemberLoss,
-    StallEtcdMember,
-    StopEtcdMember,
-)
-from DynamoFaultLibrary.faults.process import MemberPlatform
+from DynamoFaultLibrary.faults.etcd import EndOfMember, MemberData, MemberFault, MemberLoss
 from DynamoFaultLibrary.faults.target import RANDOM
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Operator, check
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
-from DynamoFaultLibrary.platforms.base import Partitioning, require
-from DynamoFaultLibrary.platforms.effects import Partition, PartitionMode
+from DynamoFaultLibrary.platforms.base import ControlPlane, Ending, Partitioning, Pausing, require
+from DynamoFaultLibrary.platforms.effects import End, Partition, PartitionMode
 from DynamoFaultLibrary.platforms.etcd import EtcdCluster, Leader
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.settings import ETCD
+from DynamoFaultLibrary.times import check_fault_time
 
 LEADER, FOLLOWER = "leader", "follower"
 
@@ -44,7 +36,7 @@ class EtcdKeywords(InjectingComponent):
         Evidence: as in `Kill Etcd Member`, and another member leads in a higher raft term within ``timeout``.
         """
         leader = self._leader()
-        return self._end(KillEtcdLeader, self._replica(leader.name), signal.SIGKILL, force, timeout, ttl)
+        return self._end("Kill Etcd Leader", self._replica(leader.name), signal.SIGKILL, force, timeout, ttl)
 
     @keyword(tags=["Fault", "etcd"])
     @on_graph
@@ -73,7 +65,7 @@ class EtcdKeywords(InjectingComponent):
         | `Send Completion` |
         | `Start Etcd Member` | etcd-1 | data=fresh |
         """
-        return self._end(KillEtcdMember, self._choose(member), signal.SIGKILL, force, timeout, ttl)
+        return self._end("Kill Etcd Member", self._choose(member), signal.SIGKILL, force, timeout, ttl)
 
     @keyword(tags=["Fault", "etcd"])
     @on_graph
@@ -90,7 +82,7 @@ class EtcdKeywords(InjectingComponent):
         A leader that is shut down hands over before it ends. Arguments, evidence and undo are those of
         `Kill Etcd Member`.
         """
-        return self._end(StopEtcdMember, self._choose(member), signal.SIGTERM, force, timeout, ttl)
+        return self._end("Stop Etcd Member", self._choose(member), signal.SIGTERM, force, timeout, ttl)
 
     @keyword(tags=["Fault", "etcd"])
     @on_graph
@@ -110,17 +102,11 @@ class EtcdKeywords(InjectingComponent):
         Evidence: that of `Stall Process`, and what the other members say, as in `Kill Etcd Member`. Undo: SIGCONT; the
         member votes again.
         """
-        victim = self._choose(member)
-        platform = self._platform()
-        fault = StallEtcdMember(
-            platform,
-            self.context.deployment,
-            victim,
-            platform.processes(victim),
-            whole=True,
-            loss=MemberLoss(self._cluster(), victim.name, force, timeout),
-        )
-        return self._inject(fault, duration)
+        victim, deployment = self._choose(member), self.context.deployment
+        effect = require(self.context.platform, Pausing).plan_pause(deployment, victim, None)
+        loss = self._loss(victim, force, timeout)
+        fault = MemberFault("Stall Etcd Member", deployment, [[victim]], effect, "duration", loss=loss)
+        return self._inject(fault, "SIGSTOP", duration)
 
     @keyword(tags=["Fault", "etcd"])
     @on_graph
@@ -156,12 +142,10 @@ class EtcdKeywords(InjectingComponent):
         services = [*deployment.graph.services, *deployment.infrastructure]
         running = [replica for name in services for replica in self.context.platform.replicas(deployment, name)]
         others = [replica for replica in running if replica != victim]
-        fault = IsolateEtcdMember(
-            require(self.context.platform, Partitioning),  # type: ignore[type-abstract]  # a protocol is meant
-            deployment,
-            Partition([victim], others, mode),
-            loss=MemberLoss(self._cluster(), victim.name, force, timeout),
-        )
+        partition = Partition([victim], others, mode)
+        effect = require(self.context.platform, Partitioning).plan_cut(deployment, partition)
+        loss = self._loss(victim, force, timeout)
+        fault = MemberFault("Isolate Etcd Member", deployment, [[victim], others], effect, "duration", loss=loss)
         return self.inject(fault, duration, None, f"{victim.name}, {mode.value}")
 
     @keyword(tags=["Recovery", "etcd"])
@@ -180,8 +164,8 @@ class EtcdKeywords(InjectingComponent):
         name = self._name(member)
         for active in self.active_here():
             fault = active.fault
-            if isinstance(fault, KillEtcdMember | StallEtcdMember) and fault.replica.name == name:
-                if isinstance(fault, KillEtcdMember):
+            if isinstance(fault, MemberFault) and len(fault.sides) == 1 and fault.member.name == name:
+                if isinstance(fault, EndOfMember):
                     fault.start_with(data)
                 self.context.injector.recover(active)
                 return
@@ -230,37 +214,26 @@ class EtcdKeywords(InjectingComponent):
             raise AssertionError(f"etcd should have no leader, but {leader}")
 
     def _end(
-        self,
-        kind: type[KillEtcdMember],
-        victim: Replica,
-        number: int,
-        force: bool,
-        timeout: timedelta,
-        ttl: timedelta | None,
+        self, kind: str, victim: Replica, number: int, force: bool, timeout: timedelta, ttl: timedelta | None
     ) -> str:
-        platform = self._platform()
-        graceful = number == signal.SIGTERM
-        fault = kind(
-            platform,
-            self.context.deployment,
-            victim,
-            [victim.process] if graceful else platform.processes(victim),
-            number,
-            timeout=timeout,
-            loss=MemberLoss(self._cluster(), victim.name, force, timeout),
-        )
-        return self._inject(fault, ttl)
+        platform, deployment = self.context.platform, self.context.deployment
+        end, loss = End(number, stays_dead=True, timeout=timeout), self._loss(victim, force, timeout)
+        effect = require(platform, Ending).plan_end(deployment, victim, end)
+        members = require(platform, ControlPlane)
+        fault = EndOfMember(kind, deployment, [[victim]], effect, loss=loss, platform=members)
+        return self._inject(fault, end.signal_name, ttl)
 
-    def _inject(self, fault: KillEtcdMember | StallEtcdMember, ttl: timedelta | None) -> str:
+    def _inject(self, fault: MemberFault, signal_name: str, ttl: timedelta | None) -> str:
         begin_observation(self.context)
-        return self.inject(fault, ttl, None, f"{fault.signal_name} to {fault.replica.name}")
+        return self.inject(fault, ttl, None, f"{signal_name} to {fault.member.name}")
 
-    def _platform(self) -> MemberPlatform:
-        return require(self.context.platform, MemberPlatform)  # type: ignore[type-abstract]  # a protocol is meant
+    def _loss(self, victim: Replica, force: bool, timeout: timedelta) -> MemberLoss:
+        check_fault_time("timeout", timeout)
+        return MemberLoss(self._cluster(), victim.name, force, timeout)
 
     def _cluster(self) -> EtcdCluster:
         deployment = self.context.deployment
-        urls = self._platform().member_urls(deployment, ETCD)
+        urls = require(self.context.platform, ControlPlane).member_urls(deployment, ETCD)
         if not urls:
             raise FaultError(f"deployment '{deployment.name}' has no etcd; deploy the graph with discovery=etcd")
         return EtcdCluster(urls)

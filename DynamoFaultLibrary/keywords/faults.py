@@ -8,27 +8,20 @@ from robot.utils import DotDict  # type: ignore[import-untyped]  # Robot types o
 
 from DynamoFaultLibrary.clock import monotonic, utc_now, utc_text, wait_until
 from DynamoFaultLibrary.errors import FaultError
-from DynamoFaultLibrary.faults.injector import ActiveFault
-from DynamoFaultLibrary.faults.process import (
-    EndProcesses,
-    KillReplica,
-    KillWorker,
-    ProcessFault,
-    ProcessPlatform,
-    StallProcesses,
-    check_ending_signal,
-)
-from DynamoFaultLibrary.faults.target import RANDOM, matching_processes
+from DynamoFaultLibrary.faults.injector import ActiveFault, Fault
+from DynamoFaultLibrary.faults.signals import ending_signal
+from DynamoFaultLibrary.faults.target import RANDOM
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
-from DynamoFaultLibrary.platforms.base import require
+from DynamoFaultLibrary.platforms.base import Ending, Pausing, require
+from DynamoFaultLibrary.platforms.effects import End
 from DynamoFaultLibrary.platforms.replicas import Replica
-from DynamoFaultLibrary.processes import signal_number
 from DynamoFaultLibrary.times import check_fault_time, duration_text
 
 ReplicaChoice = int | str
+STALL = "Stall Process"
 
 
 class FaultKeywords(InjectingComponent):
@@ -43,7 +36,7 @@ class FaultKeywords(InjectingComponent):
         *,
         serving: Request | None = None,
         graceful: bool = False,
-        respawn: bool = False,
+        respawn: bool | None = None,
         timeout: timedelta = timedelta(seconds=30),
         ttl: timedelta | None = None,
     ) -> str:
@@ -54,7 +47,7 @@ class FaultKeywords(InjectingComponent):
         | ``replica`` | Index or name of the replica, or ``random`` (repeatable by the library's ``seed``) |
         | ``serving`` | A request: the replica that serves it is killed, whatever ``replica`` says |
         | ``graceful`` | SIGTERM to the leader instead of SIGKILL to all: it may finish what it serves |
-        | ``respawn`` | Start the replica again at once, as the cluster would |
+        | ``respawn`` | ``True``: start the replica again at once, as a cluster would. ``False``: it stays dead until the fault comes off. Default: what the platform does; ``local`` leaves it dead |
         | ``timeout`` | By when the replica must have ended |
         | ``ttl`` | After this time the fault comes off by itself, see `Faults`. Not with ``respawn`` |
 
@@ -67,8 +60,8 @@ class FaultKeywords(InjectingComponent):
 
         Example:
         | `Kill Replica` | Frontend | 0 | respawn=True |
-        """
-        return self._kill(KillReplica, service, replica, serving, graceful, respawn, timeout, ttl)
+        """  # noqa: E501  # a table's row is a line
+        return self._kill("Kill Replica", service, replica, serving, graceful, respawn, timeout, ttl)
 
     @keyword(tags=["Fault"])
     @on_graph
@@ -79,7 +72,7 @@ class FaultKeywords(InjectingComponent):
         *,
         serving: Request | None = None,
         graceful: bool = False,
-        respawn: bool = False,
+        respawn: bool | None = None,
         timeout: timedelta = timedelta(seconds=30),
         ttl: timedelta | None = None,
     ) -> str:
@@ -92,7 +85,7 @@ class FaultKeywords(InjectingComponent):
         | `Kill Worker` | PositionWorker | 0 |
         | `Kill Worker` | serving=${request} | graceful=True |
         """
-        return self._kill(KillWorker, self._worker(service), replica, serving, graceful, respawn, timeout, ttl)
+        return self._kill("Kill Worker", self._worker(service), replica, serving, graceful, respawn, timeout, ttl)
 
     @keyword(tags=["Fault"])
     @on_graph
@@ -104,7 +97,7 @@ class FaultKeywords(InjectingComponent):
         replica: ReplicaChoice = RANDOM,
         *,
         serving: Request | None = None,
-        respawn: bool = False,
+        respawn: bool | None = None,
         timeout: timedelta = timedelta(seconds=30),
         ttl: timedelta | None = None,
     ) -> str:
@@ -127,16 +120,8 @@ class FaultKeywords(InjectingComponent):
                 f"process_name is missing: this keyword ends processes of a replica of service '{service}' by name; "
                 "write 'Process.Terminate Process' to end what the library Process has started"
             )
-        _check_ttl(respawn, ttl)
-        number = _signal(signal_name)
-        check_ending_signal(number)
-        chosen = self._choose(service, replica, serving)
-        platform = self._process_platform()
-        processes = matching_processes(platform, chosen, process_name)
-        fault = EndProcesses(
-            platform, self.context.deployment, chosen, processes, number, timeout=timeout, respawn=respawn
-        )
-        return self._inject(fault, ttl, serving)
+        end = _end(ending_signal(signal_name), respawn, timeout, ttl, process_name)
+        return self._end("Terminate Process", self._choose(service, replica, serving), end, ttl, serving)
 
     @keyword(tags=["Fault"])
     @on_graph
@@ -161,11 +146,10 @@ class FaultKeywords(InjectingComponent):
         Example:
         | `Stall Process` | PositionWorker | replica=0 | duration=5 s |
         """
-        chosen = self._choose(service, replica, serving)
-        platform = self._process_platform()
-        processes = matching_processes(platform, chosen, process_name)
-        fault = StallProcesses(platform, self.context.deployment, chosen, processes, whole=process_name is None)
-        return self._inject(fault, duration, serving)
+        chosen, deployment = self._choose(service, replica, serving), self.context.deployment
+        effect = require(self.context.platform, Pausing).plan_pause(deployment, chosen, process_name)
+        fault = Fault(STALL, deployment, [[chosen]], effect, "duration")
+        return self.inject(fault, duration, serving, f"SIGSTOP to {chosen.name}")
 
     @keyword(tags=["Recovery"])
     @on_graph
@@ -177,7 +161,7 @@ class FaultKeywords(InjectingComponent):
         stalled = [
             active
             for active in self.active_here()
-            if active.entry.kind == StallProcesses.kind and active.entry.target["service"] == service
+            if active.entry.kind == STALL and active.entry.target["service"] == service
         ]
         if not stalled:
             raise FaultError(f"no process of service '{service}' is stalled; active are {self.active_names()}")
@@ -298,30 +282,23 @@ class FaultKeywords(InjectingComponent):
 
     def _kill(
         self,
-        kind: type[KillReplica],
+        kind: str,
         service: str,
         replica: ReplicaChoice,
         serving: Request | None,
         graceful: bool,
-        respawn: bool,
+        respawn: bool | None,
         timeout: timedelta,
         ttl: timedelta | None,
     ) -> str:
-        _check_ttl(respawn, ttl)
-        chosen = self._choose(service, replica, serving)
-        platform = self._process_platform()
-        processes = platform.processes(chosen)
-        number = signal.SIGTERM if graceful else signal.SIGKILL
-        fault = kind(
-            platform,
-            self.context.deployment,
-            chosen,
-            [chosen.process] if graceful else processes,
-            number,
-            timeout=timeout,
-            respawn=respawn,
-        )
-        return self._inject(fault, ttl, serving)
+        end = _end(signal.SIGTERM if graceful else signal.SIGKILL, respawn, timeout, ttl)
+        return self._end(kind, self._choose(service, replica, serving), end, ttl, serving)
+
+    def _end(self, kind: str, chosen: Replica, end: End, ttl: timedelta | None, serving: Request | None) -> str:
+        deployment = self.context.deployment
+        effect = require(self.context.platform, Ending).plan_end(deployment, chosen, end)
+        fault = Fault(kind, deployment, [[chosen]], effect)
+        return self.inject(fault, ttl, serving, f"{end.signal_name} to {chosen.name}")
 
     def _worker(self, named: str | None) -> str:
         """The worker service of that name, or the only one."""
@@ -336,26 +313,17 @@ class FaultKeywords(InjectingComponent):
             raise FaultError(f"'{named}' is not a worker; 'Kill Replica    {named}' kills it. Workers are {workers}")
         return named
 
-    def _process_platform(self) -> ProcessPlatform:
-        return require(self.context.platform, ProcessPlatform)  # type: ignore[type-abstract]  # a protocol is meant
-
-    def _inject(self, fault: ProcessFault, ttl: timedelta | None, serving: Request | None) -> str:
-        return self.inject(fault, ttl, serving, f"{fault.signal_name} to {fault.replica.name}")
-
 
 def _utc(moment_s: float) -> str:
     """A moment of the monotonic clock in UTC."""
     return utc_text(utc_now() - timedelta(seconds=monotonic() - moment_s))
 
 
-def _check_ttl(respawn: bool, ttl: timedelta | None) -> None:
-    """Refuse a time to live of what is over at once."""
+def _end(
+    number: int, respawn: bool | None, timeout: timedelta, ttl: timedelta | None, process_name: str | None = None
+) -> End:
+    """What is asked for, unless it is a time to live of what is over at once."""
+    check_fault_time("timeout", timeout)
     if respawn and ttl is not None:
         raise FaultError("ttl has no effect with respawn=True: the replica is started again at once, give one of them")
-
-
-def _signal(name: str) -> int:
-    try:
-        return signal_number(name)
-    except ValueError as error:
-        raise FaultError(str(error)) from None
+    return End(number, process_name, None if respawn is None else not respawn, timeout)

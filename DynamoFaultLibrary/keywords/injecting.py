@@ -14,7 +14,6 @@ from DynamoFaultLibrary.keywords.story import save_faults
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.reports.timeline import EventKind
-from DynamoFaultLibrary.times import check_fault_time
 
 
 class InjectingComponent(Component):
@@ -26,14 +25,11 @@ class InjectingComponent(Component):
 
     def _why_gone(self, name: str) -> str:
         """Of a replica that a fault has ended, by which."""
-        ends = [active for active in self.active_here() if active.entry.undo.get("action") == "respawn"]
+        ends = [active for active in self.active_here() if active.fault.effect.ended]
         return next((f"{active} has ended it" for active in ends if active.entry.target.get("replica") == name), "")
 
     def inject(self, fault: Fault, ttl: timedelta | None, serving: Request | None, text: str) -> str:
         """Inject a fault, note `text` and the evidence, and return its id. A fault must meet the request it is for."""
-        for waiting in (fault, getattr(fault, "loss", None)):
-            if (timeout := getattr(waiting, "timeout", None)) is not None:
-                check_fault_time("timeout", timeout)
         life = self.context.options.fault_ttl if ttl is None else ttl
         if serving is not None and serving.has_ended_before(monotonic()):
             raise FaultError(f"{serving} has ended already, so {fault.kind} would not meet it; nothing was injected")

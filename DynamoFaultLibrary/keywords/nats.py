@@ -6,15 +6,16 @@ from datetime import timedelta
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.errors import FaultError
-from DynamoFaultLibrary.faults.nats import KillNats, RestartNats, StallNats, StopNats
-from DynamoFaultLibrary.faults.process import MemberPlatform
+from DynamoFaultLibrary.faults.nats import EndOfNats, NatsFault
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
-from DynamoFaultLibrary.platforms.base import require
+from DynamoFaultLibrary.platforms.base import ControlPlane, Ending, Pausing, require
+from DynamoFaultLibrary.platforms.effects import End
 from DynamoFaultLibrary.platforms.nats import NatsServer
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.settings import NATS
+from DynamoFaultLibrary.times import check_fault_time
 
 
 class NatsKeywords(InjectingComponent):
@@ -35,13 +36,13 @@ class NatsKeywords(InjectingComponent):
         | `Kill Nats` |
         | `Start Nats` |
         """
-        return self._end(KillNats, signal.SIGKILL, timeout, ttl)
+        return self._end("Kill Nats", End(stays_dead=True, timeout=timeout), ttl)
 
     @keyword(tags=["Fault", "NATS"])
     @on_graph
     def stop_nats(self, *, timeout: timedelta = timedelta(seconds=30), ttl: timedelta | None = None) -> str:
         """Shuts the NATS server down with SIGTERM, and returns the id of the fault. The rest is as in `Kill Nats`."""
-        return self._end(StopNats, signal.SIGTERM, timeout, ttl)
+        return self._end("Stop Nats", End(signal.SIGTERM, stays_dead=True, timeout=timeout), ttl)
 
     @keyword(tags=["Fault", "NATS"])
     @on_graph
@@ -51,7 +52,8 @@ class NatsKeywords(InjectingComponent):
         Evidence: that of `Kill Worker`, and the server that answers then is another one by its id, with all streams
         that JetStream had on disk. The fault is irreversible but made good.
         """
-        return self._end(RestartNats, signal.SIGTERM if graceful else signal.SIGKILL, timeout, None, respawn=True)
+        number = signal.SIGTERM if graceful else signal.SIGKILL
+        return self._end("Restart Nats", End(number, stays_dead=False, timeout=timeout), None)
 
     @keyword(tags=["Fault", "NATS"])
     @on_graph
@@ -63,48 +65,35 @@ class NatsKeywords(InjectingComponent):
 
         Evidence: that of `Stall Process`, and nothing answers at its monitoring port. Undo: SIGCONT; it is healthy.
         """
-        victim, server, platform = self._running(), self._server(), self._platform()
-        processes = platform.processes(victim)
-        fault = StallNats(platform, self.context.deployment, victim, processes, whole=True, server=server)
-        return self._inject(fault, duration)
+        victim, deployment = self._running(), self.context.deployment
+        effect = require(self.context.platform, Pausing).plan_pause(deployment, victim, None)
+        fault = NatsFault("Stall Nats", deployment, [[victim]], effect, "duration", server=self._server())
+        return self._inject(fault, "SIGSTOP", duration)
 
     @keyword(tags=["Recovery", "NATS"])
     @on_graph
     def start_nats(self) -> None:
         """Starts a NATS server that was killed, stopped or stalled, and returns when it is healthy again."""
         name = self._server().name
-        ours = [active for active in self.active_here() if isinstance(active.fault, KillNats | StallNats)]
+        ours = [active for active in self.active_here() if isinstance(active.fault, NatsFault)]
         if not ours:
             raise FaultError(f"{name} was not killed, stopped or stalled")
         self.recover_together(ours)
 
-    def _end(
-        self, kind: type[KillNats], number: int, timeout: timedelta, ttl: timedelta | None, *, respawn: bool = False
-    ) -> str:
-        victim, server, platform = self._running(), self._server(), self._platform()
-        processes = [victim.process] if number == signal.SIGTERM else platform.processes(victim)
-        fault = kind(
-            platform,
-            self.context.deployment,
-            victim,
-            processes,
-            number,
-            timeout=timeout,
-            respawn=respawn,
-            server=server,
-        )
-        return self._inject(fault, ttl)
+    def _end(self, kind: str, end: End, ttl: timedelta | None) -> str:
+        check_fault_time("timeout", end.timeout)
+        victim, deployment = self._running(), self.context.deployment
+        effect = require(self.context.platform, Ending).plan_end(deployment, victim, end)
+        fault = EndOfNats(kind, deployment, [[victim]], effect, server=self._server())
+        return self._inject(fault, end.signal_name, ttl)
 
-    def _inject(self, fault: KillNats | StallNats, ttl: timedelta | None) -> str:
+    def _inject(self, fault: NatsFault, signal_name: str, ttl: timedelta | None) -> str:
         begin_observation(self.context)
-        return self.inject(fault, ttl, None, f"{fault.signal_name} to {fault.replica.name}")
-
-    def _platform(self) -> MemberPlatform:
-        return require(self.context.platform, MemberPlatform)  # type: ignore[type-abstract]  # a protocol is meant
+        return self.inject(fault, ttl, None, f"{signal_name} to {fault.replica.name}")
 
     def _server(self) -> NatsServer:
         deployment = self.context.deployment
-        urls = self._platform().member_urls(deployment, NATS)
+        urls = require(self.context.platform, ControlPlane).member_urls(deployment, NATS)
         if not urls:
             raise FaultError(
                 f"deployment '{deployment.name}' has no NATS; deploy the graph with request_plane=nats or "

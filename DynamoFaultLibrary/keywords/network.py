@@ -6,7 +6,8 @@ from datetime import timedelta
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.errors import FaultError
-from DynamoFaultLibrary.faults.network import NetworkPartition, PartitionType, check_sides, default_sides
+from DynamoFaultLibrary.faults.injector import Fault
+from DynamoFaultLibrary.faults.network import PartitionType, check_sides, default_sides
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
@@ -16,7 +17,7 @@ from DynamoFaultLibrary.platforms.effects import Direction, Partition, Partition
 from DynamoFaultLibrary.platforms.replicas import Replica
 
 ALL = "all"
-
+PARTITION = "Partition Network"
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)bit(?:/s)?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
@@ -104,8 +105,9 @@ class NetworkKeywords(InjectingComponent):
             right = [other for other in self._side(targets, target_replica, None) if other != chosen]
         limit = None if rate is None else bytes_per_second(rate)
         partition = Partition(left, right, mode, direction, loss, limit)
-        platform = require(self.context.platform, Partitioning)  # type: ignore[type-abstract]  # a protocol is meant
-        fault = NetworkPartition(platform, self.context.deployment, partition)
+        deployment = self.context.deployment
+        effect = require(self.context.platform, Partitioning).plan_cut(deployment, partition)
+        fault = Fault(PARTITION, deployment, [left, right], effect, "duration")
         return self.inject(fault, duration, serving, f"{kind.name} {fault.target['replica']}, {mode}")
 
     @keyword(tags=["Recovery"])
@@ -120,7 +122,7 @@ class NetworkKeywords(InjectingComponent):
         if fault is not None:
             self.context.injector.recover(self.fault(fault))
             return
-        partitions = [active for active in self.active_here() if active.entry.kind == NetworkPartition.kind]
+        partitions = [active for active in self.active_here() if active.entry.kind == PARTITION]
         if not partitions:
             raise FaultError(f"no network partition is in effect; active are {self.active_names()}")
         self.recover_together(partitions)

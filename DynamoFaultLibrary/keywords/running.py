@@ -42,7 +42,7 @@ class RunningKeywords(Component):
         check_assertion(str, assertion_operator, assertion_expected, "Command line")
         values = []
         for name, process in self._processes(service, replica, process_name):
-            what = f"Command line of {name} (pid {process.pid})"
+            what = f"Command line of {name} ({process.name})"
             values.append(check(shlex.join(process.command), assertion_operator, assertion_expected, what, message))
         return str(values[0])
 
@@ -71,8 +71,8 @@ class RunningKeywords(Component):
         values = []
         for owner, process in self._processes(service, replica, process_name):
             if name not in process.environment:
-                raise DeploymentError(f"{owner} (pid {process.pid}) was started without a variable '{name}'")
-            what = f"Variable {name} of {owner} (pid {process.pid})"
+                raise DeploymentError(f"{owner} ({process.name}) was started without a variable '{name}'")
+            what = f"Variable {name} of {owner} ({process.name})"
             values.append(check(process.environment[name], assertion_operator, assertion_expected, what, message))
         return str(values[0])
 
@@ -80,7 +80,7 @@ class RunningKeywords(Component):
         self, service: str, wanted: int | str | None, process_name: str | None
     ) -> Iterator[tuple[str, RunningProcess]]:
         """One process of each replica that is meant, by the replica's name; at least one."""
-        platform = require(self.context.platform, Inspecting)  # type: ignore[type-abstract]  # a protocol is meant
+        platform = require(self.context.platform, Inspecting)
         for replica in self._replicas(service, wanted):
             found = platform.inspect(replica)
             chosen = [one for one in found if process_name is None or process_name in _without_scripts(one)]

@@ -126,17 +126,17 @@ class ServiceKeywords(Component):
             limit = seconds_text(timeout.total_seconds())
             raise AssertionError(f"{one.name} still runs after {limit} (log: {one.log})")
         deployment = self.context.deployment
-        ordered = is_ordered(self.context, deployment, EndedReplica(one, ended))
+        ordered = is_ordered(self.context, EndedReplica(one, ended))
         again = [other for other in platform.replicas(deployment, one.service) if other.index == one.index]
-        was_replaced = one.process not in [end.replica.process for end in platform.ended(deployment)]
+        was_replaced = one.incarnation not in [end.replica.incarnation for end in platform.ended(deployment)]
         if ended.signal is not None or ordered or was_replaced:
             how = f"it was {ended.how}" if ended.signal is not None else f"it ended with {ended.how}"
             how += ", by a fault of this test" if ordered else ""
             if was_replaced:
-                since = f" as pid {again[0].process.pid}" if again else ", and has ended since"
+                since = f" as {again[0].incarnation}" if again else ", and has ended since"
                 how = f"it was started again{since}"
             raise AssertionError(f"{one.name} did not exit by itself: {how} (log: {one.log})")
-        self.context.unordered_ends[one.process] = UnorderedEnd(ended.at, f"{one.name} ended with {ended.how}")
+        self.context.unordered_ends[one.incarnation] = UnorderedEnd(ended.at, f"{one.name} ended with {ended.how}")
         self.note(EventKind.FAULT, f"{one.name} has exited by itself: {ended.how}", ended.at)
 
     @keyword(tags=["Check"])
@@ -151,17 +151,17 @@ class ServiceKeywords(Component):
         mark, replicas = self._first_replicas(service)
         for replica in replicas:
             if replica not in running:
-                now = [other.process.pid for other in running if other.index == replica.index]
+                now = [other.incarnation for other in running if other.index == replica.index]
                 what = f"was restarted since {mark.since}" if now else f"has ended since {mark.since}"
-                present = f", it is pid {now[0]}" if now else ""
+                present = f", it is {now[0]}" if now else ""
                 raise AssertionError(
-                    f"{replica.name} {what} (it was pid {replica.process.pid}{present}; log: {replica.log})"
+                    f"{replica.name} {what} (it was {replica.incarnation}{present}; log: {replica.log})"
                 )
         deployment = self.context.deployment
         for end in self.context.platform.ended(deployment):
-            if end.replica.service == service and not is_ordered(self.context, deployment, end):
+            if end.replica.service == service and not is_ordered(self.context, end):
                 raise AssertionError(f"{end} before {mark.since}, and was not started again (log: {end.replica.log})")
-        names = ", ".join(f"{replica.name} (pid {replica.process.pid})" for replica in replicas)
+        names = ", ".join(f"{replica.name} ({replica.incarnation})" for replica in replicas)
         self.info(f"the same since {mark.since}: {names}")
 
     def _first_replicas(self, service: str) -> tuple[Mark, list[Replica]]:

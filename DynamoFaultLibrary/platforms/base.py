@@ -17,7 +17,6 @@ from DynamoFaultLibrary.platforms.effects import Effect, End, Partition
 from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, Node, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.settings import DeploySettings
-from DynamoFaultLibrary.processes import ProcessId
 
 
 @dataclass(frozen=True)
@@ -132,19 +131,6 @@ class Observing(Protocol):
 
         All that run are asked at once. Those that have no metrics are in neither.
         """
-        ...
-
-
-@runtime_checkable
-class Signalling(Protocol):
-    """Send signals to processes of a replica, and see what came of it."""
-
-    def processes(self, replica: Replica) -> list[ProcessId]:
-        """Living processes of a replica, its leader first."""
-        ...
-
-    def send(self, replica: Replica, processes: Sequence[ProcessId], number: int) -> list[ProcessId]:
-        """Send a signal to processes of a replica; returns those that were there to get it."""
         ...
 
 

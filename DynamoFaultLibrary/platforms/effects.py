@@ -8,6 +8,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.platforms.replicas import Incarnation, Replica
 
 
@@ -81,6 +82,11 @@ class Effect(ABC):
         return ()
 
     @property
+    def goes_with_deployment(self) -> bool:
+        """Whether nothing is left of it once its deployment is deleted, so that nothing need be healed before."""
+        return bool(self.ended)
+
+    @property
     def moot(self) -> str:
         """Why it is not in effect any more though nobody has healed it; empty as long as it is."""
         return ""
@@ -140,6 +146,9 @@ class Partition:
     """A cut through the network: between each of `sources` and each of `targets`, and nobody else.
 
     `loss` is the percentage of packets that are hit, `rate` the bytes a second that get through.
+
+    Raises:
+        FaultError: what is asked for does not go together.
     """
 
     sources: Sequence[Replica]
@@ -148,3 +157,20 @@ class Partition:
     direction: Direction = Direction.BOTH
     loss: int = 100
     rate: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.loss <= 100:
+            raise FaultError(f"loss must be from 1 to 100 percent, not {self.loss}")
+        if self.rate is not None and self.rate < 1:
+            raise FaultError(f"rate must be 1 byte a second or more, not {self.rate}")
+        if self.is_partial and self.mode is not PartitionMode.DROP:
+            raise FaultError(f"loss and rate drop packets, so they go with mode=drop, not with mode={self.mode}")
+        if self.loss < 100 and self.rate is not None:
+            raise FaultError("a partition has either a loss or a rate; two that overlap can have one each")
+        if self.mode is PartitionMode.RESET and self.direction is not Direction.BOTH:
+            raise FaultError("mode=reset cuts connections at both ends, so it has no direction")
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether some of it gets through."""
+        return self.loss < 100 or self.rate is not None

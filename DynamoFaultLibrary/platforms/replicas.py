@@ -4,7 +4,6 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from DynamoFaultLibrary.platforms.log_store import Log
-from DynamoFaultLibrary.processes import ProcessId
 
 Incarnation = Hashable
 """One life of a replica: no two lives of any replica are equal; its text is for people, such as ``pid 1234``."""
@@ -25,8 +24,6 @@ class Replica:
     incarnation: Incarnation
     node: str
     namespace: str | None
-    process: ProcessId
-    generation: int
     log: Log
 
 

@@ -9,11 +9,15 @@ from DynamoFaultLibrary.platforms.replicas import Replica
 
 @dataclass(frozen=True)
 class RunningProcess:
-    """A process as the operating system shows it; the environment is the one that it was started with."""
+    """A process as the operating system shows it; the environment is the one that it was started with.
 
-    pid: int
+    `name` is for people (``pid 1234``); a process that is stopped answers nothing.
+    """
+
+    name: str
     command: Sequence[str]
     environment: Mapping[str, str]
+    is_stopped: bool
 
 
 @runtime_checkable

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from DynamoFaultLibrary.faults.process import StallProcesses
 
 from DynamoFaultLibrary.faults.injector import Injector
-from DynamoFaultLibrary.faults.process import StallProcesses
 from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.ledger import Ledger, Owner, State, read_ledger

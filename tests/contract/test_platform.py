@@ -221,7 +221,7 @@ def test_a_guarded_stall_ends_at_its_expiry(platform: LocalPlatform, deployment:
 
 def test_a_replica_shows_what_its_processes_were_told(platform: LocalPlatform, deployment: Deployment) -> None:
     (replica, *_) = platform.replicas(deployment, WORKER)
-    leader, *_ = require(platform, Inspecting).inspect(replica)  # type: ignore[type-abstract]  # a protocol is meant
+    leader, *_ = require(platform, Inspecting).inspect(replica)
     assert leader.pid == replica.process.pid
     assert leader.command[1:3] == ["-m", "DynamoFaultLibrary.engines.position"]
     url = platform.metrics_urls(deployment, deployment.graph.workers)[0]

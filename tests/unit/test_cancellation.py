@@ -84,7 +84,7 @@ def cancel(sender: Sender, count: int = 2) -> CancelRequests:
     graph = Manifest.load(find_graph("position-agg.yaml")).graph()
     deployment = cast("Deployment", type("D", (), {"name": "d", "graph": graph})())
     fault = CancelRequests(cast("Any", sender.server), deployment, requests, SOON)
-    fault.inject()
+    fault.apply()
     return fault
 
 
@@ -108,7 +108,7 @@ def test_it_is_irreversible_and_its_recipe_harmless() -> None:
     fault.prove()
     assert fault.compensation
     assert fault.recipe == {"action": "nothing"}
-    assert fault.target["replica"] == "2 requests"
+    assert fault.facts["replica"] == "2 requests"
 
 
 def test_a_frontend_that_does_not_notice_is_no_evidence() -> None:

@@ -29,6 +29,10 @@ class Respawned(FakeFault):
     def recipe(self) -> dict[str, Any]:
         return {"action": "respawn"}
 
+    @property
+    def ended(self) -> list[ProcessId]:
+        return [ProcessId(2, 2)]
+
 
 @pytest.fixture
 def dynamo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDynamo]:

@@ -9,8 +9,9 @@ import pytest
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, FaultError, LedgerError, RecoveryError
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
-from DynamoFaultLibrary.faults.injector import DEFAULT_TTL, ActiveFault, Fault, Injector
+from DynamoFaultLibrary.faults.injector import DEFAULT_TTL, ActiveFault, Injector
 from DynamoFaultLibrary.ledger import Entry, Ledger, Owner, State, read_ledger
+from DynamoFaultLibrary.platforms.effects import Effect
 from DynamoFaultLibrary.processes import ProcessId
 from DynamoFaultLibrary.times import duration_text
 
@@ -36,8 +37,8 @@ class Guard:
 
 
 @dataclass
-class Flag(Fault):
-    """A fault that can be seen: a directory that is there while it is in effect."""
+class Flag(Effect):
+    """A fault, and its effect, that can be seen: a directory that is there while it is in effect."""
 
     path: Path
     on_inject: Callable[[], None] = lambda: None
@@ -45,16 +46,31 @@ class Flag(Fault):
     on_recover: Callable[[], None] = lambda: None
     on_verify: Callable[[], None] = lambda: None
     waits_for: Hashable = None
-    ended: str = ""
+    over: str = ""
     over_when_undone: bool = True
     undo_recipe: dict[str, Any] = field(default_factory=dict)
     recoveries: int = 0
     let_goes: int = 0
 
+    gone_with_deployment: bool = False
+
     kind: ClassVar[str] = "Raise Flag"
+    lifetime: ClassVar[str] = "ttl"
 
     @property
-    def is_over_when_undone(self) -> bool:
+    def effect(self) -> Effect:
+        return self
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+    @property
+    def goes_with_deployment(self) -> bool:
+        return self.gone_with_deployment
+
+    @property
+    def is_over_when_healed(self) -> bool:
         return self.over_when_undone
 
     @property
@@ -71,9 +87,9 @@ class Flag(Fault):
 
     @property
     def moot(self) -> str:
-        return self.ended
+        return self.over
 
-    def inject(self) -> None:
+    def apply(self) -> None:
         self.on_inject()
         self.path.mkdir()
 
@@ -82,6 +98,9 @@ class Flag(Fault):
         return [f"{self.path.name} is up"]
 
     def undo(self) -> str:
+        return self.heal()
+
+    def heal(self) -> str:
         self.recoveries += 1
         self.on_recover()
         if self.path.exists():
@@ -92,7 +111,7 @@ class Flag(Fault):
         self.on_verify()
         return ""
 
-    def let_go(self) -> None:
+    def close(self) -> None:
         self.let_goes += 1
 
 
@@ -305,15 +324,42 @@ def test_a_fault_that_was_made_good_is_irreversible(injector: Injector, guard: G
     assert fault.recoveries == 0
 
 
-def test_faults_whose_target_is_gone_are_closed_without_an_undo(injector: Injector, tmp_path: Path) -> None:
-    gone, other = Flag(tmp_path / "gone"), Flag(tmp_path / "other")
+def test_faults_that_went_with_their_target_are_closed_without_an_undo(injector: Injector, tmp_path: Path) -> None:
+    gone, other = Flag(tmp_path / "gone", gone_with_deployment=True), Flag(tmp_path / "other")
     active = [injector.inject(gone), injector.inject(other)]
-    injector.forget(lambda candidate: candidate.fault is gone, "its deployment was deleted")
+    injector.heal(lambda candidate: candidate.fault is gone)
+    assert injector.forget(lambda candidate: candidate.fault is gone, "its deployment was deleted") == []
     assert (gone.recoveries, other.recoveries) == (0, 0)
     assert injector.active == [active[1]]
     entries = read_ledger(injector.ledger.path).entries
     assert entries[active[0].entry.id].state is State.RECOVERED
     assert entries[active[0].entry.id].detail == "its deployment was deleted"
+
+
+def test_a_fault_comes_off_before_its_target_goes_but_is_not_verified(injector: Injector, tmp_path: Path) -> None:
+    """It was closed with its deployment, whatever was left of it (what outlives the graph)."""
+    seen: list[str] = []
+    fault = Flag(tmp_path / "flag", on_verify=lambda: seen.append("verified"))
+    active = injector.inject(fault)
+    injector.heal(lambda _: True)
+    assert (fault.recoveries, seen) == (1, [])
+    assert (active.entry.state, active.entry.detail) == (State.RECOVERED, "flag is down")
+    assert injector.forget(lambda _: True, "its deployment was deleted") == []
+
+
+def test_a_fault_that_does_not_come_off_is_tried_again_when_its_target_is_gone(
+    injector: Injector, tmp_path: Path
+) -> None:
+    stubborn = Flag(tmp_path / "stubborn", on_recover=failing(RecoveryError("it is still there")))
+    active = injector.inject(stubborn)
+    injector.heal(lambda _: True)
+    assert injector.active == [active]
+    (problem,) = injector.forget(lambda _: True, "its deployment was deleted")
+    assert problem == f"{active} is not undone: it is still there"
+    assert injector.active == [active]
+    stubborn.on_recover = lambda: None
+    assert injector.forget(lambda _: True, "its deployment was deleted") == []
+    assert active.entry.detail == "its deployment was deleted; stubborn is down"
 
 
 def came_off(injector: Injector, active: ActiveFault, came_off_s: float | None = None) -> None:
@@ -535,7 +581,7 @@ def test_a_fault_ends_with_what_it_held(injector: Injector, tmp_path: Path) -> N
     """A stall of a process that was killed since stayed active (kin of row 9)."""
     fault = Flag(tmp_path / "a")
     active = injector.inject(fault)
-    kill = Flag(tmp_path / "b", on_prove=lambda: setattr(fault, "ended", "its processes have ended"))
+    kill = Flag(tmp_path / "b", on_prove=lambda: setattr(fault, "over", "its processes have ended"))
     other = injector.inject(kill)
     assert injector.active == [other]
     assert (active.entry.detail, active.recovered_s) == ("its processes have ended", other.effective_s)
@@ -606,8 +652,7 @@ def test_faults_of_what_is_gone_are_closed_though_the_ledger_cannot_be_told(
 
     with monkeypatch.context() as patch:
         patch.setattr(injector.ledger, "mark", full)
-        with pytest.raises(LedgerError, match="the disk is full"):
-            injector.forget(lambda active: True, "its deployment was deleted")
+        assert injector.forget(lambda active: True, "its deployment was deleted") == ["the disk is full"] * 2
     assert [active.recovered_s is not None for active in injector.faults] == [True, True]
 
 
@@ -627,7 +672,7 @@ def test_a_fault_is_over_when_it_became_moot_not_when_that_was_noticed(injector:
     dated, other = Dated(tmp_path / "dated"), Flag(tmp_path / "other")
     first, second = injector.inject(dated), injector.inject(other)
     dated.over_s = monotonic()
-    dated.ended = other.ended = "its processes have ended"
+    dated.over = other.over = "its processes have ended"
     injector.refresh()
     assert first.recovered_s == dated.over_s
     assert first.entry.detail == "its processes have ended"

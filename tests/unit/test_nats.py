@@ -5,8 +5,9 @@ from typing import Any, cast
 import pytest
 
 from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, RecoveryError
-from DynamoFaultLibrary.faults.nats import KillNats, StallNats
+from DynamoFaultLibrary.faults.nats import EndOfNats, NatsFault
 from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.local.ends import EndOfReplica, Pause
 from DynamoFaultLibrary.platforms.nats import NatsServer, NatsState
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.settings import DeploySettings
@@ -45,7 +46,8 @@ class Machine:
 def fault(kind: type[Any], server: NatsServer, **options: Any) -> Any:
     replica = make_replica("nats", 0, GONE)
     deployment = cast("Deployment", type("D", (), {"name": "d", "settings": DeploySettings()})())
-    return kind(Machine(), deployment, replica, [GONE], signal.SIGKILL, server=server, **options)
+    effect = EndOfReplica(cast("Any", Machine()), deployment, replica, [GONE], signal.SIGKILL)
+    return kind("Kill Nats", deployment, [[replica]], effect, server=server, **options)
 
 
 def test_state_is_the_id_and_what_is_on_disk(tell: Callable[..., NatsServer]) -> None:
@@ -63,7 +65,7 @@ def test_a_server_that_says_nothing_has_no_state() -> None:
 
 
 def test_a_server_is_back_as_another_one_with_its_streams(tell: Callable[..., NatsServer]) -> None:
-    killed = fault(KillNats, tell("NOLD0000", orders=7))
+    killed = fault(EndOfNats, tell("NOLD0000", orders=7))
     tell("NNEW0000", orders=8, more=1)
     assert killed.undo() == f"nats-0 runs as pid {GONE.pid}"
     assert killed.verify() == (
@@ -74,12 +76,12 @@ def test_a_server_is_back_as_another_one_with_its_streams(tell: Callable[..., Na
 
 def test_a_server_of_the_same_id_was_not_restarted(tell: Callable[..., NatsServer]) -> None:
     with pytest.raises(EvidenceMissing, match="nats-0 still is server NOLD0000, so it was not restarted"):
-        fault(KillNats, tell("NOLD0000")).verify()
+        fault(EndOfNats, tell("NOLD0000")).verify()
 
 
 @pytest.mark.parametrize("left", [{}, {"orders": 6}])
 def test_a_stream_that_is_lost_is_an_error(tell: Callable[..., NatsServer], left: dict[str, int]) -> None:
-    killed = fault(KillNats, tell("NOLD0000", orders=7))
+    killed = fault(EndOfNats, tell("NOLD0000", orders=7))
     tell("NNEW0000", **left)
     with pytest.raises(RecoveryError, match=r"nats-0 has lost JetStream's \['orders'\]"):
         killed.verify()
@@ -87,9 +89,8 @@ def test_a_stream_that_is_lost_is_an_error(tell: Callable[..., NatsServer], left
 
 def test_a_stalled_server_that_answers_is_none(tell: Callable[..., NatsServer], start: Callable[..., Any]) -> None:
     sleeper = start("/bin/sleep", "60").identity
-    stalled = fault(StallNats, tell("NOLD0000"))
-    stalled.processes = [sleeper]
-    stalled._commands = {sleeper: "nats-server"}
+    stalled = fault(NatsFault, tell("NOLD0000"))
+    stalled.effect = Pause(stalled.effect.host, stalled.deployment, stalled.replica, [sleeper], signal.SIGSTOP)
     sleeper.send(signal.SIGSTOP)
     with pytest.raises(EvidenceMissing, match="nats-0 is stopped, but a server answers at"):
         stalled.prove()

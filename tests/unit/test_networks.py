@@ -26,7 +26,7 @@ from DynamoFaultLibrary.platforms.local.network import (
     choose_subnet,
     leased_subnet,
 )
-from DynamoFaultLibrary.platforms.local.partition import MAX_RATE, check_partition, plan_cut
+from DynamoFaultLibrary.platforms.local.partition import plan_cut
 from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId
 
@@ -104,8 +104,7 @@ def test_anything_else_is_no_rate(text: str) -> None:
     [
         ({"loss": 0}, "loss must be from 1 to 100 percent, not 0"),
         ({"loss": 101}, "loss must be from 1 to 100 percent, not 101"),
-        ({"rate": 0}, f"rate must be from 1 to {MAX_RATE} bytes a second, not 0"),
-        ({"rate": MAX_RATE + 1}, f"rate must be from 1 to {MAX_RATE} bytes a second"),
+        ({"rate": 0}, "rate must be 1 byte a second or more, not 0"),
         ({"loss": 5, "mode": PartitionMode.REJECT}, "they go with mode=drop, not with mode=reject"),
         ({"rate": 5, "mode": PartitionMode.RESET}, "they go with mode=drop, not with mode=reset"),
         ({"loss": 5, "rate": 5}, "either a loss or a rate"),
@@ -114,7 +113,7 @@ def test_anything_else_is_no_rate(text: str) -> None:
 )
 def test_a_partition_that_contradicts_itself_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(FaultError, match=message):
-        check_partition(Partition([], [], **options))  # type: ignore[arg-type]
+        Partition([], [], **options)  # type: ignore[arg-type]
 
 
 def test_replicas_that_share_a_host_cannot_be_cut_off(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, cast
@@ -8,11 +8,11 @@ import pytest
 
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
-from DynamoFaultLibrary.faults.process import EndProcesses, KillReplica, StallProcesses
 from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.local.ends import EndOfProcesses, EndOfReplica, Pause, matching
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.settings import DeploySettings
-from DynamoFaultLibrary.processes import ProcessId
+from DynamoFaultLibrary.processes import ProcessId, read_command
 from tests.replicas import make_replica
 
 GONE = ProcessId(2**22 - 1, 1)
@@ -48,20 +48,20 @@ def replica_of(leader: ProcessId) -> Replica:
 
 def fault(kind: type[Any], machine: Machine, leader: ProcessId = GONE, **options: Any) -> Any:
     deployment = cast("Deployment", type("D", (), {"name": "d"})())
-    arguments: dict[str, Any] = {"signal": signal.SIGKILL, "processes": [leader], **options}
+    arguments: dict[str, Any] = {"number": signal.SIGKILL, "processes": [leader], **options}
     return kind(machine, deployment, replica_of(leader), **arguments)
 
 
 def test_a_signal_that_reached_nobody_is_no_fault() -> None:
-    killed = fault(KillReplica, Machine(reached=[]), timeout=SOON)
-    killed.inject()
+    killed = fault(EndOfReplica, Machine(reached=[]), timeout=SOON)
+    killed.apply()
     with pytest.raises(EvidenceMissing, match=r"SIGKILL did not reach pid 4194303 .* gone before it was sent"):
         killed.prove()
 
 
 def test_a_stall_is_over_when_its_process_ended(sleeper: Any) -> None:
     machine = Machine(reached=[sleeper.identity])
-    stalled = fault(StallProcesses, machine, sleeper.identity, signal=signal.SIGSTOP)
+    stalled = fault(Pause, machine, sleeper.identity, number=signal.SIGSTOP)
     assert stalled.moot_s is None
     machine.gone = [EndedReplica(replica_of(sleeper.identity), ReplicaExit("killed by SIGKILL", 12.5, signal.SIGKILL))]
     assert stalled.moot_s == 12.5
@@ -69,16 +69,16 @@ def test_a_stall_is_over_when_its_process_ended(sleeper: Any) -> None:
 
 def test_a_death_before_the_signal_is_no_fault() -> None:
     machine = Machine(reached=[GONE], exit=ReplicaExit("killed by SIGKILL", monotonic() - 5, signal.SIGKILL))
-    killed = fault(KillReplica, machine, timeout=SOON)
-    killed.inject()
+    killed = fault(EndOfReplica, machine, timeout=SOON)
+    killed.apply()
     with pytest.raises(EvidenceMissing, match="had ended before SIGKILL was sent: killed by SIGKILL"):
         killed.prove()
 
 
 def test_a_death_of_another_cause_is_no_kill() -> None:
     machine = Machine(reached=[GONE], exit=ReplicaExit("exit status 0", monotonic() + 1, None))
-    killed = fault(KillReplica, machine, timeout=SOON)
-    killed.inject()
+    killed = fault(EndOfReplica, machine, timeout=SOON)
+    killed.apply()
     with pytest.raises(EvidenceMissing, match="ended otherwise than by SIGKILL: exit status 0"):
         killed.prove()
 
@@ -86,35 +86,35 @@ def test_a_death_of_another_cause_is_no_kill() -> None:
 def test_a_survivor_of_the_group_is_named() -> None:
     survivor = ProcessId.current()
     ended = ReplicaExit("killed by SIGKILL", monotonic() + 1, signal.SIGKILL)
-    killed = fault(KillReplica, Machine(reached=[GONE], left=[survivor], exit=ended), timeout=SOON)
-    killed.inject()
+    killed = fault(EndOfReplica, Machine(reached=[GONE], left=[survivor], exit=ended), timeout=SOON)
+    killed.apply()
     with pytest.raises(EvidenceMissing, match=rf"has processes left after SIGKILL: pid {survivor.pid}"):
         killed.prove()
 
 
 def test_each_process_that_was_named_must_be_reached() -> None:
     other = ProcessId(2**22 - 2, 1)
-    terminated = fault(EndProcesses, Machine(reached=[GONE]), processes=[GONE, other], timeout=SOON)
-    terminated.inject()
+    terminated = fault(EndOfProcesses, Machine(reached=[GONE]), processes=[GONE, other], timeout=SOON)
+    terminated.apply()
     with pytest.raises(EvidenceMissing, match=f"did not reach pid {other.pid}"):
         terminated.prove()
 
 
 def test_a_replica_without_a_process_cannot_be_hit() -> None:
     with pytest.raises(FaultError, match="Worker-0 has no process to hit"):
-        fault(KillReplica, Machine(reached=[]), processes=[])
+        fault(EndOfReplica, Machine(reached=[]), processes=[])
 
 
 def test_a_running_process_is_not_stalled() -> None:
     me = ProcessId.current()
-    stalled = fault(StallProcesses, Machine(reached=[me]), me, signal=signal.SIGSTOP)
-    stalled.inject()
+    stalled = fault(Pause, Machine(reached=[me]), me, number=signal.SIGSTOP)
+    stalled.apply()
     with pytest.raises(EvidenceMissing, match=rf"not all processes of Worker-0 are stopped \(T\): pid {me.pid}"):
         stalled.prove()
 
 
 def test_the_recipe_names_the_very_process_that_was_hit() -> None:
-    assert fault(KillReplica, Machine(reached=[])).recipe == {
+    assert fault(EndOfReplica, Machine(reached=[])).recipe == {
         "action": "respawn",
         "name": "d/Worker-0",
         "victim": {"pid": GONE.pid, "started": 1},
@@ -126,12 +126,12 @@ def test_a_process_that_is_stopped_already_is_not_stalled_again(sleeper: Any, ev
     sleeper.identity.send(signal.SIGSTOP)
     eventually(lambda: sleeper.identity.state == "T")
     with pytest.raises(FaultError, match=rf"pid {sleeper.pid} \(sleep\) of Worker-0 is stopped already \(state T\)"):
-        fault(StallProcesses, Machine(reached=[]), sleeper.identity, signal=signal.SIGSTOP)
+        fault(Pause, Machine(reached=[]), sleeper.identity, number=signal.SIGSTOP)
 
 
 def test_a_stall_ends_with_its_processes(sleeper: Any) -> None:
     """A stalled process that was killed stayed an active fault (kin of row 9)."""
-    stalled = fault(StallProcesses, Machine(reached=[]), sleeper.identity, signal=signal.SIGSTOP)
+    stalled = fault(Pause, Machine(reached=[]), sleeper.identity, number=signal.SIGSTOP)
     assert stalled.moot == ""
     sleeper.process.kill()
     sleeper.process.wait(5)
@@ -139,8 +139,8 @@ def test_a_stall_ends_with_its_processes(sleeper: Any) -> None:
 
 
 def test_a_stall_takes_effect_when_its_processes_are_stopped(sleeper: Any) -> None:
-    stalled = fault(StallProcesses, Machine(reached=[sleeper.identity]), sleeper.identity, signal=signal.SIGSTOP)
-    stalled.inject()
+    stalled = fault(Pause, Machine(reached=[sleeper.identity]), sleeper.identity, number=signal.SIGSTOP)
+    stalled.apply()
     sleeper.identity.send(signal.SIGSTOP)
     sent = monotonic()
     stalled.prove()
@@ -150,8 +150,8 @@ def test_a_stall_takes_effect_when_its_processes_are_stopped(sleeper: Any) -> No
 def test_a_kill_takes_effect_when_its_replica_ends_not_when_that_is_proven() -> None:
     """A proof that waits, such as for an election, hid the outage (row 6)."""
     machine = Machine(reached=[GONE], exit=ReplicaExit("killed by SIGKILL", 0.0, signal.SIGKILL))
-    killed = fault(KillReplica, machine, timeout=SOON)
-    killed.inject()
+    killed = fault(EndOfReplica, machine, timeout=SOON)
+    killed.apply()
     ended = monotonic()
     machine.exit = ReplicaExit("killed by SIGKILL", ended, signal.SIGKILL)
     killed.prove()
@@ -169,8 +169,8 @@ def test_whoever_is_left_of_a_group_is_killed_too() -> None:
             return list(processes)
 
     ended = ReplicaExit("killed by SIGKILL", monotonic() + 1, signal.SIGKILL)
-    killed = fault(KillReplica, Forking(reached=[GONE], exit=ended), timeout=SOON)
-    killed.inject()
+    killed = fault(EndOfReplica, Forking(reached=[GONE], exit=ended), timeout=SOON)
+    killed.apply()
     assert killed.prove()[-1].startswith("no process of Worker-0 is left")
     assert sent == [GONE.pid, OTHER.pid]
 
@@ -190,8 +190,8 @@ def test_a_replica_that_is_started_again_during_the_proof_is_left_alone() -> Non
 
     ended = ReplicaExit("killed by SIGKILL", monotonic() + 1, signal.SIGKILL)
     machine = Respawned(reached=[GONE])
-    killed = fault(KillReplica, machine, timeout=SOON)
-    killed.inject()
+    killed = fault(EndOfReplica, machine, timeout=SOON)
+    killed.apply()
     machine.exit = ended
     with pytest.raises(EvidenceMissing, match="Worker-0 was started again before all of its processes were gone"):
         killed.prove()
@@ -200,8 +200,8 @@ def test_a_replica_that_is_started_again_during_the_proof_is_left_alone() -> Non
 
 def test_a_leader_that_is_dead_but_not_reaped_has_no_command() -> None:
     """A replica whose leader had died just before: its pid was a raw `KeyError`."""
-    killed = fault(KillReplica, Machine(reached=[OTHER]), processes=[OTHER], timeout=SOON)
-    killed.inject()
+    killed = fault(EndOfReplica, Machine(reached=[OTHER]), processes=[OTHER], timeout=SOON)
+    killed.apply()
     with pytest.raises(EvidenceMissing, match=rf"SIGKILL did not reach pid {GONE.pid} \(\?\) of Worker-0"):
         killed.prove()
 
@@ -211,7 +211,29 @@ def test_a_replica_has_the_time_to_serve_again_that_its_deployment_had() -> None
     machine = Machine(reached=[GONE])
     waited: list[timedelta] = []
     machine.__dict__["wait_ready"] = lambda deployment, timeout: waited.append(timeout)
-    killed = fault(KillReplica, machine)
+    killed = fault(EndOfReplica, machine)
     killed.deployment.settings = DeploySettings(timeout=timedelta(minutes=15))
     assert killed.verify() == "all replicas serve"
     assert waited == [timedelta(minutes=15)]
+
+
+def test_processes_match_by_a_part_of_their_command_line(
+    start: Callable[..., Any], eventually: Callable[[Callable[[], bool]], None]
+) -> None:
+    children = [start("/bin/sleep", "60"), start("/bin/sleep", "61")]
+    machine = cast("Any", Machine(reached=[], left=[child.identity for child in children]))
+    eventually(lambda: [read_command(child.pid) for child in children] == ["/bin/sleep 60", "/bin/sleep 61"])
+    replica = replica_of(GONE)
+    assert matching(machine, replica, "sleep 61") == [children[1].identity]
+    assert matching(machine, replica, "sleep") == machine.left
+    assert matching(machine, replica, None) == machine.left
+    with pytest.raises(FaultError) as raised:
+        matching(machine, replica, "EngineCore")
+    assert str(raised.value) == (
+        "no process of Worker-0 matches 'EngineCore'; running are ['/bin/sleep 60', '/bin/sleep 61']"
+    )
+
+
+def test_a_replica_without_processes_is_an_error() -> None:
+    with pytest.raises(FaultError, match=r"no process of Worker-0 matches 'x'; running are \[\]"):
+        matching(cast("Any", Machine(reached=[])), replica_of(GONE), "x")

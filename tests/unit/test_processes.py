@@ -5,7 +5,6 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +16,6 @@ from DynamoFaultLibrary.processes import (
     read_command,
     read_stat,
     read_variable,
-    signal_number,
 )
 
 Eventually = Callable[[Callable[[], bool]], None]
@@ -136,27 +134,6 @@ def test_a_zombie_is_no_member_of_its_group(sleeper: Any, eventually: Eventually
 
 def test_all_pids_include_children(sleeper: Any) -> None:
     assert {os.getpid(), sleeper.pid} <= set(all_pids())
-
-
-@pytest.mark.parametrize(
-    ("name", "number"),
-    [("SIGKILL", 9), ("kill", 9), ("9", 9), (" sigterm ", 15), ("Stop", 19), ("INT", 2), ("SIGCONT", 18)],
-)
-def test_a_signal_has_a_number_by_each_of_its_names(name: str, number: int) -> None:
-    assert signal_number(name) == number
-
-
-@pytest.mark.parametrize("name", ["SIGNOTHING", "", "-9", "9.0", "SIG"])
-def test_an_unknown_signal_is_an_error_with_examples(name: str) -> None:
-    with pytest.raises(ValueError, match="is not a signal; examples are SIGKILL, SIGTERM, SIGINT, SIGHUP") as raised:
-        signal_number(name)
-    assert str(raised.value).startswith(f"'{name}' ")
-
-
-@pytest.mark.parametrize("name", ["0", "99"])
-def test_a_number_that_is_no_signal_is_an_error(name: str) -> None:
-    with pytest.raises(ValueError, match=name):
-        signal_number(name)
 
 
 @given(st.integers(1, 2**22), st.integers(0, 2**63))

@@ -17,8 +17,8 @@ from tests.replicas import make_replica
 CONTAINS = AssertionOperator["contains"]
 EQUAL = AssertionOperator["=="]
 SCRIPT = "export A=1; python3 -m dynamo.frontend --old"
-SHELL = RunningProcess(2, ["/bin/sh", "-c", SCRIPT], {})
-PROGRAM = RunningProcess(3, ["python3", "-m", "dynamo.frontend", "--name", "a b"], {"A": "1"})
+SHELL = RunningProcess("pid 2", ["/bin/sh", "-c", SCRIPT], {}, False)
+PROGRAM = RunningProcess("pid 3", ["python3", "-m", "dynamo.frontend", "--name", "a b"], {"A": "1"}, False)
 
 
 class Platform:
@@ -70,7 +70,7 @@ def test_the_program_is_meant_and_not_the_script_that_names_it() -> None:
 
 
 def test_an_assertion_holds_for_each_replica() -> None:
-    other = RunningProcess(4, ["python3", "-m", "dynamo.frontend"], {"A": "2"})
+    other = RunningProcess("pid 4", ["python3", "-m", "dynamo.frontend"], {"A": "2"}, False)
     found = keywords([PROGRAM], [other])
     assert found.get_command_line("Frontend", CONTAINS, "dynamo.frontend")
     with pytest.raises(AssertionError, match=r"^Command line of Frontend-1 \(pid 4\) "):

@@ -649,6 +649,10 @@ class Killed(FakeFault):
     def recipe(self) -> dict[str, Any]:
         return {"action": "respawn", "name": self.victim}
 
+    @property
+    def ended(self) -> list[str]:
+        return [self.victim]
+
 
 def test_a_replica_that_a_fault_has_ended_is_told(two: FakeDynamo) -> None:
     """It said "no running replica '0'; running are [1]" only, as if there had never been one."""
@@ -737,7 +741,7 @@ def test_a_replica_that_is_another_process_says_which(left: list[int], said: str
     known = two.context.platform.replicas
 
     def replicas(deployment: Deployment, service: str) -> list[Replica]:
-        return [replace(each, process=ProcessId(7, 7)) for each in known(deployment, service) if left]
+        return [replace(each, incarnation=ProcessId(7, 7)) for each in known(deployment, service) if left]
 
     two.context.platform.__dict__["replicas"] = replicas
     with pytest.raises(AssertionError, match=said):

@@ -1,15 +1,13 @@
 import random
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults import target
-from DynamoFaultLibrary.faults.target import Chooser, matching_processes
+from DynamoFaultLibrary.faults.target import Chooser
 from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import shipped_graphs
 from DynamoFaultLibrary.platforms.base import Deployment, Plan, Remark
@@ -17,7 +15,6 @@ from DynamoFaultLibrary.platforms.local.log_file import LocalLog
 from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.settings import DeploySettings
-from DynamoFaultLibrary.processes import ProcessId, read_command
 from tests.replicas import make_replica
 
 OURS = "11111111-2222-3333-4444-555555555555"
@@ -31,7 +28,6 @@ class Machine:
     directory: Path
     poll_s: float = 0.005
     running: list[Replica] = field(default_factory=list)
-    members: list[ProcessId] = field(default_factory=list)
 
     def add(self, index: int, log: str = "") -> Replica:
         path = self.directory / f"Worker-{index}.log"
@@ -50,12 +46,6 @@ class Machine:
 
     def logs(self, deployment: Deployment, service: str) -> list[Log]:
         return [LocalLog(self.directory / f"{service}-0.log")]
-
-    def processes(self, replica: Replica) -> list[ProcessId]:
-        return self.members
-
-    def send(self, replica: Replica, processes: Sequence[ProcessId], number: int) -> None:
-        raise NotImplementedError
 
     def wait_exit(self, replica: Replica, timeout: timedelta) -> ReplicaExit | None:
         raise NotImplementedError
@@ -187,25 +177,3 @@ def test_a_request_that_is_not_there_yet_is_waited_for(machine: Machine, monkeyp
     monkeypatch.setattr(machine, "replicas", at_the_third_look)
     assert chooser(machine).serving("Worker", "our-request") is worker
     assert len(looks) == 3
-
-
-def test_processes_match_by_a_part_of_their_command_line(
-    machine: Machine, start: Callable[..., Any], eventually: Callable[[Callable[[], bool]], None]
-) -> None:
-    children = [start("/bin/sleep", "60"), start("/bin/sleep", "61")]
-    machine.members = [child.identity for child in children]
-    eventually(lambda: [read_command(child.pid) for child in children] == ["/bin/sleep 60", "/bin/sleep 61"])
-    replica = machine.add(0)
-    assert matching_processes(machine, replica, "sleep 61") == [children[1].identity]
-    assert matching_processes(machine, replica, "sleep") == machine.members
-    assert matching_processes(machine, replica, None) == machine.members
-    with pytest.raises(FaultError) as raised:
-        matching_processes(machine, replica, "EngineCore")
-    assert str(raised.value) == (
-        "no process of Worker-0 matches 'EngineCore'; running are ['/bin/sleep 60', '/bin/sleep 61']"
-    )
-
-
-def test_a_replica_without_processes_is_an_error(machine: Machine) -> None:
-    with pytest.raises(FaultError, match=r"no process of Worker-0 matches 'x'; running are \[\]"):
-        matching_processes(machine, machine.add(0), "x")

@@ -33,9 +33,8 @@ from DynamoFaultLibrary.platforms.local.settings import check_settings
 from DynamoFaultLibrary.platforms.local.shimming import LocalShimming
 from DynamoFaultLibrary.platforms.log_store import Log, text_of
 from DynamoFaultLibrary.platforms.readiness import INTERVAL, TIMEOUT, Expectation, wait_until_ready
-from DynamoFaultLibrary.platforms.replicas import EndedReplica
+from DynamoFaultLibrary.platforms.replicas import EndedReplica, Incarnation
 from DynamoFaultLibrary.platforms.settings import DeploySettings
-from DynamoFaultLibrary.processes import ProcessId
 
 _LOG_LINES = 15
 _NO_MODEL = re.compile(r"Failed to fetch model|huggingface\.co|LocalEntryNotFoundError|couldn't connect to")
@@ -65,8 +64,6 @@ class LocalDeploying(LocalObserving, LocalShimming):
         deployment = Deployment(name, graph, settings, results, url="")
         try:
             supervisor.own_directory(local.work)
-            results.mkdir(parents=True, exist_ok=True)
-            (results / "graph.yaml").write_text(graph.to_yaml(), encoding="utf-8")
             local.network = make_network(settings.network, self.ledger)
             drawing = draw(graph, settings, Leases(name, local, self.ports, settings.http_port), interpreter)
             drawing.findings.raise_first()
@@ -98,10 +95,10 @@ class LocalDeploying(LocalObserving, LocalShimming):
 
     def wait_ready(self, deployment: Deployment, timeout: timedelta) -> None:
         """Wait for every replica that has not ended to be known to the frontend, and for good responses."""
-        gone = frozenset(end.replica.process for end in self.ended(deployment))
+        gone = frozenset(end.replica.incarnation for end in self.ended(deployment))
         self._wait_ready(deployment, timeout, gone)
 
-    def _wait_ready(self, deployment: Deployment, timeout: timedelta, gone: frozenset[ProcessId]) -> None:
+    def _wait_ready(self, deployment: Deployment, timeout: timedelta, gone: frozenset[Incarnation]) -> None:
         """Wait for all replicas but those that are gone; another one that ends is a reason to give up."""
         deadline = monotonic() + timeout.total_seconds()
         urls = self.metrics_urls(deployment, deployment.graph.workers)
@@ -110,13 +107,15 @@ class LocalDeploying(LocalObserving, LocalShimming):
         expected = Expectation(urls, responses, timeout, others, self._unnamed(deployment))
 
         def check_alive() -> None:
-            self._check_alive(deployment, [end for end in self.ended(deployment) if end.replica.process not in gone])
+            self._check_alive(
+                deployment, [end for end in self.ended(deployment) if end.replica.incarnation not in gone]
+            )
 
         try:
             deployment.model = wait_until_ready(deployment.url, expected, check_alive)
             self._wait_probes(deployment, deadline, timeout, check_alive)
         except Unready as error:
-            before = [end for end in self.ended(deployment) if end.replica.process in gone]
+            before = [end for end in self.ended(deployment) if end.replica.incarnation in gone]
             ended = [f"{end}, {seconds_text(monotonic() - end.exit.at)} ago (log: {end.replica.log})" for end in before]
             beside = [f"{one.what} of {one.service}: {one.why}" for one in self._ended_sidecars(self.local(deployment))]
             raise Unready("; ".join([str(error), *ended, *beside])) from error

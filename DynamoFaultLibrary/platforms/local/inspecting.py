@@ -3,7 +3,7 @@
 from DynamoFaultLibrary.platforms.local.replacing import LocalSignalling
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.running import RunningProcess
-from DynamoFaultLibrary.processes import read_words
+from DynamoFaultLibrary.processes import STOPPED, read_words
 
 
 class LocalInspecting(LocalSignalling):
@@ -16,5 +16,5 @@ class LocalInspecting(LocalSignalling):
             command = read_words(process.pid, "cmdline")
             environment = dict(entry.partition("=")[::2] for entry in read_words(process.pid, "environ"))
             if command and process.is_running:
-                found.append(RunningProcess(process.pid, command, environment))
+                found.append(RunningProcess(str(process), command, environment, process.state == STOPPED))
         return found

@@ -16,6 +16,7 @@ from DynamoFaultLibrary.platforms.local.planes import Part
 from DynamoFaultLibrary.platforms.local.ports import PortLeases
 from DynamoFaultLibrary.platforms.local.probes import Probe
 from DynamoFaultLibrary.platforms.replicas import Replica
+from DynamoFaultLibrary.processes import ProcessId
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,11 @@ def to_replica(part: PlannedReplica, status: ProcessStatus) -> Replica:
         incarnation=status.process,
         node=socket.gethostname(),
         namespace=None,
-        process=status.process,
-        generation=status.generation,
         log=part.log,
     )
+
+
+def leader_of(replica: Replica) -> ProcessId:
+    """The leader of a replica's process group: its life is that of the replica."""
+    assert isinstance(replica.incarnation, ProcessId)  # noqa: S101  # `to_replica` made it
+    return replica.incarnation

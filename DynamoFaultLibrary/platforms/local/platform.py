@@ -2,11 +2,13 @@
 
 from DynamoFaultLibrary.ledger import Entry
 from DynamoFaultLibrary.platforms.base import Deployment
-from DynamoFaultLibrary.platforms.effects import Partition
+from DynamoFaultLibrary.platforms.effects import End, Partition
 from DynamoFaultLibrary.platforms.local.deploying import LocalDeploying
+from DynamoFaultLibrary.platforms.local.ends import EndOfProcesses, Pause, plan_end, plan_pause
 from DynamoFaultLibrary.platforms.local.inspecting import LocalInspecting
 from DynamoFaultLibrary.platforms.local.partition import LocalCut, plan_cut
 from DynamoFaultLibrary.platforms.local.replacing import LocalReplacing
+from DynamoFaultLibrary.platforms.replicas import Replica
 
 
 class LocalPlatform(LocalDeploying, LocalInspecting, LocalReplacing):
@@ -16,6 +18,14 @@ class LocalPlatform(LocalDeploying, LocalInspecting, LocalReplacing):
     settings = frozenset({"interpreter", "http_port", "network"})
     replaces_ended = False
     poll_s = 0.005
+
+    def plan_end(self, deployment: Deployment, replica: Replica, end: End) -> EndOfProcesses:
+        """See `platforms.base.Ending`."""
+        return plan_end(self, deployment, replica, end)
+
+    def plan_pause(self, deployment: Deployment, replica: Replica, process_name: str | None) -> Pause:
+        """See `platforms.base.Pausing`."""
+        return plan_pause(self, deployment, replica, process_name)
 
     def plan_cut(self, deployment: Deployment, partition: Partition) -> LocalCut:
         """See `platforms.base.Partitioning`."""

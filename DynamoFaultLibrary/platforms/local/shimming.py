@@ -6,7 +6,7 @@ from pathlib import Path
 from DynamoFaultLibrary.cuda_toggle import TOGGLE_NAME, TOGGLE_VARIABLE, Toggle
 from DynamoFaultLibrary.ledger import Ledger
 from DynamoFaultLibrary.platforms.local import cuda
-from DynamoFaultLibrary.platforms.local.machine import LocalDeployment, Machine
+from DynamoFaultLibrary.platforms.local.machine import LocalDeployment, Machine, leader_of
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.processes import read_variable
 
@@ -36,7 +36,7 @@ class LocalShimming(Machine):
 
     def cuda_toggle(self, replica: Replica) -> Toggle | None:
         """The toggle that the replica's processes were started with."""
-        path = read_variable(replica.process.pid, TOGGLE_VARIABLE)
+        path = read_variable(leader_of(replica).pid, TOGGLE_VARIABLE)
         return Toggle(Path(path)) if path else None
 
     def shim_environment(self, local: LocalDeployment, service: str, key: str) -> dict[str, str]:

@@ -26,8 +26,8 @@ def halt() -> None:
 
 
 if step and sys.orig_argv[1:3] == ["-m", "robot"]:
-    from DynamoFaultLibrary.faults.process import StallProcesses
     from DynamoFaultLibrary.ledger import Entry, Ledger, State
+    from DynamoFaultLibrary.platforms.local.ends import Pause
 
     if step == "intent":
         intend = Ledger.intend
@@ -40,13 +40,13 @@ if step and sys.orig_argv[1:3] == ["-m", "robot"]:
 
         Ledger.intend = intend_and_halt  # type: ignore[method-assign]
     elif step == "inject":
-        inject = StallProcesses.inject
+        apply = Pause.apply
 
-        def inject_and_halt(self: StallProcesses) -> None:
-            inject(self)
+        def apply_and_halt(self: Pause) -> None:
+            apply(self)
             halt()
 
-        StallProcesses.inject = inject_and_halt  # type: ignore[method-assign]
+        Pause.apply = apply_and_halt  # type: ignore[method-assign]
     elif step == "active":
         mark_state = Ledger.mark
 
@@ -58,10 +58,10 @@ if step and sys.orig_argv[1:3] == ["-m", "robot"]:
 
         Ledger.mark = mark_and_halt  # type: ignore[method-assign]
     elif step == "undo":
-        undo = StallProcesses.undo
+        heal = Pause.heal
 
-        def halt_and_undo(self: StallProcesses) -> str:
+        def halt_and_heal(self: Pause) -> str:
             halt()
-            return undo(self)
+            return heal(self)
 
-        StallProcesses.undo = halt_and_undo  # type: ignore[method-assign]
+        Pause.heal = halt_and_heal  # type: ignore[method-assign]

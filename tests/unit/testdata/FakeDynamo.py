@@ -11,19 +11,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from robot.api.deco import keyword, library
 
 from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import FaultError
-from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.graph import Graph, Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords.component import CONVERTERS
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
 from DynamoFaultLibrary.library import DynamoFaultLibrary
 from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.effects import Effect, End
+from DynamoFaultLibrary.platforms.local import ends
 from DynamoFaultLibrary.platforms.local.log_file import LocalLog
 from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import Replica
@@ -32,7 +33,6 @@ from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId
 
 GRAPH = "mocker-vllm-agg.yaml"
-A_LIFE = ProcessId(1, 1)
 METRICS = """
 # TYPE dynamo_frontend_requests_total counter
 dynamo_frontend_requests_total{status="success"} 3
@@ -53,7 +53,7 @@ class FakePlatform:
     def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
         count = 3 if service in deployment.infrastructure else deployment.graph.service(service).replicas
         return [
-            Replica(service, index, f"{service}-{index}", f"{service}-{index}", A_LIFE, "n", None, A_LIFE, 0, log)
+            Replica(service, index, f"{service}-{index}", f"{service}-{index}", ProcessId(1, 1), "n", None, log)
             for index, log in enumerate(self.logs(deployment, service)[:1] * count)
         ]
 
@@ -77,10 +77,16 @@ class FakePlatform:
         return {f"{service}-{index}": f"{self.url}/{index}" for index in range(3)}
 
     def processes(self, replica: Replica) -> list[ProcessId]:
-        return [replica.process]
+        return [replica.incarnation]  # type: ignore[list-item]  # as `replicas` has it
+
+    def plan_end(self, deployment: Deployment, replica: Replica, end: End) -> Effect:
+        return ends.plan_end(cast("Any", self), deployment, replica, end)
+
+    def plan_pause(self, deployment: Deployment, replica: Replica, process_name: str | None) -> Effect:
+        return ends.plan_pause(cast("Any", self), deployment, replica, process_name)
 
     def inspect(self, replica: Replica) -> list[RunningProcess]:
-        return [RunningProcess(1, ["python3", "-m", "dynamo.frontend"], {"HOME": "/"})]
+        return [RunningProcess("pid 1", ["python3", "-m", "dynamo.frontend"], {"HOME": "/"}, False)]
 
     def cuda_toggle(self, replica: Replica) -> Toggle:
         toggle = Toggle(self.place / replica.name / "toggle")
@@ -113,11 +119,20 @@ class FakePlatform:
 
 
 @dataclass
-class FakeFault(Fault):
-    """A fault that is in effect without doing anything."""
+class FakeFault(Effect):
+    """A fault, and its effect, that is there without doing anything."""
 
     kind: ClassVar[str] = "Fake Fault"
+    lifetime: ClassVar[str] = "ttl"
     deployment: str
+
+    @property
+    def effect(self) -> Effect:
+        return self
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {}
 
     @property
     def target(self) -> dict[str, Any]:
@@ -127,13 +142,16 @@ class FakeFault(Fault):
     def recipe(self) -> dict[str, Any]:
         return {"action": "none"}
 
-    def inject(self) -> None:
+    def apply(self) -> None:
         pass
 
     def prove(self) -> list[str]:
         return ["nothing was done"]
 
     def undo(self) -> str:
+        return self.heal()
+
+    def heal(self) -> str:
         return "nothing to undo"
 
 
