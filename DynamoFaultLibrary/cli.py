@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -12,8 +13,8 @@ import click
 
 from DynamoFaultLibrary.clock import utc_now
 from DynamoFaultLibrary.errors import FaultLibraryError, LedgerError
-from DynamoFaultLibrary.ledger import Entry, State, read_ledger, state_directory
-from DynamoFaultLibrary.ledger.recovery import Recovery, ledgers, recover
+from DynamoFaultLibrary.ledger import Entry, LedgerView, State, read_ledger, state_directory
+from DynamoFaultLibrary.ledger.recovery import Recovery, ledgers, recover, where_to_undo
 from DynamoFaultLibrary.net.namespace import enter_own_namespaces, may_administer_networks
 
 _LAZY = {
@@ -98,9 +99,9 @@ def faults(everything: bool, as_json: bool) -> None:
         paths = [*sorted((state_directory() / "runs" / "done").glob("*.jsonl")), *paths]
     for path in paths:
         view = _read(path)
-        for entry in view:
+        for entry in view.entries.values():
             if entry.is_fault and (everything or entry.state.is_open):
-                rows.append({"run": path.stem, **entry.to_json(), "owner_is_alive": entry.owner.is_alive})
+                rows.append({"run": path.stem, **entry.to_json(), "owner_is_alive": view.is_alive(entry)})
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -115,7 +116,10 @@ def faults(everything: bool, as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="All runs.")
 @click.option("--dry-run", is_flag=True, help="Say what would be undone, and do nothing.")
 @click.option(
-    "--force", is_flag=True, help="Also runs that are alive: their graphs end. Root: also runs of other users."
+    "--force",
+    is_flag=True,
+    help="Also runs that are alive: their graphs end. Closes what is on another machine, if that is gone. Root: also "
+    "runs of other users.",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def recover_command(run_id: str | None, everything: bool, dry_run: bool, force: bool, as_json: bool) -> None:
@@ -126,8 +130,8 @@ def recover_command(run_id: str | None, everything: bool, dry_run: bool, force: 
     if as_json:
         click.echo(json.dumps([_as_json(recovery) for recovery in found], indent=1))
     else:
-        _tell(found, dry_run)
-    left = any(not recovery.is_clean or (dry_run and recovery.recovered) for recovery in found)
+        _tell(found, dry_run, force)
+    left = any(not recovery.is_clean or (dry_run and (recovery.recovered or recovery.given_up)) for recovery in found)
     sys.exit(1 if left else 0)
 
 
@@ -183,15 +187,15 @@ def _ends(row: dict[str, Any], now: datetime) -> str:
     return f"in {text}" if left >= 0 else f"{text} ago"
 
 
-def _read(path: Path) -> list[Entry]:
+def _read(path: Path) -> LedgerView:
     try:
         view = read_ledger(path)
     except LedgerError as error:
         click.echo(str(error), err=True)
-        return []
+        return LedgerView(path)
     for line in view.corrupt:
         click.echo(f"skipped: {line}", err=True)
-    return list(view.entries.values())
+    return view
 
 
 def _chosen(run_id: str | None) -> list[Path]:
@@ -212,7 +216,7 @@ def _recover(path: Path, dry_run: bool, force: bool) -> Recovery:
         return Recovery(path, refused=str(error))  # the others are recovered all the same
 
 
-def _tell(found: list[Recovery], dry_run: bool) -> None:
+def _tell(found: list[Recovery], dry_run: bool, force: bool) -> None:
     for recovery in found:
         run_id = recovery.path.stem
         for line in recovery.corrupt:
@@ -223,12 +227,26 @@ def _tell(found: list[Recovery], dry_run: bool) -> None:
             click.echo(f"{run_id}: {entry.id} IS NOT UNDONE: {why}", err=True)
         if recovery.refused:
             click.echo(f"{run_id}: {recovery.refused}", err=True)
-        if recovery.alive:
-            click.echo(
-                f"{run_id}: {len(recovery.alive)} entries left alone, the run is alive; --force undoes them", err=True
-            )
-    if not any(r.recovered or not r.is_clean for r in found):
+        for entry in recovery.given_up:
+            click.echo(f"{run_id}: {entry.id} {'would be given up' if dry_run else entry.detail}", err=True)
+        for line in _left_alone(recovery, force):
+            click.echo(f"{run_id}: {line}", err=True)
+    if not any(r.recovered or r.given_up or not r.is_clean for r in found):
         click.echo(f"nothing to recover in {state_directory()}")
+
+
+def _left_alone(recovery: Recovery, force: bool) -> Iterator[str]:
+    if recovery.alive:
+        hosts = {entry.owner.host for entry in recovery.alive if not entry.owner.is_here}
+        there = (f" on machine '{', '.join(hosts)}'", " there") if hosts else ("", "")
+        yield f"{_entries(recovery.alive)} left alone, the run is alive{there[0]}; --force undoes them{there[1]}"
+    if recovery.elsewhere:
+        why = "; the run is alive there" if force else "; if that machine is gone for good, --force closes them"
+        yield f"{_entries(recovery.elsewhere)} left alone: {where_to_undo(recovery.path, recovery.elsewhere)}{why}"
+
+
+def _entries(entries: list[Entry]) -> str:
+    return "1 entry" if len(entries) == 1 else f"{len(entries)} entries"
 
 
 def _as_json(recovery: Recovery) -> dict[str, Any]:
@@ -237,6 +255,8 @@ def _as_json(recovery: Recovery) -> dict[str, Any]:
         "recovered": [entry.id for entry in recovery.recovered],
         "failed": [{"id": entry.id, "why": why} for entry, why in recovery.failed],
         "alive": [entry.id for entry in recovery.alive],
+        "elsewhere": [{"id": entry.id, "machine": entry.owner.host} for entry in recovery.elsewhere],
+        "given_up": [entry.id for entry in recovery.given_up],
         "corrupt": recovery.corrupt,
         "refused": recovery.refused,
     }

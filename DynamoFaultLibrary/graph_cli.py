@@ -165,14 +165,13 @@ def _write(path: Path, text: str) -> None:
 
 
 def _plan(graph: "Graph", edits: "Edits") -> "tuple[Plan, str]":
-    """What would run here, or why nothing would."""
+    """What would run on this machine, or why nothing would: platform `local`, whatever others are installed."""
     from DynamoFaultLibrary.ledger import Ledger, Owner
     from DynamoFaultLibrary.platforms.base import Plan
     from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
     from DynamoFaultLibrary.platforms.settings import DeploySettings
-    from DynamoFaultLibrary.processes import ProcessId
 
-    platform = LocalPlatform(Ledger("graph", Owner(ProcessId.current())))
+    platform = LocalPlatform(Ledger("graph", Owner.current()))
     try:
         return platform.plan(graph, DeploySettings(edits=edits)), ""
     except FaultLibraryError as error:

@@ -21,11 +21,11 @@ from robot.result.executionresult import CombinedResult
 from DynamoFaultLibrary.clock import utc_now, wait_until
 from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.ledger.recovery import problems, recover
-from DynamoFaultLibrary.ledger.run import ledgers_of
 from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
 from DynamoFaultLibrary.load.progress import PROGRESS_FILE
 from DynamoFaultLibrary.processes import ProcessId, all_pids, die_with_parent, read_command, read_variable
 from DynamoFaultLibrary.reports.place import results_folder
+from DynamoFaultLibrary.run_id import ledgers_of
 
 REPORTS = ("log.html", "report.html", "xunit.xml", "output.xml")
 PLAN = ".pabotsuitenames"

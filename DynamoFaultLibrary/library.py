@@ -16,7 +16,7 @@ from DynamoFaultLibrary.keywords.calling import GRAPH, bind, judge, meant, takes
 from DynamoFaultLibrary.keywords.cancellation import CancellationKeywords
 from DynamoFaultLibrary.keywords.checks import CheckKeywords
 from DynamoFaultLibrary.keywords.component import CONVERTERS
-from DynamoFaultLibrary.keywords.context import Context, PlatformName
+from DynamoFaultLibrary.keywords.context import Context
 from DynamoFaultLibrary.keywords.cuda import CudaKeywords
 from DynamoFaultLibrary.keywords.deployment import DeploymentKeywords
 from DynamoFaultLibrary.keywords.ends import note_unordered_ends, tell_unordered_ends
@@ -35,6 +35,7 @@ from DynamoFaultLibrary.keywords.running import RunningKeywords
 from DynamoFaultLibrary.keywords.services import ServiceKeywords
 from DynamoFaultLibrary.keywords.story import save_faults, tell_test
 from DynamoFaultLibrary.pabot import end_with_pabot
+from DynamoFaultLibrary.plugins import LOCAL
 
 VERSION = "0.1.0"
 
@@ -164,7 +165,7 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
 
     def __init__(
         self,
-        platform: Any = PlatformName.LOCAL,
+        platform: Any = LOCAL,
         *,
         seed: Any = None,
         fault_ttl: Any = DEFAULT_TTL,
@@ -176,7 +177,7 @@ class DynamoFaultLibrary(DynamicCore):  # type: ignore[misc]  # PythonLibCore sh
         """Arguments of the import.
 
         | *Argument* | *Meaning* |
-        | ``platform`` | Where graphs run: ``local`` |
+        | ``platform`` | Where graphs run: ``local``, or a platform that another installed package brings along |
         | ``seed`` | A whole number, makes random choices repeatable; default: a new one, logged when it is used |
         | ``fault_ttl`` | Time after which a fault comes off by itself, unless its keyword says otherwise |
         | ``allowed_services``, ``allowed_nodes`` | What faults may touch: names with commas between, or a list; default: all |

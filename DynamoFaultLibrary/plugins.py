@@ -6,7 +6,6 @@ point group ``DynamoFaultLibrary.platforms``.
 """
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from types import ModuleType
 
 from DynamoFaultLibrary.errors import FaultLibraryError
@@ -18,16 +17,37 @@ _OWN = {LOCAL: "DynamoFaultLibrary.platforms.local"}
 
 def platform_names() -> list[str]:
     """All platforms that are installed, this package's own first."""
-    return list(_OWN | {point.name: point.value for point in entry_points(group=GROUP)})
+    return list(_OWN | _plugged())
+
+
+def known_platform(name: str) -> str:
+    """The name of an installed platform, given in upper or lower case.
+
+    Raises:
+        FaultLibraryError: there is none of that name; the message lists those that there are.
+    """
+    if name.casefold() in _OWN:
+        return name.casefold()
+    installed = {each.casefold(): each for each in platform_names()}
+    if name.casefold() not in installed:
+        raise FaultLibraryError(f"there is no platform '{name}'; installed are {', '.join(installed.values())}")
+    return installed[name.casefold()]
 
 
 def platform_module(platform: str, module: str) -> ModuleType:
     """A module of the package of a platform, imported when it is first asked for.
 
     Raises:
-        FaultLibraryError: no such platform is installed.
+        FaultLibraryError: no such platform is installed, or something that it imports is not.
     """
-    package = _OWN.get(platform) or next((p.value for p in entry_points(group=GROUP, name=platform)), None)
-    if package is None:
-        raise FaultLibraryError(f"there is no platform '{platform}'; installed are {', '.join(platform_names())}")
-    return import_module(f"{package}.{module}")
+    package = _OWN.get(platform) or (_plugged() | _OWN)[known_platform(platform)]
+    try:
+        return import_module(f"{package}.{module}")
+    except ImportError as error:
+        raise FaultLibraryError(f"platform '{platform}' cannot be loaded from package '{package}': {error}") from error
+
+
+def _plugged() -> dict[str, str]:
+    from importlib.metadata import entry_points  # costs the supervisor more time than all else that it imports
+
+    return {point.name: point.value for point in entry_points(group=GROUP)}

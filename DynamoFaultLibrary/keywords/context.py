@@ -7,7 +7,6 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 
 from DynamoFaultLibrary.clock import monotonic
@@ -17,7 +16,6 @@ from DynamoFaultLibrary.faults.injector import ActiveFault, Injector
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.serving import served_by
 from DynamoFaultLibrary.ledger import Ledger, Owner
-from DynamoFaultLibrary.ledger.run import leave_run, take_run
 from DynamoFaultLibrary.load.client import Load, Request
 from DynamoFaultLibrary.load.folder import check_name, safe_name
 from DynamoFaultLibrary.load.process import SenderProcess
@@ -34,25 +32,20 @@ from DynamoFaultLibrary.load.windows import (
     in_order,
     whole,
 )
-from DynamoFaultLibrary.platforms.base import Deployment
-from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
+from DynamoFaultLibrary.platforms.base import CudaShimming, Deployment, Guarding, Platform, require
 from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import Incarnation, Replica
-from DynamoFaultLibrary.processes import ProcessId
+from DynamoFaultLibrary.plugins import platform_module
 from DynamoFaultLibrary.reports.timeline import EventKind, Timeline
-
-
-class PlatformName(StrEnum):
-    """Where graphs run."""
-
-    LOCAL = "local"
+from DynamoFaultLibrary.run_id import leave_run, take_run
 
 
 @dataclass
 class Options:
     """Arguments of the library's import."""
 
-    platform: PlatformName
+    platform: str
+    """Where graphs run, by name; see `DynamoFaultLibrary.plugins`."""
     seed: int
     fault_ttl: timedelta
     radius: BlastRadius
@@ -101,7 +94,7 @@ class Context:
         """By name of the deployment; see `observation`."""
         self.unordered_ends: dict[Incarnation, UnorderedEnd] = {}
         """Replicas that ended though nobody here had ordered it; see `ends`."""
-        self._platform: LocalPlatform | None = None
+        self._platform: Platform | None = None
         self._injector: Injector | None = None
         self._sender: SenderProcess | None = None
         self._ledger: Ledger | None = None
@@ -118,21 +111,22 @@ class Context:
     def ledger(self) -> Ledger:
         """The ledger of this run."""
         if self._ledger is None:
-            self._ledger = Ledger(take_run(), Owner(ProcessId.current()))
+            self._ledger = Ledger(take_run(), Owner.current())
         return self._ledger
 
     @property
-    def platform(self) -> LocalPlatform:
+    def platform(self) -> Platform:
         """The platform that the library was imported with."""
         if self._platform is None:
-            self._platform = LocalPlatform(self.ledger)
+            self._platform = platform_module(self.options.platform, "platform").open_platform(self.ledger)
         return self._platform
 
     @property
     def injector(self) -> Injector:
         """Leads faults through their life."""
         if self._injector is None:
-            self._injector = Injector(self.ledger, self.platform, self.options.radius, on_recovered=self._note_recovery)
+            guard = require(self.platform, Guarding)
+            self._injector = Injector(self.ledger, guard, self.options.radius, on_recovered=self._note_recovery)
         return self._injector
 
     @property
@@ -370,7 +364,7 @@ class Context:
     def end_suite(self, suite: str) -> None:
         """What a suite has set up is not for the next one."""
         if self.cuda_suite == suite and self._platform is not None:
-            self._platform.shim_cuda([])
+            require(self._platform, CudaShimming).shim_cuda([])
             self.cuda_suite = None
 
     def add_deployment(self, deployment: Deployment, alias: str | None = None) -> None:

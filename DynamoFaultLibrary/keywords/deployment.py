@@ -20,7 +20,7 @@ from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component
 from DynamoFaultLibrary.keywords.ends import frontend_is_gone, note_unordered_ends
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
-from DynamoFaultLibrary.platforms.base import Deployment, Plan
+from DynamoFaultLibrary.platforms.base import Deployment, Plan, Replacing, require
 from DynamoFaultLibrary.platforms.settings import DeploySettings, Discovery, EventPlane, NetworkMode, RequestPlane
 from DynamoFaultLibrary.reports.graph_tables import edit_tables, plan_tables, process_tables, to_html
 from DynamoFaultLibrary.reports.grid import Grid
@@ -250,7 +250,7 @@ class DeploymentKeywords(Component):
         deployment = self.context.deployment
         if gone := frontend_is_gone(self.context, deployment.name):
             raise Unready(f"{deployment.url} cannot become ready: {gone}")
-        self.context.platform.wait_ready(deployment, timeout)
+        require(self.context.platform, Replacing).wait_ready(deployment, timeout)
 
     def _save_metrics(self, deployment: Deployment) -> None:
         """Keep what the replicas' metrics said last, beside their logs."""

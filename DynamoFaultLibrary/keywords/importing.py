@@ -10,11 +10,12 @@ from robot.running import TypeInfo  # type: ignore[import-untyped]  # Robot type
 from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.keywords.component import CONVERTERS, NameList
-from DynamoFaultLibrary.keywords.context import Options, PlatformName
+from DynamoFaultLibrary.keywords.context import Options
+from DynamoFaultLibrary.plugins import known_platform
 from DynamoFaultLibrary.times import check_fault_time
 
 _HINTS: dict[str, Any] = {
-    "platform": PlatformName,
+    "platform": str,
     "seed": int | None,
     "fault_ttl": timedelta,
     "allowed_services": NameList | None,
@@ -44,7 +45,7 @@ def parse_options(given: dict[str, Any]) -> Options:
         values["allowed_services"], values["allowed_namespaces"], values["allowed_nodes"], values["max_faults"]
     )
     seed = secrets.randbelow(2**31) if values["seed"] is None else values["seed"]
-    return Options(values["platform"], seed, values["fault_ttl"], radius)
+    return Options(known_platform(values["platform"]), seed, values["fault_ttl"], radius)
 
 
 def _check_names(platform: Any) -> None:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from DynamoFaultLibrary.clock import utc_now
-from DynamoFaultLibrary.processes import ProcessId
+from DynamoFaultLibrary.owner import Owner
 
 
 class State(StrEnum):
@@ -20,7 +20,7 @@ class State(StrEnum):
     RECOVERED = "recovered"
     """Undone, and the undo was verified."""
     IRREVERSIBLE = "irreversible"
-    """Done for good; `undo` names the compensation, if there is one."""
+    """Done for good: made good at once, or given up because its machine is gone; the detail says which."""
 
     @property
     def is_open(self) -> bool:
@@ -30,28 +30,6 @@ class State(StrEnum):
     def may_become(self, other: "State") -> bool:
         """Whether an entry of this state may be given another, or the same once more."""
         return self.is_open and not (self is State.ACTIVE and other is State.INTENT)
-
-
-@dataclass(frozen=True)
-class Owner:
-    """The process whose life an entry is bound to. When it is gone, the entry is to be undone."""
-
-    process: ProcessId
-    host: str = field(default_factory=lambda: os.uname().nodename)
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the owner runs; an owner on another machine counts as alive, since nothing is known of it."""
-        return self.host != os.uname().nodename or self.process.is_running
-
-    def to_json(self) -> dict[str, Any]:
-        """The owner as JSON data."""
-        return {**self.process.to_json(), "host": self.host}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Owner":
-        """The inverse of `to_json`."""
-        return cls(ProcessId.from_json(data), str(data["host"]))
 
 
 @dataclass

@@ -1,16 +1,16 @@
 """Take off all that a ledger still holds, knowing nothing but the file: for runs whose own undoing is gone too."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from DynamoFaultLibrary.errors import LedgerError
-from DynamoFaultLibrary.ledger.entry import Entry, Owner, State
+from DynamoFaultLibrary.errors import LedgerError, RecoveryError
+from DynamoFaultLibrary.ledger.entry import Entry, State
 from DynamoFaultLibrary.ledger.store import Ledger, locked, read_ledger, state_directory
-from DynamoFaultLibrary.ledger.undo import undo
-from DynamoFaultLibrary.processes import ProcessId
+from DynamoFaultLibrary.ledger.undo import Rank, Reach, Undoer, undo, undoer_of
+from DynamoFaultLibrary.owner import Owner, drop, is_fresh
 
 GONE_WITH_DEPLOYMENT = "its deployment is gone"
 
@@ -24,6 +24,10 @@ class Recovery:
     failed: list[tuple[Entry, str]] = field(default_factory=list)
     alive: list[Entry] = field(default_factory=list)
     """Left alone, since the run that owns them lives."""
+    elsewhere: list[Entry] = field(default_factory=list)
+    """Left alone, since they can be undone on another machine only."""
+    given_up: list[Entry] = field(default_factory=list)
+    """Closed though nothing was done, since that machine is gone."""
     corrupt: list[str] = field(default_factory=list)
     refused: str = ""
     """Why nothing was done at all: it cannot be read, or is another user's."""
@@ -31,7 +35,7 @@ class Recovery:
     @property
     def is_clean(self) -> bool:
         """Whether nothing is left."""
-        return not self.failed and not self.alive and not self.refused
+        return not self.failed and not self.alive and not self.elsewhere and not self.refused
 
 
 def ledgers(directory: Path | None = None) -> list[Path]:
@@ -54,46 +58,71 @@ def recover(
 ) -> Recovery:
     """Undo the open entries of a ledger that `concerns` picks: faults first, then processes, then directories.
 
-    Entries of a living owner are left alone unless `force` is given, ledgers of other users unless root gives
-    `foreign`. A replica that was killed is not started again:
-    its deployment ends with its run, so there is nothing to start it for. With `dry_run` nothing is done, and
-    `recovered` holds what would be.
+    Entries of a living owner are left alone unless `force` is given. What can be undone on another machine only is left
+    alone, too, and so are ledgers of other users; with `foreign`, root acts on those, and what is on a machine that
+    does not show that the run lives is given up. A replica that was killed is not started again: its deployment ends
+    with its run, so there is nothing to start it for. With `dry_run` nothing is done, and the result holds what would
+    be.
 
     Raises:
         LedgerError: the ledger cannot be read, or is another user's.
     """
     view = read_ledger(path, foreign=foreign and os.geteuid() == 0)
     found = Recovery(path, corrupt=view.corrupt)
-    ledger = Ledger(path.stem, Owner(ProcessId.current()), path.parents[1], foreign=foreign)
+    ledger = Ledger(path.stem, Owner.current(), path.parents[1], foreign=foreign)
     for entry in sorted(filter(concerns, view.open_entries), key=_rank):
-        if entry.owner.is_alive and not force:
+        if view.is_alive(entry) and not force:
             found.alive.append(entry)
-        elif dry_run:
-            found.recovered.append(entry)
+        elif not _is_reached(entry) and (not foreign or is_fresh(view.lease(entry.owner))):
+            found.elsewhere.append(entry)
         else:
-            _recover_entry(ledger, entry, found)
+            _recover_entry(ledger, entry, found, dry_run)
     return found
 
 
-def _recover_entry(ledger: Ledger, entry: Entry, found: Recovery) -> None:
+def _recover_entry(ledger: Ledger, entry: Entry, found: Recovery, dry_run: bool) -> None:
     try:
-        done = GONE_WITH_DEPLOYMENT if _rank(entry) == _REPLACED else undo(entry.undo, ledger.state)
+        undoer = undoer_of(entry.undo)
+        is_lost = undoer.reach is Reach.BOOT and not entry.owner.is_here
+        done = f"given up: nothing was done on machine '{entry.owner.host}', which is gone"
+        if not is_lost and not dry_run:
+            done = _take_off(undoer, entry, ledger.state, found)
     except Exception as error:  # whatever it is, the other entries are still to be undone
         found.failed.append((entry, str(error) or repr(error)))
         return
-    found.recovered.append(entry)
+    (found.given_up if is_lost else found.recovered).append(entry)
+    if dry_run:
+        return
     try:
-        ledger.mark(entry, State.RECOVERED, done)
+        ledger.mark(entry, State.IRREVERSIBLE if is_lost else State.RECOVERED, done)
     except LedgerError as error:
-        found.failed.append((entry, f"undone ({done}), but {error}"))
+        found.failed.append((entry, f"{done}, but {error}"))
 
 
-_ORDER = {"continue": 0, "heal": 0, "end": 1, "remove": 2, "unlink": 2, "respawn": 3}
-_REPLACED = _ORDER["respawn"]
+def _take_off(undoer: Undoer, entry: Entry, state: Path, found: Recovery) -> str:
+    if undoer.reach is Reach.BOOT and entry.owner.was_here_before:
+        return "gone: this machine has started anew since"
+    if not undoer.goes_with_deployment:
+        return undo(entry.undo, state)
+    stays = [failed.id for failed, _ in found.failed if _rank(failed) is Rank.PROCESS]
+    if stays:
+        raise RecoveryError(f"its deployment is not gone: {', '.join(stays)}")
+    return GONE_WITH_DEPLOYMENT
 
 
-def _rank(entry: Entry) -> int:
-    return _ORDER.get(str(entry.undo.get("action")), 0)
+def _is_reached(entry: Entry) -> bool:
+    """Whether it can be undone from here; what nobody can undo here is for `undo` to say."""
+    try:
+        return entry.owner.is_here or undoer_of(entry.undo).reach is Reach.ANYWHERE
+    except RecoveryError:
+        return True
+
+
+def _rank(entry: Entry) -> Rank:
+    try:
+        return undoer_of(entry.undo).rank
+    except RecoveryError:
+        return Rank.FAULT  # it will be told when it is its turn
 
 
 def recover_dead_runs(current: Path) -> None:
@@ -105,7 +134,7 @@ def recover_dead_runs(current: Path) -> None:
         if path == current:
             continue
         with suppress(LedgerError, FileNotFoundError):  # another run was faster
-            recover(path, concerns=lambda entry: not entry.owner.is_alive)
+            recover(path)
             _put_aside_if_closed(path)
 
 
@@ -114,10 +143,22 @@ def _put_aside_if_closed(path: Path) -> None:
     done.mkdir(exist_ok=True)
     with locked(path):
         view = read_ledger(path)
-        if not view.open_entries and not any(entry.owner.is_alive for entry in view.entries.values()):
+        if not view.open_entries and not any(map(view.is_alive, view.entries.values())):
             path.rename(done / f"{path.stem}.{path.stat().st_mtime_ns}.jsonl")
+            for entry in view.entries.values():
+                drop(view.lease(entry.owner))
 
 
-def problems(recoveries: Iterable[Recovery]) -> list[str]:
+def problems(recoveries: Sequence[Recovery]) -> list[str]:
     """What is left, one sentence each."""
-    return [f"{entry.id} is not undone: {why}" for recovery in recoveries for entry, why in recovery.failed]
+    failed = [(entry, why) for recovery in recoveries for entry, why in recovery.failed]
+    elsewhere = [
+        (entry, where_to_undo(recovery.path, [entry])) for recovery in recoveries for entry in recovery.elsewhere
+    ]
+    return [f"{entry.id} is not undone: {why}" for entry, why in [*failed, *elsewhere]]
+
+
+def where_to_undo(path: Path, entries: Sequence[Entry]) -> str:
+    """What is to be done about entries that are on another machine."""
+    hosts = ", ".join(dict.fromkeys(f"'{entry.owner.host}'" for entry in entries))
+    return f"run 'dynamo-fault recover --run {path.stem}' on machine {hosts}"

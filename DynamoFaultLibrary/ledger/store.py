@@ -24,7 +24,8 @@ from typing import Any
 
 from DynamoFaultLibrary.clock import monotonic, utc_now, utc_text
 from DynamoFaultLibrary.errors import LedgerError, StateError
-from DynamoFaultLibrary.ledger.entry import Entry, Owner, State
+from DynamoFaultLibrary.ledger.entry import Entry, State
+from DynamoFaultLibrary.owner import Owner
 
 STATE_VARIABLE = "DYNAMO_FAULT_STATE"
 RUN_VARIABLE = "DYNAMO_FAULT_RUN"
@@ -119,6 +120,10 @@ class Ledger:
             LedgerError: the file cannot be read.
         """
         return self._view.refresh().entries
+
+    def lease(self, owner: Owner) -> Path:
+        """The file by which other machines see that an owner is alive; see `DynamoFaultLibrary.owner`."""
+        return self._view.lease(owner)
 
     def make_place(self) -> None:
         """Make the directory that the ledger lies in, for its owner alone.
@@ -229,6 +234,14 @@ class LedgerView:
     def open_entries(self) -> list[Entry]:
         """What is left to undo, last one first."""
         return [entry for entry in reversed(self.entries.values()) if entry.state.is_open]
+
+    def lease(self, owner: Owner) -> Path:
+        """See `Ledger.lease`."""
+        return self.path.with_name(f"{self.path.stem}.{owner.name}.lease")
+
+    def is_alive(self, entry: Entry) -> bool:
+        """Whether the owner of an entry runs."""
+        return entry.owner.is_alive(self.lease(entry.owner))
 
     def refresh(self, *, foreign: bool = True) -> "LedgerView":
         """Read what was written since the last look, and return self. Without `foreign` it must be this user's own.

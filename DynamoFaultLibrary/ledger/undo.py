@@ -1,48 +1,78 @@
-"""Undo recipes: data in the ledger, one idempotent function here that carries them out.
+"""Undo recipes: data in the ledger, and what carries them out.
 
-| action | needs | does |
-|---|---|---|
-| ``cuda`` | ``path`` of a toggle, ``generation`` that is ours | switches it off; all processes have seen it then |
-| ``continue`` | ``processes``: pids and start times | SIGCONT to each that is the same still; none is stopped then |
-| ``heal`` | ``namespace``, ``table`` | takes the packet filter of a partition out; it is gone then |
-| ``end`` | ``leader``: pid and start time, ``mark`` | SIGKILL to its process group; nobody is left in it then |
-| ``remove`` | ``path`` | deletes a directory tree; it is gone then |
-| ``nothing`` | | nothing: what was done leaves no trace that could be taken off |
-| ``unlink`` | ``link`` | deletes a network interface; it is gone then |
-| ``respawn`` | ``name``, ``victim``: its leader then | starts a replica again; only its supervisor can |
-
-What is not this library's own is left alone, whatever a recipe says: files that do not lie below ``work/`` in the
-state directory, interfaces whose names do not begin with ``dynf``, processes that have another start time.
+A recipe names its ``platform`` and an ``action`` of it; without a platform it is one of `local`, as versions before
+wrote them. The platform's module ``undoers`` has an idempotent function for each action (see `plugins`), and is loaded
+when a recipe asks for it. The action ``nothing`` is the ledger's own: what was done leaves no trace to take off.
 """
 
-import shutil
-import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, IntEnum, auto
 from pathlib import Path
 from typing import Any
 
-from DynamoFaultLibrary.clock import wait_until
-from DynamoFaultLibrary.cuda_toggle import Toggle
-from DynamoFaultLibrary.errors import RecoveryError
+from DynamoFaultLibrary.errors import FaultLibraryError, RecoveryError
 from DynamoFaultLibrary.ledger.store import state_directory
-from DynamoFaultLibrary.net.filter import PacketFilter
-from DynamoFaultLibrary.net.links import delete_link, link_exists
-from DynamoFaultLibrary.net.namespace import HeldNamespace, inside
-from DynamoFaultLibrary.processes import STOPPED, ProcessId, group_members, has_environment, marked_processes
-
-DEPLOYMENT_VARIABLE = "DYNAMO_FAULT_DEPLOYMENT"
-"""Set in each process that a deployment starts: how a group is known as ours after its leader has died."""
-
-TIMEOUT = 2.0
-"""Seconds that one undo may take before it counts as failed."""
-
-END_TIMEOUT = 30.0
-"""Seconds that processes may take to end after SIGKILL: a driver may need many to tear down what one had on a GPU."""
-
-LINK_PREFIX = "dynf"
-"""How the names of this library's network interfaces begin."""
+from DynamoFaultLibrary.plugins import LOCAL, platform_module
 
 Recipe = dict[str, Any]
+
+
+class Rank(IntEnum):
+    """The order in which all that a run has left comes off."""
+
+    FAULT = 0
+    PROCESS = 1
+    PLACE = 2
+    """A directory, a network interface: what processes may be using."""
+    REPLACEMENT = 3
+    """What starts a replica again."""
+
+
+class Reach(Enum):
+    """Where an undo has an effect."""
+
+    BOOT = auto()
+    """On the machine that it is for, until that starts anew: nothing is left of it then."""
+    FILES = auto()
+    """On that machine, and in the files that it shares with others."""
+    ANYWHERE = auto()
+
+
+@dataclass(frozen=True)
+class Undoer:
+    """What an action means.
+
+    `undo` gets the recipe with ``state`` in it, the state directory that its files belong to; it may be called again,
+    verifies, and returns what was found or done, for the log. With `goes_with_deployment` nothing is left to undo once
+    the deployment is gone.
+    """
+
+    undo: Callable[[Recipe], str]
+    rank: Rank
+    reach: Reach = Reach.BOOT
+    goes_with_deployment: bool = False
+
+
+_NOTHING = Undoer(lambda recipe: "there is nothing to undo", Rank.FAULT, Reach.ANYWHERE)
+
+
+def undoer_of(recipe: Recipe) -> Undoer:
+    """What the action of a recipe means.
+
+    Raises:
+        RecoveryError: its platform is not installed, or has no such action; the message says which there are.
+    """
+    platform, action = str(recipe.get("platform", LOCAL)), str(recipe.get("action"))
+    if action == "nothing":
+        return _NOTHING
+    try:
+        known: Mapping[str, Undoer] = platform_module(platform, "undoers").UNDOERS
+    except FaultLibraryError as error:
+        raise RecoveryError(f"to undo it, install the package of its platform: {error}") from error
+    if action not in known:
+        raise RecoveryError(f"platform '{platform}' has no undo action '{action}'; it has {', '.join(known)}")
+    return known[action]
 
 
 def undo(recipe: Recipe, state: Path | None = None) -> str:
@@ -53,146 +83,8 @@ def undo(recipe: Recipe, state: Path | None = None) -> str:
     Raises:
         RecoveryError: the recipe is unknown or not for us, or what it undoes is still there.
     """
-    action = _ACTIONS.get(str(recipe.get("action")))
-    if action is None:
-        raise RecoveryError(f"unknown undo action {recipe.get('action')!r}; known are {list(_ACTIONS)}")
+    undoer = undoer_of(recipe)
     try:
-        return action({**recipe, "state": state or state_directory()})
+        return undoer.undo({**recipe, "state": state or state_directory()})
     except (KeyError, TypeError, ValueError) as error:
         raise RecoveryError(f"undo recipe {recipe} lacks what its action needs: {error!r}") from error
-
-
-def _own_path(recipe: Recipe) -> Path:
-    """The path of a recipe, if it lies below the work directory of this library, all links followed."""
-    path, work = Path(recipe["path"]), Path(recipe["state"]) / "work"
-    if work.resolve() not in path.resolve().parents:
-        raise RecoveryError(f"'{path}' does not lie below '{work}', so it is left alone")
-    return path
-
-
-def _continue(recipe: Recipe) -> str:
-    processes = [ProcessId.from_json(data) for data in recipe["processes"]]
-    present = [process for process in processes if process.send(signal.SIGCONT)]
-    if not wait_until(lambda: not any(process.state == STOPPED for process in present), TIMEOUT):
-        stopped = [process.pid for process in present if process.state == STOPPED]
-        raise RecoveryError(f"processes {stopped} are still stopped {TIMEOUT} s after SIGCONT")
-    gone = len(processes) - len(present)
-    return f"{_processes(len(present))} continued" + (f", {gone} gone" if gone else "")
-
-
-def _end(recipe: Recipe) -> str:
-    leader = ProcessId.from_json(recipe["leader"])
-    mark = str(recipe["mark"])
-
-    known: set[ProcessId] = set()
-
-    def ours() -> list[ProcessId]:
-        """The group, and whoever left it but carries its mark."""
-        found = ProcessId.of(leader.pid)
-        members = group_members(leader.pid)
-        if found == leader:
-            known.update(members)
-        elif found is None:  # the leader is dead, but its pid is not given to others while its group has members
-            known.update(member for member in members if not has_environment(member.pid))
-        return list({*(known & set(members)), *(marked_processes(DEPLOYMENT_VARIABLE, mark) if mark else [])})
-
-    before = ours()
-    for member in before:
-        member.send(signal.SIGKILL)
-
-    def gone() -> bool:
-        left = ours()
-        for member in left:
-            member.send(signal.SIGKILL)
-        return not left
-
-    if not wait_until(gone, END_TIMEOUT):
-        left = [member.pid for member in ours()]
-        raise RecoveryError(f"process group {leader.pid} still has members {left} {END_TIMEOUT:g} s after SIGKILL")
-    if ProcessId.of(leader.pid) is None and (unknown := group_members(leader.pid)):
-        pids = [member.pid for member in unknown]
-        raise RecoveryError(f"processes {pids} are in the dead leader's group {leader.pid}, but do not carry its mark")
-    return f"{_processes(len(before))} ended"
-
-
-def _heal(recipe: Recipe) -> str:
-    table, place = str(recipe["table"]), HeldNamespace.from_json(recipe["namespace"])
-    try:
-        with place.opened() as namespace:
-            if namespace is None:
-                return "its network is gone"
-            with inside(namespace), PacketFilter() as packets:
-                was_there = packets.delete_table(table)
-                left = packets.tables()
-    except OSError as error:
-        raise RecoveryError(f"packet filter '{table}' cannot be taken out: {error.strerror}") from error
-    if table in left:
-        raise RecoveryError(f"packet filter '{table}' is still there")
-    return "packet filter taken out" if was_there else "packet filter was out"
-
-
-def _unlink(recipe: Recipe) -> str:
-    link = str(recipe["link"])
-    if not link.startswith(LINK_PREFIX):
-        raise RecoveryError(f"network interface '{link}' is none of this library's, so it is left alone")
-    try:
-        was_there = delete_link(link)
-    except OSError as error:
-        raise RecoveryError(f"network interface '{link}' cannot be deleted: {error.strerror}") from error
-    if not wait_until(lambda: not link_exists(link), TIMEOUT):
-        raise RecoveryError(f"network interface '{link}' is still there")
-    return "deleted" if was_there else "was gone"
-
-
-def _remove(recipe: Recipe) -> str:
-    path = _own_path(recipe)
-    if not path.exists():
-        return "was gone"
-
-    def gone() -> bool:
-        shutil.rmtree(path, ignore_errors=True)
-        return not path.exists()
-
-    if not wait_until(gone, TIMEOUT):
-        raise RecoveryError(f"directory '{path}' cannot be removed")
-    return "removed"
-
-
-def _switch_cuda_off(recipe: Recipe) -> str:
-    toggle = Toggle(_own_path(recipe))
-    ours = int(recipe["generation"])
-    if not toggle.path.parent.is_dir():
-        return "the toggle is gone with its deployment"
-    if not toggle.is_on and toggle.generation != ours:
-        return "was off"
-    if toggle.generation != ours:
-        return f"left alone: '{toggle.path}' was written by somebody else"
-    generation = toggle.switch_off()
-    if not wait_until(lambda: not toggle.not_yet_off(generation), TIMEOUT):
-        left = [process.pid for process in toggle.not_yet_off(generation)]
-        raise RecoveryError(f"processes {left} have not read '{toggle.path}' {TIMEOUT:g} s after it was switched off")
-    return f"off, and seen by {_processes(len([c for c in toggle.counters() if c.process.is_running]))}"
-
-
-def _processes(count: int) -> str:
-    return "1 process" if count == 1 else f"{count} processes"
-
-
-def _nothing(recipe: Recipe) -> str:
-    return "there is nothing to undo"
-
-
-def _respawn(recipe: Recipe) -> str:
-    raise RecoveryError(f"only the supervisor of its deployment can start '{recipe.get('name')}' again")
-
-
-_ACTIONS: dict[str, Callable[[Recipe], str]] = {
-    "continue": _continue,
-    "cuda": _switch_cuda_off,
-    "heal": _heal,
-    "end": _end,
-    "remove": _remove,
-    "nothing": _nothing,
-    "unlink": _unlink,
-    "respawn": _respawn,
-}

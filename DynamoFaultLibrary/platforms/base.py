@@ -13,7 +13,7 @@ from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import Unready, Unsupported
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.ledger import Entry
-from DynamoFaultLibrary.platforms.effects import Effect, End, Partition
+from DynamoFaultLibrary.platforms.effects import CudaEffect, CudaRule, Effect, End, Partition
 from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, Node, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.settings import DeploySettings
@@ -223,6 +223,18 @@ class CudaShimming(Protocol):
 
     def cuda_toggle(self, replica: Replica) -> Toggle | None:
         """The toggle of a replica; None when its processes do not run under the shim."""
+        ...
+
+    def shimmed_processes(self, replica: Replica) -> list[str]:
+        """Processes of a replica that have the shim mapped, as texts for people."""
+        ...
+
+    def plan_cuda(self, deployment: Deployment, replica: Replica, rule: CudaRule, timeout: timedelta) -> CudaEffect:
+        """Plan that CUDA calls of a replica fail; one must have, `timeout` after the rule's delay, to prove it.
+
+        Raises:
+            FaultError: it does not run under the shim, or its calls fail already.
+        """
         ...
 
 

@@ -11,8 +11,8 @@ from robot.result import Message, Result, TestCase
 
 from DynamoFaultLibrary.ledger import read_ledger
 from DynamoFaultLibrary.ledger.store import LedgerView
-from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.net.links import link_exists
+from DynamoFaultLibrary.platforms.local.undoers import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.processes import all_pids, read_command, read_stat, read_variable
 
 DATA = Path(__file__).parent / "testdata"

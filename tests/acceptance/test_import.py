@@ -20,8 +20,8 @@ The Library Is There
     Should Be True    $value == {expected}
 """
 OBEYED = [
-    ("platform=local", "$options.platform.value", "'local'"),
-    ("local", "$options.platform.value", "'local'"),
+    ("platform=local", "$options.platform", "'local'"),
+    ("local", "$options.platform", "'local'"),
     ("seed=7", "$options.seed", "7"),
     ("fault_ttl=2 min", "$options.fault_ttl.total_seconds()", "120"),
     ("allowed_services=PositionWorker", "$options.radius.services", "['PositionWorker']"),
@@ -34,7 +34,7 @@ OBEYED = [
     ("max_faults=${None}", "$options.radius.max_faults", "None"),
 ]
 REFUSED = [
-    ("platform=moon", "Argument 'platform' got value 'moon' that cannot be converted to PlatformName"),
+    ("platform=moon", "there is no platform 'moon'; installed are local"),
     ("seed=x", "Argument 'seed' got value 'x' that cannot be converted to integer or None"),
     ("fault_ttl=soon", "Argument 'fault_ttl' got value 'soon' that cannot be converted to timedelta"),
     ("fault_ttl=0 s", "fault_ttl must be above 0 s and at most 24 h, not 0 s"),

@@ -15,10 +15,10 @@ from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.graph import Graph, Manifest
 from DynamoFaultLibrary.ledger import Ledger, Owner
-from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.platforms.local.mounts import can_mount
 from DynamoFaultLibrary.platforms.local.network import check_isolation
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
+from DynamoFaultLibrary.platforms.local.undoers import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.platforms.settings import DeploySettings, NetworkMode
 from DynamoFaultLibrary.processes import ProcessId, marked_processes
 

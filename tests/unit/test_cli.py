@@ -1,5 +1,6 @@
 """The commands: a wrong use is one sentence and an exit status, never a traceback; what they print can be read."""
 
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,9 @@ from click.testing import CliRunner, Result
 
 from DynamoFaultLibrary import doctor
 from DynamoFaultLibrary.cli import fault_table, main
-from DynamoFaultLibrary.ledger import Ledger, State
+from DynamoFaultLibrary.ledger import Ledger, Owner, State
+from DynamoFaultLibrary.owner import drop, renew
+from DynamoFaultLibrary.processes import ProcessId
 
 COMMANDS = ("run", "faults", "graph", "recover", "load", "report", "doctor")
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
@@ -171,3 +174,25 @@ def test_a_run_has_one_thread_when_it_enters_namespaces_of_its_own() -> None:
     code = "import os, DynamoFaultLibrary.cli; print(len(os.listdir('/proc/self/task')))"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout == "1\n"
+
+
+def test_recover_says_on_which_machine_it_is_to_be_run_and_gives_up_one_that_is_gone(state: Path) -> None:
+    """--force said 'undone' of what it had not touched."""
+    ledger = Ledger("run-1", Owner(ProcessId.current(), "host-b"))
+    entry = ledger.intend("Stall Process", {}, {"action": "continue", "processes": []})
+    left = "run-1: 1 entry left alone: run 'dynamo-fault recover --run run-1' on machine 'host-b'; "
+    told = call("recover", "--all")
+    assert (told.exit_code, told.stderr) == (1, f"{left}if that machine is gone for good, --force closes them\n")
+    renew(ledger.lease(ledger.owner))
+    told = call("recover", "--all")
+    assert told.stderr == (
+        "run-1: 1 entry left alone, the run is alive on machine 'host-b'; --force undoes them there\n"
+    )
+    told = call("recover", "--all", "--force")
+    assert (told.exit_code, told.stderr) == (1, f"{left}the run is alive there\n")
+    drop(ledger.lease(ledger.owner))
+    told = call("recover", "--all", "--force", "--dry-run")
+    assert (told.exit_code, told.stderr) == (1, f"run-1: {entry.id} would be given up\n")
+    told = call("recover", "--all", "--force", "--json")
+    assert (told.exit_code, json.loads(told.stdout)[0]["given_up"]) == (0, [entry.id])
+    assert call("recover", "--all").stdout == f"nothing to recover in {state}\n"

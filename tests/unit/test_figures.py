@@ -13,7 +13,7 @@ from assertionengine import AssertionOperator
 from DynamoFaultLibrary.errors import FaultError, FaultLibraryError, LoadError
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.keywords.component import Duration, Number, Share, check
-from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
+from DynamoFaultLibrary.keywords.context import Context, Options
 from DynamoFaultLibrary.keywords.figures import FigureKeywords
 from DynamoFaultLibrary.keywords.load_checks import LoadCheckKeywords
 from DynamoFaultLibrary.load.figures import FIGURES, definitions
@@ -38,7 +38,7 @@ class World:
     """Keywords on one load: a request a second from 0 to 30, half a second each; those that start at 10 to 14 fail."""
 
     def __init__(self, directory: Path) -> None:
-        self.context = Context(Options(PlatformName.LOCAL, 1, timedelta(minutes=1), BlastRadius()))
+        self.context = Context(Options("local", 1, timedelta(minutes=1), BlastRadius()))
         self.figures, self.checks = FigureKeywords(self.context), LoadCheckKeywords(self.context)
         self.directory = directory
 

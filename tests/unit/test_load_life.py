@@ -14,7 +14,7 @@ import pytest
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import LoadError, Unanswered
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
-from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
+from DynamoFaultLibrary.keywords.context import Context, Options
 from DynamoFaultLibrary.keywords.load_checks import LoadCheckKeywords
 from DynamoFaultLibrary.keywords.loads import LoadKeywords
 from DynamoFaultLibrary.keywords.requests import RequestKeywords
@@ -33,7 +33,7 @@ SHAPE = Workload(input_tokens=4, output_tokens=1, endpoint=Endpoint.COMPLETION, 
 
 @pytest.fixture
 def context() -> Context:
-    return Context(Options(PlatformName.LOCAL, 1, timedelta(minutes=1), BlastRadius()))
+    return Context(Options("local", 1, timedelta(minutes=1), BlastRadius()))
 
 
 @pytest.fixture

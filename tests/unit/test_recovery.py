@@ -10,7 +10,9 @@ import pytest
 from DynamoFaultLibrary.errors import LedgerError
 from DynamoFaultLibrary.ledger import Ledger, Owner, State, read_ledger
 from DynamoFaultLibrary.ledger.recovery import ledgers, problems, recover, recover_dead_runs
-from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
+from DynamoFaultLibrary.owner import drop, renew
+from DynamoFaultLibrary.platforms.local.toggle import LocalToggle
+from DynamoFaultLibrary.platforms.local.undoers import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.processes import STOPPED, ProcessId
 
 Eventually = Callable[[Callable[[], bool]], None]
@@ -97,7 +99,7 @@ def test_a_replica_of_a_dead_run_is_not_started_again(dead: Ledger) -> None:
     assert (entry.state, entry.detail) == (State.RECOVERED, "its deployment is gone")
 
 
-@pytest.mark.parametrize("recipe", [{"action": "explode"}, {"action": "continue"}])
+@pytest.mark.parametrize("recipe", [{"action": "explode"}, {"action": "continue"}, {"platform": "moon"}])
 def test_an_entry_that_cannot_be_undone_is_reported_and_the_others_are_undone(
     dead: Ledger, tmp_path: Path, recipe: dict[str, Any]
 ) -> None:
@@ -218,7 +220,146 @@ def test_an_undo_that_breaks_does_not_keep_the_others_from_theirs(
     def fail(link: str) -> bool:
         raise MemoryError
 
-    monkeypatch.setattr("DynamoFaultLibrary.ledger.undo.delete_link", fail)
+    monkeypatch.setattr("DynamoFaultLibrary.platforms.local.undoers.delete_link", fail)
     found = recover(dead.path)
     assert [(entry.id, why) for entry, why in found.failed] == [(broken.id, "MemoryError()")]
     assert not work.exists()
+
+
+def test_a_ledger_that_names_no_platforms_is_recovered(
+    tmp_path: Path, start: Callable[..., Any], eventually: Eventually
+) -> None:
+    """As versions before the port's second edition wrote it, with an entry of each action (issue 12)."""
+    child = start("/bin/sleep", "60", env={DEPLOYMENT_VARIABLE: "mocker-agg-1"})
+    child.identity.send(signal.SIGSTOP)
+    eventually(lambda: child.identity.state == STOPPED)
+    text = (Path(__file__).parent / "testdata" / "ledger_without_platforms.jsonl").read_text()
+    filled = {"@host@": os.uname().nodename, "/STATE": str(tmp_path), "72000001": str(child.pid)}
+    for placeholder, value in (filled | {"72000002": str(child.identity.started)}).items():
+        text = text.replace(placeholder, value)
+    path = tmp_path / "runs" / "old.jsonl"
+    path.parent.mkdir()
+    path.write_text(text)
+    view = read_ledger(path)
+    assert view.corrupt == []
+    (place,) = (Path(entry.undo["path"]) for entry in view.entries.values() if entry.undo["action"] == "remove")
+    toggle = LocalToggle(place / "cuda" / "Worker-0" / "cuda_fault_enabled")
+    toggle.prepare()
+    toggle.switch_on("xid=79", 1)
+    found = recover(path)
+    assert (found.is_clean, found.failed) == (True, [])
+    assert [(entry.undo["action"], entry.detail) for entry in found.recovered] == [
+        ("nothing", "there is nothing to undo"),
+        ("cuda", "off, and seen by 0 processes"),
+        ("heal", "its network is gone"),
+        ("continue", "1 process continued"),
+        ("end", "1 process ended"),
+        ("unlink", "was gone"),
+        ("remove", "removed"),
+        ("respawn", "its deployment is gone"),
+    ]
+    assert not child.identity.is_running
+    assert not place.exists()
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> Ledger:
+    """That of a run on another machine, whose pid is one of ours here."""
+    return Ledger("away", Owner(ProcessId.current(), "host-b"), tmp_path / "state")
+
+
+def test_what_is_on_another_machine_is_left_alone_with_the_machine_to_go_to(
+    away: Ledger, ledger: Ledger, tmp_path: Path
+) -> None:
+    """It was closed as recovered, though nothing was done where it is (issue 12)."""
+    work = leave_directory(away, tmp_path / "state" / "work" / "w")
+    fault = away.intend("Stall Process", {}, {"action": "continue", "processes": []})
+    before = away.path.read_bytes()
+    for options in ({}, {"force": True}, {"dry_run": True}):
+        found = recover(away.path, **options)
+        assert [entry.kind for entry in found.elsewhere] == ["Stall Process", "directory"]
+        assert (found.is_clean, found.recovered, found.failed) == (False, [], [])
+    assert problems([found])[0] == (
+        f"{fault.id} is not undone: run 'dynamo-fault recover --run away' on machine 'host-b'"
+    )
+    recover_dead_runs(ledger.path)
+    assert away.path.read_bytes() == before
+    assert work.exists()
+
+
+def test_what_is_on_a_machine_that_is_gone_is_given_up_and_its_files_are_removed(away: Ledger, tmp_path: Path) -> None:
+    work = leave_directory(away, tmp_path / "state" / "work" / "w")
+    away.intend("Stall Process", {}, {"action": "continue", "processes": []})
+    away.intend("Kill Replica", {}, {"action": "respawn", "name": "w"})
+    dry = recover(away.path, force=True, foreign=True, dry_run=True)
+    found = recover(away.path, force=True, foreign=True)
+    for each in (dry, found):
+        assert [entry.kind for entry in each.recovered] == ["directory"]
+        assert [entry.kind for entry in each.given_up] == ["Stall Process", "Kill Replica"]
+    assert found.is_clean
+    assert not work.exists()
+    entries = list(read_ledger(away.path).entries.values())
+    assert [entry.state for entry in entries] == [State.RECOVERED, State.IRREVERSIBLE, State.IRREVERSIBLE]
+    assert entries[1].detail == "given up: nothing was done on machine 'host-b', which is gone"
+
+
+def test_what_a_run_holds_that_lives_on_another_machine_is_not_given_up(away: Ledger, tmp_path: Path) -> None:
+    leave_directory(away, tmp_path / "state" / "work" / "w")
+    renew(away.lease(away.owner))
+    assert [entry.kind for entry in recover(away.path).alive] == ["directory"]
+    found = recover(away.path, force=True, foreign=True)
+    assert [entry.kind for entry in found.elsewhere] == ["directory"]
+    assert open_kinds(away) == ["directory"]
+
+
+def test_what_an_old_version_left_on_another_machine_can_be_given_up(tmp_path: Path) -> None:
+    old = Ledger("old", Owner(ProcessId.current(), "host-b", boot=""), tmp_path / "state")
+    old.intend("Stall Process", {}, {"action": "continue", "processes": []})
+    assert [entry.kind for entry in recover(old.path).alive] == ["Stall Process"]
+    assert len(recover(old.path, force=True, foreign=True).given_up) == 1
+
+
+def test_what_can_be_undone_from_anywhere_is_undone_for_a_dead_run_on_another_machine(away: Ledger) -> None:
+    away.intend("Cancel Request", {}, {"action": "nothing"})
+    renew(away.lease(away.owner))
+    assert [entry.kind for entry in recover(away.path).alive] == ["Cancel Request"]
+    drop(away.lease(away.owner))
+    assert [entry.detail for entry in recover(away.path).recovered] == ["there is nothing to undo"]
+
+
+def test_what_processes_had_is_gone_when_this_machine_has_started_anew(
+    tmp_path: Path, start: Callable[..., Any]
+) -> None:
+    """A pid and a start time may be another process' then: its whole group was killed."""
+    innocent = start("/bin/sleep", "60")
+    before = Ledger("before", Owner(ProcessId.current(), boot="another"), tmp_path / "state")
+    work = leave_directory(before, tmp_path / "state" / "work" / "w")
+    before.intend("process", {}, {"action": "end", "leader": innocent.identity.to_json(), "mark": ""}, is_fault=False)
+    found = recover(before.path)
+    assert [entry.detail for entry in found.recovered] == ["gone: this machine has started anew since", "removed"]
+    assert innocent.identity.is_running
+    assert not work.exists()
+
+
+def test_a_replica_is_not_called_gone_with_its_deployment_while_that_is_there(dead: Ledger) -> None:
+    killed = dead.intend("Kill Replica", {}, {"action": "respawn", "name": "agg/Worker-0"})
+    stays = dead.intend("process", {}, {"action": "end"}, is_fault=False)
+    found = recover(dead.path)
+    assert [(entry, why) for entry, why in found.failed if entry.id == killed.id] == [
+        (killed, f"its deployment is not gone: {stays.id}")
+    ]
+    assert open_kinds(dead) == ["process", "Kill Replica"]
+
+
+def test_a_dry_run_says_what_could_not_be_undone(dead: Ledger) -> None:
+    """It said that it would be."""
+    strange = dead.intend("strange", {}, {"platform": "moon", "action": "heal"})
+    found = recover(dead.path, dry_run=True)
+    assert (found.recovered, [entry.id for entry, _ in found.failed]) == ([], [strange.id])
+
+
+def test_a_ledger_that_is_put_aside_leaves_no_lease_behind(ledger: Ledger, dead: Ledger, tmp_path: Path) -> None:
+    leave_directory(dead, tmp_path / "state" / "work" / "w")
+    renew(dead.lease(dead.owner))
+    recover_dead_runs(ledger.path)
+    assert sorted(path.name for path in dead.path.parent.iterdir()) == ["done"]

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
-from DynamoFaultLibrary.keywords.context import Context, Options, PlatformName
+from DynamoFaultLibrary.keywords.context import Context, Options
 from DynamoFaultLibrary.ledger import State
 from DynamoFaultLibrary.ledger.recovery import recover
-from DynamoFaultLibrary.ledger.run import ledgers_of
+from DynamoFaultLibrary.run_id import ledgers_of
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def context() -> Context:
-    return Context(Options(PlatformName.LOCAL, 1, timedelta(minutes=1), BlastRadius()))
+    return Context(Options("local", 1, timedelta(minutes=1), BlastRadius()))
 
 
 def test_the_end_of_one_import_leaves_the_faults_of_another_in_effect() -> None:

@@ -222,12 +222,9 @@ def test_an_argument_without_effect_is_refused(
         two.run_keyword(name, given, options)
 
 
-def test_cuda_faults_that_are_toggled_on_have_an_id(two: FakeDynamo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_faults_that_are_toggled_on_have_an_id(two: FakeDynamo) -> None:
     """It returned nothing, so nobody could name the fault."""
-    monkeypatch.setattr("DynamoFaultLibrary.keywords.cuda.EnableCudaFaults", lambda *_: FakeFault("fake-2"))
-    monkeypatch.setattr(
-        FakeFault, "replica", two.context.platform.replicas(two.context.deployment, "VllmWorker")[0], raising=False
-    )
+    two.context.platform.__dict__["plan_cuda"] = lambda *_: FakeFault("fake-2")
     found = two.run_keyword("toggle_cuda_faults", [True, "VllmWorker"])
     assert found == two.context.injector.faults[-1].entry.id
 

@@ -15,11 +15,11 @@ import pytest
 
 from DynamoFaultLibrary.clock import utc_now
 from DynamoFaultLibrary.ledger import Entry, Ledger, State, read_ledger
-from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.platforms.local.child import ProcessSpec
 from DynamoFaultLibrary.platforms.local.job import Job
 from DynamoFaultLibrary.platforms.local.sentinel import Sentinel
 from DynamoFaultLibrary.platforms.local.supervisor import Loop, Supervisor
+from DynamoFaultLibrary.platforms.local.undoers import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.processes import ProcessId
 
 

@@ -1,4 +1,7 @@
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,8 +9,9 @@ from typing import Any
 import pytest
 
 from DynamoFaultLibrary.errors import RecoveryError
-from DynamoFaultLibrary.ledger import undo as undoing
-from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE, undo
+from DynamoFaultLibrary.ledger.undo import undo
+from DynamoFaultLibrary.platforms.local import undoers
+from DynamoFaultLibrary.platforms.local.undoers import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.processes import STOPPED, ProcessId, group_members, read_command
 
 Eventually = Callable[[Callable[[], bool]], None]
@@ -80,13 +84,13 @@ def test_a_process_may_take_its_time_to_end(monkeypatch: pytest.MonkeyPatch) -> 
     """A GPU's memory is freed first: 2 s were too short (row 25). Time passes by itself here, 0.1 s a look."""
     slow = ProcessId(2**22 - 1, 1)
     looks = iter(range(1_000_000))
-    monkeypatch.setattr(undoing, "group_members", lambda group: [])
-    monkeypatch.setattr(undoing, "marked_processes", lambda name, mark: [slow] if next(looks) < 250 else [])
+    monkeypatch.setattr(undoers, "group_members", lambda group: [])
+    monkeypatch.setattr(undoers, "marked_processes", lambda name, mark: [slow] if next(looks) < 250 else [])
 
     def wait(condition: Callable[[], bool], limit: float) -> bool:
         return any(condition() for _ in range(round(limit / 0.1)))
 
-    monkeypatch.setattr(undoing, "wait_until", wait)
+    monkeypatch.setattr(undoers, "wait_until", wait)
     assert undo(ending(slow)) == "1 process ended"
 
 
@@ -201,7 +205,7 @@ def test_removing_twice_does_no_harm(work: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_removed_is_an_error(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("DynamoFaultLibrary.ledger.undo.TIMEOUT", 0.05)
+    monkeypatch.setattr("DynamoFaultLibrary.platforms.local.undoers.TIMEOUT", 0.05)
     monkeypatch.setattr("shutil.rmtree", lambda path, ignore_errors: None)
     (work / "d").mkdir(parents=True)
     with pytest.raises(RecoveryError, match=r"directory '.*/work/d' cannot be removed"):
@@ -213,14 +217,41 @@ def test_a_replica_is_started_again_by_its_supervisor_only() -> None:
         undo({"action": "respawn", "name": "agg/Worker-0"})
 
 
-@pytest.mark.parametrize("recipe", [{"action": "explode"}, {"action": None}, {}])
+@pytest.mark.parametrize("recipe", [{"action": "explode"}, {"platform": "local", "action": None}, {}])
 def test_an_unknown_action_is_an_error_with_the_known_ones(recipe: dict[str, Any]) -> None:
     with pytest.raises(RecoveryError) as raised:
         undo(recipe)
     assert str(raised.value) == (
-        f"unknown undo action {recipe.get('action')!r}; "
-        "known are ['continue', 'cuda', 'heal', 'end', 'remove', 'nothing', 'unlink', 'respawn']"
+        f"platform 'local' has no undo action '{recipe.get('action')}'; "
+        "it has continue, cuda, heal, end, remove, unlink, respawn"
     )
+
+
+def test_what_left_no_trace_is_undone_on_any_platform() -> None:
+    assert undo({"action": "nothing"}) == undo({"platform": "moon", "action": "nothing"}) == "there is nothing to undo"
+
+
+def test_a_recipe_of_a_platform_that_is_not_installed_says_what_is_missing() -> None:
+    with pytest.raises(RecoveryError) as raised:
+        undo({"platform": "moon", "action": "heal"})
+    assert str(raised.value) == (
+        "to undo it, install the package of its platform: there is no platform 'moon'; installed are local"
+    )
+
+
+def test_undoing_on_this_machine_imports_no_package_and_looks_for_none(work: Path) -> None:
+    """The supervisor runs without site-packages, and robot waits for it to start."""
+    (work / "d").mkdir(parents=True)
+    script = (
+        "import sys; from DynamoFaultLibrary.ledger.undo import undo; from DynamoFaultLibrary.platforms.local.undoers "
+        f"import local_recipe; print(undo(local_recipe('remove', path={str(work / 'd')!r}))); "
+        "print('importlib.metadata' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    told = subprocess.run(
+        [sys.executable, "-S", "-c", script], check=False, env=environment, capture_output=True, text=True
+    )
+    assert (told.stdout.split(), told.stderr) == (["removed", "False"], "")
 
 
 @pytest.mark.parametrize("action", ["continue", "cuda", "end", "remove"])

@@ -13,11 +13,11 @@ from typing import Any
 
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, LedgerError, RecoveryError
 from DynamoFaultLibrary.ledger import Entry, Ledger
-from DynamoFaultLibrary.ledger.undo import END_TIMEOUT
 from DynamoFaultLibrary.modules import module_environment
 from DynamoFaultLibrary.pabot import pabot_above, pabot_helpers
 from DynamoFaultLibrary.platforms.local.child import Exit, ProcessSpec
 from DynamoFaultLibrary.platforms.local.job import Job
+from DynamoFaultLibrary.platforms.local.undoers import END_TIMEOUT
 from DynamoFaultLibrary.processes import ProcessId
 
 _MODULE = "DynamoFaultLibrary.platforms.local.supervisor"

@@ -14,7 +14,6 @@ from DynamoFaultLibrary.engines.model import TINY_MODEL, write_tiny_model
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unready
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.ledger.store import state_directory
-from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.platforms.base import Deployment, Plan, Remark
 from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local import commands, cuda
@@ -31,6 +30,7 @@ from DynamoFaultLibrary.platforms.local.planes import Part
 from DynamoFaultLibrary.platforms.local.planning import Drawing, Start, draw
 from DynamoFaultLibrary.platforms.local.settings import check_settings
 from DynamoFaultLibrary.platforms.local.shimming import LocalShimming
+from DynamoFaultLibrary.platforms.local.undoers import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.platforms.log_store import Log, text_of
 from DynamoFaultLibrary.platforms.readiness import INTERVAL, TIMEOUT, Expectation, wait_until_ready
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, Incarnation

@@ -20,10 +20,11 @@ from typing import Any, Protocol
 
 from DynamoFaultLibrary.errors import DeploymentError, Unsupported
 from DynamoFaultLibrary.ledger import Entry, Ledger, State
-from DynamoFaultLibrary.ledger.undo import LINK_PREFIX, undo
+from DynamoFaultLibrary.ledger.undo import undo
 from DynamoFaultLibrary.net.filter import PacketFilter, Rule
 from DynamoFaultLibrary.net.namespace import HeldNamespace, create_namespace, inside
 from DynamoFaultLibrary.platforms.local.host import LOOPBACK, Host, check_open_files
+from DynamoFaultLibrary.platforms.local.undoers import LINK_PREFIX, local_recipe
 from DynamoFaultLibrary.platforms.settings import NetworkMode
 
 POOL = IPv4Network("10.201.0.0/16")
@@ -99,7 +100,7 @@ class IsolatedNetwork:
                 self._route = self._routes()
             with _routes() as machine:
                 self.subnet = self._stack.enter_context(leased_subnet(_routed(machine)))
-                recipe = {"action": "unlink", "link": self.link}
+                recipe = local_recipe("unlink", link=self.link)
                 target = {"link": self.link, "subnet": str(self.subnet)}
                 self._entry = self._ledger.intend("network", target, recipe, is_fault=False)
                 self._join_machine(machine, descriptor)

@@ -20,6 +20,7 @@ from DynamoFaultLibrary.platforms.effects import Direction, Effect, Partition, P
 from DynamoFaultLibrary.platforms.local.host import Host
 from DynamoFaultLibrary.platforms.local.network import IsolatedNetwork, Network
 from DynamoFaultLibrary.platforms.local.probe import Answer, Probe, Way
+from DynamoFaultLibrary.platforms.local.undoers import local_recipe
 from DynamoFaultLibrary.platforms.replicas import Replica
 
 PROOF_TIMEOUT = 2.0
@@ -118,7 +119,7 @@ class LocalCut(Effect):
     @property
     def recipe(self) -> dict[str, Any]:
         """How anybody undoes it."""
-        return {"action": "heal", "table": self.table, "namespace": self.network.switch.to_json()}
+        return local_recipe("heal", table=self.table, namespace=self.network.switch.to_json())
 
     @property
     def ways(self) -> list[Way]:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from DynamoFaultLibrary.clock import monotonic
-from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.local.machine import Machine, leader_of
 from DynamoFaultLibrary.platforms.local.observing import to_exit
 from DynamoFaultLibrary.platforms.local.planes import without_data
+from DynamoFaultLibrary.platforms.local.undoers import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.platforms.replicas import Replica, ReplicaExit
 from DynamoFaultLibrary.processes import ProcessId, group_members, marked_processes
 

@@ -28,10 +28,11 @@ from DynamoFaultLibrary.errors import FaultLibraryError, LedgerError, RecoveryEr
 from DynamoFaultLibrary.ledger import Entry, Ledger, Owner, State
 from DynamoFaultLibrary.ledger.recovery import GONE_WITH_DEPLOYMENT, problems, recover
 from DynamoFaultLibrary.ledger.store import make_private
-from DynamoFaultLibrary.ledger.undo import DEPLOYMENT_VARIABLE, undo
+from DynamoFaultLibrary.ledger.undo import undo
 from DynamoFaultLibrary.platforms.local.child import IGNORED, Child, ProcessSpec
 from DynamoFaultLibrary.platforms.local.job import Job
 from DynamoFaultLibrary.platforms.local.sentinel import Sentinel
+from DynamoFaultLibrary.platforms.local.undoers import DEPLOYMENT_VARIABLE, local_recipe
 from DynamoFaultLibrary.processes import ProcessId, become_subreaper, group_members
 
 logger = logging.getLogger("supervisor")
@@ -224,7 +225,7 @@ class Supervisor:
 
     def call_own_directory(self, path: str) -> None:
         """Make a directory that goes away with this run."""
-        entry = self.ledger.intend("directory", {"path": path}, {"action": "remove", "path": path}, is_fault=False)
+        entry = self.ledger.intend("directory", {"path": path}, local_recipe("remove", path=path), is_fault=False)
         make_private(Path(path).parent)
         Path(path).mkdir(mode=0o700)
         self.directories[path] = entry
@@ -262,7 +263,7 @@ class Supervisor:
 
     def _start(self, spec: ProcessSpec, generation: int) -> Child:
         identity = Child.start(spec)
-        recipe = {"action": "end", "leader": identity.to_json(), "mark": spec.env.get(DEPLOYMENT_VARIABLE, "")}
+        recipe = local_recipe("end", leader=identity.to_json(), mark=spec.env.get(DEPLOYMENT_VARIABLE, ""))
         try:
             entry = self.ledger.intend("process", {"name": spec.name}, recipe, is_fault=False)
         except LedgerError:

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, cast
 
 from robot.api.deco import keyword, library
 
-from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.graph import Graph, Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
@@ -26,6 +25,7 @@ from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.effects import Effect, End
 from DynamoFaultLibrary.platforms.local import ends
 from DynamoFaultLibrary.platforms.local.log_file import LocalLog
+from DynamoFaultLibrary.platforms.local.toggle import LocalToggle
 from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.running import RunningProcess
@@ -48,7 +48,7 @@ class FakePlatform:
     place: Path
     url: str
     name: str = "fake"
-    poll_s: float = 0.005
+    poll_s: float = 0.001
 
     def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
         count = 3 if service in deployment.infrastructure else deployment.graph.service(service).replicas
@@ -88,8 +88,11 @@ class FakePlatform:
     def inspect(self, replica: Replica) -> list[RunningProcess]:
         return [RunningProcess("pid 1", ["python3", "-m", "dynamo.frontend"], {"HOME": "/"}, False)]
 
-    def cuda_toggle(self, replica: Replica) -> Toggle:
-        toggle = Toggle(self.place / replica.name / "toggle")
+    def shimmed_processes(self, replica: Replica) -> list[str]:
+        return []
+
+    def cuda_toggle(self, replica: Replica) -> LocalToggle:
+        toggle = LocalToggle(self.place / replica.name / "toggle")
         toggle.prepare()
         return toggle
 

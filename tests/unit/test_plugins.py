@@ -1,0 +1,126 @@
+"""Platforms by name, and one that another distribution brings along by an entry point."""
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from DynamoFaultLibrary.errors import FaultLibraryError, RecoveryError
+from DynamoFaultLibrary.faults.blast_radius import BlastRadius
+from DynamoFaultLibrary.keywords.context import Context, Options
+from DynamoFaultLibrary.ledger import Ledger, Owner
+from DynamoFaultLibrary.ledger.recovery import recover
+from DynamoFaultLibrary.ledger.undo import undo
+from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
+from DynamoFaultLibrary.plugins import GROUP, known_platform, platform_module, platform_names
+from DynamoFaultLibrary.processes import ProcessId
+
+PLATFORM = """
+class Moon:
+    def __init__(self, ledger):
+        self.ledger = ledger
+
+def open_platform(ledger):
+    return Moon(ledger)
+"""
+UNDOERS = """
+from DynamoFaultLibrary.ledger.undo import Rank, Reach, Undoer
+UNDOERS = {
+    "land": Undoer(lambda recipe: f"landed {recipe['ship']}", Rank.PROCESS, Reach.ANYWHERE),
+    "calm": Undoer(lambda recipe: "calm", Rank.FAULT, Reach.ANYWHERE),
+}
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """What pip would have made of a distribution that brings platform `moon` along, and a `torn` one."""
+    place = tmp_path / "site"
+    described = place / "moon_for_dynamo_fault-1.0.dist-info"
+    described.mkdir(parents=True)
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: moon-for-dynamo-fault\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text(f"[{GROUP}]\nmoon = moon_for_tests\ntorn = torn_for_tests\n")
+    for package, modules in (
+        ("moon_for_tests", {"platform": PLATFORM, "undoers": UNDOERS}),
+        ("torn_for_tests", {"platform": "import a_client_that_is_missing"}),
+    ):
+        (place / package).mkdir()
+        for module, text in ({"__init__": ""} | modules).items():
+            (place / package / f"{module}.py").write_text(text)
+    return place
+
+
+@pytest.fixture
+def plugged(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(site))
+    for name in [name for name in sys.modules if name.startswith(("moon_for_tests", "torn_for_tests"))]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_this_package_brings_the_local_platform_along() -> None:
+    assert platform_names() == ["local"]
+    assert known_platform("Local") == "local"
+    ledger = Ledger("r", Owner.current())
+    assert isinstance(platform_module("local", "platform").open_platform(ledger), LocalPlatform)
+
+
+@pytest.mark.parametrize("name", ["moon", "", "local "])
+def test_a_platform_that_is_not_installed_is_an_error_with_those_that_are(name: str) -> None:
+    for find in (known_platform, lambda each: platform_module(each, "platform")):
+        with pytest.raises(FaultLibraryError) as raised:
+            find(name)
+        assert str(raised.value) == f"there is no platform '{name}'; installed are local"
+
+
+@pytest.mark.usefixtures("plugged")
+def test_a_platform_of_another_distribution_is_found_by_its_name() -> None:
+    assert platform_names() == ["local", "moon", "torn"]
+    assert known_platform("MOON") == "moon"
+    context = Context(Options("moon", 1, timedelta(minutes=1), BlastRadius()))
+    assert type(context.platform).__module__ == "moon_for_tests.platform"
+    context._platform = None
+    context.close()
+
+
+@pytest.mark.usefixtures("plugged")
+def test_what_a_platform_needs_and_is_not_installed_is_named() -> None:
+    with pytest.raises(FaultLibraryError) as raised:
+        platform_module("torn", "platform")
+    assert str(raised.value) == (
+        "platform 'torn' cannot be loaded from package 'torn_for_tests': No module named 'a_client_that_is_missing'"
+    )
+    with pytest.raises(RecoveryError, match="to undo it, install the package of its platform: platform 'torn' cannot"):
+        undo({"platform": "torn", "action": "calm"})
+
+
+@pytest.mark.usefixtures("plugged")
+def test_recipes_of_another_distribution_are_undone_in_order_also_for_another_machine(tmp_path: Path) -> None:
+    ledger = Ledger("run-1", Owner(ProcessId.current(), "host-b"), tmp_path)
+    ledger.intend("unknown", {}, {"platform": "torn", "action": "calm"})
+    ledger.intend("storm", {}, {"platform": "moon", "action": "calm"})
+    ledger.intend("ship", {}, {"platform": "moon", "action": "land", "ship": "Eagle"})
+    found = recover(ledger.path)
+    assert [entry.detail for entry in found.recovered] == ["calm", "landed Eagle"]
+    assert [entry.kind for entry, _ in found.failed] == ["unknown"]
+
+
+def test_a_command_without_that_package_says_that_it_is_missing_and_with_it_undoes(site: Path, tmp_path: Path) -> None:
+    ledger = Ledger("run-1", Owner(ProcessId(2**22, 1)), tmp_path)
+    entry = ledger.intend("storm", {}, {"platform": "moon", "action": "calm"})
+    root = str(Path(__file__).parents[2])
+
+    def call(*places: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "DYNAMO_FAULT_STATE": str(tmp_path)}
+        command = [sys.executable, "-m", "DynamoFaultLibrary.cli", "recover", "--all"]
+        return subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+
+    without = call(root)
+    assert (without.returncode, without.stderr) == (
+        1,
+        f"run-1: {entry.id} IS NOT UNDONE: to undo it, install the package of its platform: "
+        "there is no platform 'moon'; installed are local\n",
+    )
+    assert call(root, str(site)).stdout == f"run-1: {entry.id} undone: calm\n"
