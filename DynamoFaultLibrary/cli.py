@@ -211,7 +211,7 @@ def _chosen(run_id: str | None) -> list[Path]:
 
 def _recover(path: Path, dry_run: bool, force: bool) -> Recovery:
     try:
-        return recover(path, dry_run=dry_run, force=force, foreign=force)
+        return recover(path, dry_run=dry_run, force=force, foreign=force, sweeping=True)
     except FaultLibraryError as error:
         return Recovery(path, refused=str(error))  # the others are recovered all the same
 
@@ -225,8 +225,8 @@ def _tell(found: list[Recovery], dry_run: bool, force: bool) -> None:
             click.echo(f"{run_id}: {entry.id} {'would be undone' if dry_run else 'undone: ' + entry.detail}")
         for entry, why in recovery.failed:
             click.echo(f"{run_id}: {entry.id} IS NOT UNDONE: {why}", err=True)
-        if recovery.refused:
-            click.echo(f"{run_id}: {recovery.refused}", err=True)
+        for line in filter(None, [*recovery.left, recovery.refused]):
+            click.echo(f"{run_id}: {line}", err=True)
         for entry in recovery.given_up:
             click.echo(f"{run_id}: {entry.id} {'would be given up' if dry_run else entry.detail}", err=True)
         for line in _left_alone(recovery, force):
@@ -257,6 +257,7 @@ def _as_json(recovery: Recovery) -> dict[str, Any]:
         "alive": [entry.id for entry in recovery.alive],
         "elsewhere": [{"id": entry.id, "machine": entry.owner.host} for entry in recovery.elsewhere],
         "given_up": [entry.id for entry in recovery.given_up],
+        "left": recovery.left,
         "corrupt": recovery.corrupt,
         "refused": recovery.refused,
     }

@@ -18,12 +18,14 @@ from robot.errors import DataError
 from robot.result import Result, TestSuite
 from robot.result.executionresult import CombinedResult
 
-from DynamoFaultLibrary.clock import utc_now, wait_until
+from DynamoFaultLibrary.clock import utc_now
 from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.ledger.recovery import problems, recover
 from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
+from DynamoFaultLibrary.ledger.undo import sweep
 from DynamoFaultLibrary.load.progress import PROGRESS_FILE
-from DynamoFaultLibrary.processes import ProcessId, all_pids, die_with_parent, read_command, read_variable
+from DynamoFaultLibrary.plugins import LOCAL
+from DynamoFaultLibrary.processes import die_with_parent
 from DynamoFaultLibrary.reports.place import results_folder
 from DynamoFaultLibrary.run_id import ledgers_of
 
@@ -31,10 +33,7 @@ REPORTS = ("log.html", "report.html", "xunit.xml", "output.xml")
 PLAN = ".pabotsuitenames"
 _PATIENCE = 20.0
 """Seconds that pabot gets to end its robots after a signal; it gives each of them about 5 s."""
-_AFTERMATH = 5.0
-"""Seconds within which supervisors must have undone everything after the last robot."""
 _PROGRESS_INTERVAL = 1.0
-_SUPERVISOR = "DynamoFaultLibrary.platforms.local.supervisor"
 
 
 class LauncherError(FaultLibraryError):
@@ -146,21 +145,10 @@ class Launcher:
                 signal.signal(number, handler)
 
     def _clean_up(self) -> list[str]:
-        """End robots that pabot left, let their supervisors finish, then take off what the ledger still holds."""
-        for process in self._left():
-            if _SUPERVISOR not in read_command(process.pid) and read_variable(process.pid, RUN_VARIABLE) == self.run:
-                process.send(signal.SIGKILL)
-        if not wait_until(lambda: not self._left(), _AFTERMATH, 0.02):
-            for process in self._left():
-                process.send(signal.SIGKILL)
-        found = [recover(path, force=True) for path in ledgers_of(self.run)]
-        return [*problems(found), *(line for each in found for line in each.corrupt)]
-
-    def _left(self) -> list[ProcessId]:
-        """Processes of this run: they carry its id in their environment."""
-        marked = (pid for pid in all_pids() if pid != os.getpid() and read_variable(pid, RUN_VARIABLE) == self.run)
-        found = (ProcessId.of(pid) for pid in marked)
-        return [process for process in found if process is not None and process.is_running]
+        """End robots that pabot left, let their guards finish, then take off what the ledgers still hold."""
+        left = sweep(LOCAL, self.run)  # robots run here, wherever their graphs do
+        found = [recover(path, force=True, sweeping=True) for path in ledgers_of(self.run)]
+        return [*left, *problems(found), *(line for each in found for line in each.corrupt)]
 
     def _complete_results(self) -> list[str]:
         """Put a failed test into the results for each planned suite without one; returns their names."""

@@ -1,10 +1,13 @@
 """Platforms by name: those of this package, and those that other packages bring along.
 
 A platform is a package with two modules. ``platform`` has `open_platform`, which makes it; ``undoers`` has `UNDOERS`,
-what its undo recipes mean, and imports no more than those need. Another distribution names its package in the entry
+what its undo recipes mean, and imports no more than those need; it may have `sweep`, which takes off what bears the
+name of a run, whatever the ledger says, and returns what is left. Another distribution names its package in the entry
 point group ``DynamoFaultLibrary.platforms``.
 """
 
+import site
+import sys
 from importlib import import_module
 from types import ModuleType
 
@@ -43,11 +46,13 @@ def platform_module(platform: str, module: str) -> ModuleType:
     package = _OWN.get(platform) or (_plugged() | _OWN)[known_platform(platform)]
     try:
         return import_module(f"{package}.{module}")
-    except ImportError as error:
+    except Exception as error:  # it may do anything when it is imported
         raise FaultLibraryError(f"platform '{platform}' cannot be loaded from package '{package}': {error}") from error
 
 
 def _plugged() -> dict[str, str]:
-    from importlib.metadata import entry_points  # costs the supervisor more time than all else that it imports
+    from importlib.metadata import entry_points  # costs a guard more time than all else that it imports
 
+    if sys.flags.no_site and site.ENABLE_USER_SITE is None:  # a guard, started without what is installed
+        site.main()
     return {point.name: point.value for point in entry_points(group=GROUP)}

@@ -1,16 +1,17 @@
 """Take off all that a ledger still holds, knowing nothing but the file: for runs whose own undoing is gone too."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from DynamoFaultLibrary.errors import LedgerError, RecoveryError
 from DynamoFaultLibrary.ledger.entry import Entry, State
-from DynamoFaultLibrary.ledger.store import Ledger, locked, read_ledger, state_directory
-from DynamoFaultLibrary.ledger.undo import Rank, Reach, Undoer, undo, undoer_of
+from DynamoFaultLibrary.ledger.store import Ledger, LedgerView, locked, read_ledger, state_directory
+from DynamoFaultLibrary.ledger.undo import Rank, Reach, Undoer, sweep, undo, undoer_of
 from DynamoFaultLibrary.owner import Owner, drop, is_fresh
+from DynamoFaultLibrary.plugins import LOCAL
 
 GONE_WITH_DEPLOYMENT = "its deployment is gone"
 
@@ -28,6 +29,8 @@ class Recovery:
     """Left alone, since they can be undone on another machine only."""
     given_up: list[Entry] = field(default_factory=list)
     """Closed though nothing was done, since that machine is gone."""
+    left: list[str] = field(default_factory=list)
+    """What bears the run's name and is still there, a sentence each."""
     corrupt: list[str] = field(default_factory=list)
     refused: str = ""
     """Why nothing was done at all: it cannot be read, or is another user's."""
@@ -35,7 +38,7 @@ class Recovery:
     @property
     def is_clean(self) -> bool:
         """Whether nothing is left."""
-        return not self.failed and not self.alive and not self.elsewhere and not self.refused
+        return not (self.failed or self.alive or self.elsewhere or self.left or self.refused)
 
 
 def ledgers(directory: Path | None = None) -> list[Path]:
@@ -54,6 +57,7 @@ def recover(
     force: bool = False,
     dry_run: bool = False,
     foreign: bool = False,
+    sweeping: bool = False,
     concerns: Callable[[Entry], bool] = lambda entry: True,
 ) -> Recovery:
     """Undo the open entries of a ledger that `concerns` picks: faults first, then processes, then directories.
@@ -61,8 +65,9 @@ def recover(
     Entries of a living owner are left alone unless `force` is given. What can be undone on another machine only is left
     alone, too, and so are ledgers of other users; with `foreign`, root acts on those, and what is on a machine that
     does not show that the run lives is given up. A replica that was killed is not started again: its deployment ends
-    with its run, so there is nothing to start it for. With `dry_run` nothing is done, and the result holds what would
-    be.
+    with its run, so there is nothing to start it for. With `sweeping`, platforms that the ledger names then take off
+    what bears the run's name without being in the ledger. With `dry_run` nothing is done, and the result holds what
+    would be.
 
     Raises:
         LedgerError: the ledger cannot be read, or is another user's.
@@ -77,7 +82,19 @@ def recover(
             found.elsewhere.append(entry)
         else:
             _recover_entry(ledger, entry, found, dry_run)
+    if sweeping and not dry_run and not found.alive and not found.elsewhere:
+        _sweep(view, found)
     return found
+
+
+def _sweep(view: LedgerView, found: Recovery) -> None:
+    """Not here: what is left on this machine is in the ledger, and a process may bear the run's name and be others'."""
+    platforms = {str(entry.undo.get("platform", LOCAL)) for entry in view.entries.values()}
+    for platform in sorted(platforms - {LOCAL}):
+        try:
+            found.left += sweep(platform, view.path.stem)
+        except RecoveryError as error:
+            found.left.append(f"nobody knows what is left on platform '{platform}': {error}")
 
 
 def _recover_entry(ledger: Ledger, entry: Entry, found: Recovery, dry_run: bool) -> None:
@@ -149,13 +166,14 @@ def _put_aside_if_closed(path: Path) -> None:
                 drop(view.lease(entry.owner))
 
 
-def problems(recoveries: Sequence[Recovery]) -> list[str]:
+def problems(recoveries: Iterable[Recovery]) -> list[str]:
     """What is left, one sentence each."""
-    failed = [(entry, why) for recovery in recoveries for entry, why in recovery.failed]
-    elsewhere = [
-        (entry, where_to_undo(recovery.path, [entry])) for recovery in recoveries for entry in recovery.elsewhere
-    ]
-    return [f"{entry.id} is not undone: {why}" for entry, why in [*failed, *elsewhere]]
+    return [line for recovery in recoveries for line in _problems_of(recovery)]
+
+
+def _problems_of(recovery: Recovery) -> list[str]:
+    elsewhere = [(entry, where_to_undo(recovery.path, [entry])) for entry in recovery.elsewhere]
+    return [f"{entry.id} is not undone: {why}" for entry, why in [*recovery.failed, *elsewhere]] + recovery.left
 
 
 def where_to_undo(path: Path, entries: Sequence[Entry]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from DynamoFaultLibrary.errors import FaultLibraryError, RecoveryError
@@ -66,13 +67,29 @@ def undoer_of(recipe: Recipe) -> Undoer:
     platform, action = str(recipe.get("platform", LOCAL)), str(recipe.get("action"))
     if action == "nothing":
         return _NOTHING
-    try:
-        known: Mapping[str, Undoer] = platform_module(platform, "undoers").UNDOERS
-    except FaultLibraryError as error:
-        raise RecoveryError(f"to undo it, install the package of its platform: {error}") from error
+    known: Mapping[str, Undoer] = _undoers(platform).UNDOERS
     if action not in known:
         raise RecoveryError(f"platform '{platform}' has no undo action '{action}'; it has {', '.join(known)}")
     return known[action]
+
+
+def sweep(platform: str, run: str) -> list[str]:
+    """Have a platform take off what bears the name of a run, ledger or not; returns what is left, a sentence each.
+
+    Most need not: they have no ``sweep`` in their module.
+
+    Raises:
+        RecoveryError: the platform is not installed.
+    """
+    taking_off: Callable[[str], list[str]] = getattr(_undoers(platform), "sweep", lambda run: [])
+    return taking_off(run)
+
+
+def _undoers(platform: str) -> ModuleType:
+    try:
+        return platform_module(platform, "undoers")
+    except FaultLibraryError as error:
+        raise RecoveryError(f"install the package of its platform: {error}") from error
 
 
 def undo(recipe: Recipe, state: Path | None = None) -> str:

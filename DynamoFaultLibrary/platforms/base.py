@@ -260,22 +260,15 @@ class NodeHealth(Protocol):
         ...
 
 
-@runtime_checkable
-class Sweeping(Protocol):
-    """Find what a run has left without its ledger."""
-
-    def sweep(self, run: str) -> list[str]:
-        """Take off all that bears the name of a run; returns what is left, a sentence each."""
-        ...
-
-
 class Platform(Deploying, Observing, Protocol):
     """What each platform can."""
 
     name: str
 
     settings: frozenset[str]
-    """Fields of `DeploySettings` that have an effect here, beside those that each platform has; others are refused."""
+    """Those settings beside what all platforms have that have an effect here: ``interpreter`` with any value,
+    ``network=isolated`` with that one alone, since it says what the platform does anyway. `plan` and `deploy` refuse
+    the others by `check_settings`."""
 
     replaces_ended: bool
     """Whether a replica that ended is started again by the platform itself."""

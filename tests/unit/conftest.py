@@ -61,6 +61,10 @@ class Started:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
+    def say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        print(line, file=self.process.stdin, flush=True)
+
     def release(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()

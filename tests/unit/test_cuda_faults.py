@@ -193,7 +193,7 @@ def test_a_toggle_need_not_be_a_file(machine: Machine, leave: Leave, monkeypatch
     leave(near, OTHER, on=True, launches=7)
     (far.seen,) = near.counters_files()
     assert enabled.prove() == ["pid 1: calls fail with 999 (CUDA_ERROR_UNKNOWN) (7 launch)"]
-    with pytest.raises(RecoveryError, match="pid 1 did not read 'far away' within"):
+    with pytest.raises(RecoveryError, match=r"pid 1 did not read 'far away' within 0\.05 s after it was switched off"):
         far.undo(enabled.recipe["generation"], 0.05)
     far.lives = False
     assert (far.is_on, far.undo(far.generation, 0.05)) == (False, "off, and seen by 0 processes")

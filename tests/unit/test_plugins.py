@@ -11,8 +11,8 @@ import pytest
 from DynamoFaultLibrary.errors import FaultLibraryError, RecoveryError
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.keywords.context import Context, Options
-from DynamoFaultLibrary.ledger import Ledger, Owner
-from DynamoFaultLibrary.ledger.recovery import recover
+from DynamoFaultLibrary.ledger import Ledger, Owner, State
+from DynamoFaultLibrary.ledger.recovery import problems, recover
 from DynamoFaultLibrary.ledger.undo import undo
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.plugins import GROUP, known_platform, platform_module, platform_names
@@ -32,6 +32,9 @@ UNDOERS = {
     "land": Undoer(lambda recipe: f"landed {recipe['ship']}", Rank.PROCESS, Reach.ANYWHERE),
     "calm": Undoer(lambda recipe: "calm", Rank.FAULT, Reach.ANYWHERE),
 }
+
+def sweep(run):
+    return [f"dust of {run} lies on the moon"]
 """
 
 
@@ -92,7 +95,7 @@ def test_what_a_platform_needs_and_is_not_installed_is_named() -> None:
     assert str(raised.value) == (
         "platform 'torn' cannot be loaded from package 'torn_for_tests': No module named 'a_client_that_is_missing'"
     )
-    with pytest.raises(RecoveryError, match="to undo it, install the package of its platform: platform 'torn' cannot"):
+    with pytest.raises(RecoveryError, match="install the package of its platform: platform 'torn' cannot"):
         undo({"platform": "torn", "action": "calm"})
 
 
@@ -118,9 +121,30 @@ def test_a_command_without_that_package_says_that_it_is_missing_and_with_it_undo
         return subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
 
     without = call(root)
-    assert (without.returncode, without.stderr) == (
+    assert (without.returncode, without.stderr.splitlines()[0]) == (
         1,
-        f"run-1: {entry.id} IS NOT UNDONE: to undo it, install the package of its platform: "
-        "there is no platform 'moon'; installed are local\n",
+        f"run-1: {entry.id} IS NOT UNDONE: install the package of its platform: "
+        "there is no platform 'moon'; installed are local",
     )
     assert call(root, str(site)).stdout == f"run-1: {entry.id} undone: calm\n"
+
+
+@pytest.mark.usefixtures("plugged")
+def test_a_platform_takes_off_what_bears_the_name_of_a_run_and_says_what_is_left(tmp_path: Path) -> None:
+    dead = Ledger("run-1", Owner(ProcessId(2**22, 1)), tmp_path)
+    dead.mark(dead.intend("storm", {}, {"platform": "moon", "action": "calm"}), State.RECOVERED)
+    assert (recover(dead.path).left, recover(dead.path, sweeping=True, dry_run=True).left) == ([], [])
+    found = recover(dead.path, sweeping=True)
+    assert (found.is_clean, problems([found])) == (False, ["dust of run-1 lies on the moon"])
+    Ledger("run-1", Owner.current(), tmp_path).intend("calm", {}, {"platform": "moon", "action": "calm"})
+    assert recover(dead.path, sweeping=True).left == [], "the run is alive"
+
+
+@pytest.mark.usefixtures("plugged")
+def test_a_platform_that_is_gone_leaves_unknown_what_it_has_of_a_run(tmp_path: Path) -> None:
+    dead = Ledger("run-1", Owner(ProcessId(2**22, 1)), tmp_path)
+    dead.mark(dead.intend("storm", {}, {"platform": "sun", "action": "calm"}), State.RECOVERED)
+    assert recover(dead.path, sweeping=True).left == [
+        "nobody knows what is left on platform 'sun': install the package of its platform: there is no platform 'sun'; "
+        "installed are local, moon, torn"
+    ]

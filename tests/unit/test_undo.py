@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 
 from DynamoFaultLibrary.errors import RecoveryError
-from DynamoFaultLibrary.ledger.undo import undo
+from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
+from DynamoFaultLibrary.ledger.undo import sweep, undo
 from DynamoFaultLibrary.platforms.local import undoers
 from DynamoFaultLibrary.platforms.local.undoers import DEPLOYMENT_VARIABLE
+from DynamoFaultLibrary.plugins import LOCAL
 from DynamoFaultLibrary.processes import STOPPED, ProcessId, group_members, read_command
 
 Eventually = Callable[[Callable[[], bool]], None]
@@ -235,7 +238,7 @@ def test_a_recipe_of_a_platform_that_is_not_installed_says_what_is_missing() -> 
     with pytest.raises(RecoveryError) as raised:
         undo({"platform": "moon", "action": "heal"})
     assert str(raised.value) == (
-        "to undo it, install the package of its platform: there is no platform 'moon'; installed are local"
+        "install the package of its platform: there is no platform 'moon'; installed are local"
     )
 
 
@@ -258,3 +261,35 @@ def test_undoing_on_this_machine_imports_no_package_and_looks_for_none(work: Pat
 def test_a_recipe_that_lacks_what_its_action_needs_is_an_error_with_the_recipe(action: str) -> None:
     with pytest.raises(RecoveryError, match=action):
         undo({"action": action})
+
+
+MARKED = {RUN_VARIABLE: "a-run-of-a-unit-test"}
+GUARD = ("/bin/sh", "-c", "/bin/echo up; read end; exit 0", "DynamoFaultLibrary.guard")
+
+
+def test_a_sweep_ends_what_bears_the_runs_name_and_lets_its_guard_finish(start: Callable[..., Any]) -> None:
+    robot, other = start("/bin/sleep", "60", env=MARKED), start("/bin/sleep", "60", env={RUN_VARIABLE: "another"})
+    guard = start(*GUARD, env=MARKED)
+    assert guard.line() == "up"
+    threading.Thread(target=lambda: (robot.process.wait(5), guard.release())).start()
+    assert sweep(LOCAL, MARKED[RUN_VARIABLE]) == []
+    assert robot.process.wait(5) == -signal.SIGKILL
+    assert guard.process.wait(5) == 0
+    assert other.identity.is_running
+    assert sweep(LOCAL, MARKED[RUN_VARIABLE]) == []
+
+
+def test_a_guard_that_does_not_end_is_killed(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(undoers, "AFTERMATH", 0.05)
+    guard = start(*GUARD, env=MARKED)
+    assert guard.line() == "up"
+    assert sweep(LOCAL, MARKED[RUN_VARIABLE]) == []
+    assert guard.process.wait(5) == -signal.SIGKILL
+
+
+def test_what_a_sweep_cannot_end_is_told(sleeper: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AFTERMATH", "TIMEOUT"):
+        monkeypatch.setattr(undoers, name, 0.05)
+    monkeypatch.setattr(undoers, "marked_processes", lambda name, run: [sleeper.identity])
+    monkeypatch.setattr(ProcessId, "send", lambda self, number: True)
+    assert sweep(LOCAL, "r") == [f"pid {sleeper.pid} of run 'r' is still there after SIGKILL: /bin/sleep 60"]

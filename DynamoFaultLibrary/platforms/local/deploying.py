@@ -17,8 +17,7 @@ from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.platforms.base import Deployment, Plan, Remark
 from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local import commands, cuda
-from DynamoFaultLibrary.platforms.local.child import ProcessSpec
-from DynamoFaultLibrary.platforms.local.client import ProcessStatus
+from DynamoFaultLibrary.platforms.local.child import ProcessSpec, ProcessStatus
 from DynamoFaultLibrary.platforms.local.fitting import instances_of
 from DynamoFaultLibrary.platforms.local.host import Host
 from DynamoFaultLibrary.platforms.local.log_file import LocalLog
@@ -28,13 +27,14 @@ from DynamoFaultLibrary.platforms.local.observing import LocalObserving
 from DynamoFaultLibrary.platforms.local.places import Leases, Names
 from DynamoFaultLibrary.platforms.local.planes import Part
 from DynamoFaultLibrary.platforms.local.planning import Drawing, Start, draw
-from DynamoFaultLibrary.platforms.local.settings import check_settings
+from DynamoFaultLibrary.platforms.local.settings import check_graph
 from DynamoFaultLibrary.platforms.local.shimming import LocalShimming
 from DynamoFaultLibrary.platforms.local.undoers import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.platforms.log_store import Log, text_of
 from DynamoFaultLibrary.platforms.readiness import INTERVAL, TIMEOUT, Expectation, wait_until_ready
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, Incarnation
-from DynamoFaultLibrary.platforms.settings import DeploySettings
+from DynamoFaultLibrary.platforms.settings import DeploySettings, check_settings
+from DynamoFaultLibrary.plugins import LOCAL
 
 _LOG_LINES = 15
 _NO_MODEL = re.compile(r"Failed to fetch model|huggingface\.co|LocalEntryNotFoundError|couldn't connect to")
@@ -46,15 +46,17 @@ _NO_MODEL_HINT = (
 class LocalDeploying(LocalObserving, LocalShimming):
     """See `platforms.base.Deploying`."""
 
+    settings = frozenset({"interpreter", "http_port", "network"})
+
     def plan(self, graph: Graph, settings: DeploySettings) -> Plan:
         """Say which processes `deploy` would start, by the same planning, with names for what it would take."""
-        check_settings(graph, settings)
+        self._check(graph, settings)
         interpreter = commands.choose_interpreter(settings.interpreter)
         return draw(graph, settings, Names(graph.name), interpreter).plan()
 
     def deploy(self, graph: Graph, settings: DeploySettings, results: Path) -> Deployment:
         """Start planes, workers and frontend, and wait until they answer well."""
-        check_settings(graph, settings)
+        self._check(graph, settings)
         interpreter = commands.choose_interpreter(settings.interpreter)
         draw(graph, settings, Names(graph.name), interpreter).findings.raise_first()
         supervisor = self.supervisor  # starts in the background while we plan
@@ -81,6 +83,10 @@ class LocalDeploying(LocalObserving, LocalShimming):
                 raise DeploymentError(str(error)) from error
             raise
         return deployment
+
+    def _check(self, graph: Graph, settings: DeploySettings) -> None:
+        check_settings(settings, LOCAL, self.settings)
+        check_graph(graph, settings)
 
     def delete(self, deployment: Deployment) -> None:
         """End all process groups, remove the work directory, free the ports."""

@@ -8,7 +8,8 @@ from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Recove
 from DynamoFaultLibrary.ledger import Ledger
 from DynamoFaultLibrary.ledger.recovery import problems, recover, recover_dead_runs
 from DynamoFaultLibrary.platforms.base import Deployment
-from DynamoFaultLibrary.platforms.local.client import ProcessStatus, SupervisorClient
+from DynamoFaultLibrary.platforms.local.child import ProcessStatus
+from DynamoFaultLibrary.platforms.local.client import SupervisorClient
 from DynamoFaultLibrary.platforms.local.commands import visible_gpus
 from DynamoFaultLibrary.platforms.local.log_file import LocalLog
 from DynamoFaultLibrary.platforms.local.network import Network, SharedNetwork
@@ -93,7 +94,8 @@ class Machine:
                 clean()
             except (FaultLibraryError, OSError) as error:
                 troubles.append(str(error))  # what is left of one is no reason to leave another one open
-        return "; ".join([f": {', '.join(lost) or 'no deployment'}", *troubles])
+        went = f", and what it had started with it: {', '.join(lost) or 'no deployment'}"
+        return "; ".join([went, *troubles, "'Deploy Graph' starts another"])
 
     def is_lost(self, deployment: Deployment) -> bool:
         """Whether it went with a supervisor that was killed."""

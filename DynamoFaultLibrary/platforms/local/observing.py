@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from DynamoFaultLibrary.graph import Service
 from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.http import scrape
-from DynamoFaultLibrary.platforms.local.child import Exit
-from DynamoFaultLibrary.platforms.local.client import ProcessStatus
+from DynamoFaultLibrary.platforms.local.child import Exit, ProcessStatus
 from DynamoFaultLibrary.platforms.local.machine import Machine, PlannedReplica, to_replica
 from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.readiness import TIMEOUT

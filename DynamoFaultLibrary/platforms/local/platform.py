@@ -23,7 +23,6 @@ class LocalPlatform(LocalDeploying, LocalInspecting, LocalReplacing):
     """All that this machine can; deploying brings observing and the CUDA shim along."""
 
     name = "local"
-    settings = frozenset({"interpreter", "http_port", "network"})
     replaces_ended = False
     poll_s = 0.005
 

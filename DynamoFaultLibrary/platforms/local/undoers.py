@@ -16,6 +16,7 @@ state directory, interfaces whose names do not begin with ``dynf``, processes th
 The supervisor imports this without site-packages: it needs no package.
 """
 
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -23,19 +24,30 @@ from typing import Any
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import RecoveryError
+from DynamoFaultLibrary.guard.job import is_guard
+from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
 from DynamoFaultLibrary.ledger.undo import Rank, Reach, Recipe, Undoer
 from DynamoFaultLibrary.net.filter import PacketFilter
 from DynamoFaultLibrary.net.links import delete_link, link_exists
 from DynamoFaultLibrary.net.namespace import HeldNamespace, inside
 from DynamoFaultLibrary.platforms.local.toggle import LocalToggle
 from DynamoFaultLibrary.plugins import LOCAL
-from DynamoFaultLibrary.processes import STOPPED, ProcessId, group_members, has_environment, marked_processes
+from DynamoFaultLibrary.processes import (
+    STOPPED,
+    ProcessId,
+    group_members,
+    has_environment,
+    marked_processes,
+)
 
 DEPLOYMENT_VARIABLE = "DYNAMO_FAULT_DEPLOYMENT"
 """Set in each process that a deployment starts: how a group is known as ours after its leader has died."""
 
 TIMEOUT = 2.0
 """Seconds that one undo may take before it counts as failed."""
+
+AFTERMATH = 5.0
+"""Seconds within which guards must have undone everything after the last robot."""
 
 END_TIMEOUT = 30.0
 """Seconds that processes may take to end after SIGKILL: a driver may need many to tear down what one had on a GPU."""
@@ -155,6 +167,26 @@ def _processes(count: int) -> str:
 
 def _respawn(recipe: Recipe) -> str:
     raise RecoveryError(f"only the supervisor of its deployment can start '{recipe.get('name')}' again")
+
+
+def sweep(run: str) -> list[str]:
+    """End the processes of a run that were started with its name in their environment: its guards, last of all.
+
+    Whoever has named a run may carry that name too, so this is for a launcher that has made it up.
+    """
+
+    def left() -> list[ProcessId]:
+        return [process for process in marked_processes(RUN_VARIABLE, run) if process.pid != os.getpid()]
+
+    for process in left():
+        if not is_guard(process.pid):
+            process.send(signal.SIGKILL)
+    if wait_until(lambda: not left(), AFTERMATH, 0.02):
+        return []
+    for process in left():
+        process.send(signal.SIGKILL)
+    wait_until(lambda: not left(), TIMEOUT, 0.02)
+    return [f"{process} of run '{run}' is still there after SIGKILL: {process.command}" for process in left()]
 
 
 UNDOERS = {

@@ -33,6 +33,7 @@ from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId
 
 GRAPH = "mocker-vllm-agg.yaml"
+A_LIFE = ProcessId(1, 1)
 METRICS = """
 # TYPE dynamo_frontend_requests_total counter
 dynamo_frontend_requests_total{status="success"} 3
@@ -53,7 +54,7 @@ class FakePlatform:
     def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
         count = 3 if service in deployment.infrastructure else deployment.graph.service(service).replicas
         return [
-            Replica(service, index, f"{service}-{index}", f"{service}-{index}", ProcessId(1, 1), "n", None, log)
+            Replica(service, index, f"{service}-{index}", f"{service}-{index}", A_LIFE, "n", None, log)
             for index, log in enumerate(self.logs(deployment, service)[:1] * count)
         ]
 
