@@ -29,7 +29,7 @@ ENGINE = "DynamoFaultLibrary.engines.position"
 NODES = ("memory-0", "memory-1")
 
 Life = dict[str, Any]
-"""One life of a ``replica``: its ``command``, whether it is ``stopped``, its ``exit`` (None before), its ``requests``."""
+"""One life of a ``replica``: ``command``, ``requests``, whether it is ``stopped``, its ``exit`` (None before)."""
 
 
 class MemoryLog:
