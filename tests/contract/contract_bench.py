@@ -13,7 +13,8 @@ from DynamoFaultLibrary.faults.injector import Injector
 from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.ledger import Ledger
-from DynamoFaultLibrary.platforms.base import Deployment, Guarding, Platform, require
+from DynamoFaultLibrary.platforms.base import Deployment, Ending, Guarding, Platform, require
+from DynamoFaultLibrary.platforms.effects import End
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.settings import DeploySettings, NetworkMode
 
@@ -42,8 +43,7 @@ class Bench:
     injector: Injector = field(init=False)
 
     def __post_init__(self) -> None:
-        guard: type[Guarding] = Guarding  # type: ignore[type-abstract]  # a protocol is meant
-        self.injector = Injector(self.ledger, require(self.platform, guard))
+        self.injector = Injector(self.ledger, require(self.platform, Guarding))
 
     def able(self, capability: type[Capability]) -> Capability:
         """The platform as `capability`; the test is skipped where it lacks that."""
@@ -72,3 +72,10 @@ def complete(deployment: Deployment, prompt: str = "one two") -> str:
     body = {"model": deployment.model, "prompt": prompt, "max_tokens": 3}
     answer = httpx.post(f"{deployment.url}/v1/completions", json=body).raise_for_status()
     return str(answer.json()["choices"][0]["text"])
+
+
+def kill(platform: Platform, deployment: Deployment, victim: Replica) -> None:
+    """End a replica, and see that it has ended; nobody starts it again."""
+    effect = require(platform, Ending).plan_end(deployment, victim, End(stays_dead=True))
+    effect.apply()
+    effect.prove()

@@ -120,6 +120,18 @@ def test_nothing_is_proven_that_was_not_applied(
     assert bench.injector.active == []
 
 
+def test_a_reset_is_over_at_once(
+    bench: Bench, deployment: Deployment, frontend: Replica, workers: list[Replica]
+) -> None:
+    """It stayed in effect until its test ended."""
+    complete(deployment)  # over a connection that stays open
+    active = cut(bench, deployment, Partition([frontend], workers, PartitionMode.RESET))
+    assert active.entry.state is State.IRREVERSIBLE
+    assert active.entry.detail == active.fault.effect.compensation == "new connections work"
+    assert bench.injector.active == []
+    bench.able(Replacing).wait_ready(deployment, SECONDS)
+
+
 def test_healing_twice_does_no_harm(
     bench: Bench, deployment: Deployment, frontend: Replica, workers: list[Replica]
 ) -> None:

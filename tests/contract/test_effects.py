@@ -127,7 +127,8 @@ def test_a_guarded_fault_comes_off_at_its_expiry(
     bench: Bench, deployment: Deployment, victim: Replica, what: str
 ) -> None:
     effect = EFFECTS[what](bench, deployment, victim)
-    active = bench.injector.inject(Fault(what, deployment, [[victim]], effect), timedelta(seconds=1.5))
+    active = bench.injector.inject(Fault(what, deployment, [[victim]], effect))
+    bench.injector.renew(active, SHORT)
     assert wait_until(lambda: not bench.injector.active, 15.0)
     assert active.entry.detail.startswith("its time was over")
     bench.able(Replacing).wait_ready(deployment, SECONDS)

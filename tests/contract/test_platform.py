@@ -7,23 +7,15 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from contract_bench import PLATFORMS, WORKER, Bench, complete
+from contract_bench import PLATFORMS, WORKER, Bench, complete, kill
 from prometheus_client.parser import text_string_to_metric_families
 
 from DynamoFaultLibrary.errors import DeploymentError, Unready
-from DynamoFaultLibrary.platforms.base import Deployment, Ending, NodeHealth, Platform, Replacing
-from DynamoFaultLibrary.platforms.effects import End
+from DynamoFaultLibrary.platforms.base import Deployment, NodeHealth, Platform, Replacing
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.settings import DeploySettings
 
 MOMENT, SECONDS = timedelta(milliseconds=50), timedelta(seconds=10)
-
-
-def end(bench: Bench, deployment: Deployment, victim: Replica) -> None:
-    """End a replica, for good as far as this platform is concerned."""
-    effect = bench.able(Ending).plan_end(deployment, victim, End(stays_dead=True))
-    effect.apply()
-    effect.prove()
 
 
 def test_a_ready_deployment_answers_and_a_deleted_one_is_gone(bench: Bench, deployment: Deployment) -> None:
@@ -98,7 +90,7 @@ def test_logs_grow_and_outlive_their_replicas(bench: Bench, deployment: Deployme
     log, before = victim.log, victim.log.mark()
     assert len(log.since()) == before > 0
     log.flush()
-    end(bench, deployment, victim)
+    kill(bench.platform, deployment, victim)
     again = bench.able(Replacing).respawn(deployment, victim)
     bench.able(Replacing).wait_ready(deployment, SECONDS)
     again.log.flush()
@@ -112,7 +104,7 @@ def test_metrics_are_told_by_replica(bench: Bench, deployment: Deployment, victi
     assert set(texts) == {f"{WORKER}-0", f"{WORKER}-1", "Frontend-0"}
     assert all(any(family.samples for family in text_string_to_metric_families(text)) for text in texts.values())
     assert problems == []
-    end(bench, deployment, victim)
+    kill(bench.platform, deployment, victim)
     assert set(bench.platform.metrics(deployment, WORKER)[0]) == {f"{WORKER}-1"}
 
 
@@ -130,7 +122,7 @@ def test_waiting_for_the_end_of_a_living_replica_gives_up(platform: Platform, vi
 
 def test_an_end_is_told_as_long_as_nothing_follows_it(bench: Bench, deployment: Deployment) -> None:
     platform, frontend = bench.platform, bench.frontend(deployment)
-    end(bench, deployment, frontend)
+    kill(bench.platform, deployment, frontend)
     (ended,) = platform.ended(deployment)
     assert ended.replica == frontend
     assert ended.exit == platform.wait_exit(frontend, MOMENT)

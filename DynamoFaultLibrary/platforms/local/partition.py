@@ -128,6 +128,8 @@ class LocalCut(Effect):
 
     def prove(self) -> list[str]:
         """See `Effect.prove`."""
+        if not self.probes:
+            raise EvidenceMissing(f"nothing was cut between {'; '.join(map(str, self.pairs))}")
         return [self.prove_pair(pair, self.probes[pair]) for pair in self.pairs]
 
     @abstractmethod
@@ -321,6 +323,7 @@ class ResetCut(LocalCut):
         evidence = super().prove()
         if not any(self._closed.values()):
             raise EvidenceMissing(f"there was no open connection to reset between {'; '.join(map(str, self.pairs))}")
+        self.compensation = "new connections work"
         return evidence
 
     def verify(self) -> str:
