@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from DynamoFaultLibrary.faults.injector import Injector
+from DynamoFaultLibrary.faults.injector import Fault, Injector
 from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.ledger import Ledger, Owner, State, read_ledger
