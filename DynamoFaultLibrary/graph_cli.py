@@ -1,6 +1,7 @@
 """``dynamo-fault graph``: a graph seen and edited without deploying it. What it needs is imported when it runs."""
 
 import json
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,8 +173,9 @@ def _plan(graph: "Graph", edits: "Edits") -> "tuple[Plan, str]":
     from DynamoFaultLibrary.platforms.settings import DeploySettings
 
     platform = LocalPlatform(Ledger("graph", Owner.current()))
+    settings = DeploySettings(edits=replace(edits, image=None))  # an image is for where the graph is written to
     try:
-        return platform.plan(graph, DeploySettings(edits=edits)), ""
+        return platform.plan(graph, settings), ""
     except FaultLibraryError as error:
         return Plan(), str(error)
 

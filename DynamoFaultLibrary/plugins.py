@@ -6,6 +6,8 @@ name of a run, whatever the ledger says, and returns what is left. Another distr
 point group ``DynamoFaultLibrary.platforms``.
 """
 
+import site
+import sys
 from importlib import import_module
 from types import ModuleType
 
@@ -44,11 +46,13 @@ def platform_module(platform: str, module: str) -> ModuleType:
     package = _OWN.get(platform) or (_plugged() | _OWN)[known_platform(platform)]
     try:
         return import_module(f"{package}.{module}")
-    except ImportError as error:
+    except Exception as error:  # it may do anything when it is imported
         raise FaultLibraryError(f"platform '{platform}' cannot be loaded from package '{package}': {error}") from error
 
 
 def _plugged() -> dict[str, str]:
-    from importlib.metadata import entry_points  # costs the supervisor more time than all else that it imports
+    from importlib.metadata import entry_points  # costs a guard more time than all else that it imports
 
+    if sys.flags.no_site and site.ENABLE_USER_SITE is None:  # a guard, started without what is installed
+        site.main()
     return {point.name: point.value for point in entry_points(group=GROUP)}

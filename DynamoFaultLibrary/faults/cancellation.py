@@ -16,13 +16,14 @@ from DynamoFaultLibrary.clock import monotonic, seconds_text, wait_until
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, LoadError
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record, RequestSpec
-from DynamoFaultLibrary.platforms.base import Deployment, Observing
+from DynamoFaultLibrary.platforms.base import Deployment, Observing, read_metrics
 from DynamoFaultLibrary.platforms.effects import Effect
 
 FRONTEND_METRIC = "dynamo_frontend_model_cancellation_total"
 WORKER_METRIC = "dynamo_component_cancellation_total"
 UNREAD_METRIC = "dynamo_component_errors_total"
-POLL = 0.01
+_POLL_S = 0.01
+"""Seconds between two looks at counters, at least."""
 
 _ENDPOINTS = {Endpoint.COMPLETION: "completions", Endpoint.CHAT: "chat_completions"}
 
@@ -72,7 +73,7 @@ class CancelRequests(Effect):
             workers = self._cancelled_work() - self._workers
             return wanted <= frontend and workers.total() >= len(self.requests)
 
-        if not wait_until(noticed, self.timeout, POLL):
+        if not wait_until(noticed, self.timeout, max(_POLL_S, self.platform.poll_s)):
             raise EvidenceMissing(
                 f"the client has hung up on {_told(wanted)}, but {seconds_text(self.timeout.total_seconds())} later "
                 f"the frontend has cancelled {_told(frontend)}, and the workers have noticed {_told(workers)}"
@@ -100,7 +101,7 @@ class CancelRequests(Effect):
 
     def _cancelled_requests(self) -> Counter[str]:
         """The frontend's cancellations by endpoint and type of request."""
-        texts = self.platform.metrics(self.deployment, self.deployment.graph.frontend.name)
+        texts = read_metrics(self.platform, self.deployment, self.deployment.graph.frontend.name)
         found = Counter[str]()
         for text in texts.values():
             for labels, value in _samples(text, FRONTEND_METRIC):
@@ -110,14 +111,14 @@ class CancelRequests(Effect):
     def _cancelled_work(self) -> Counter[str]:
         """What the workers have noticed."""
         found = Counter[str]()
-        for service in self.deployment.graph.workers:
-            for name, text in self.platform.metrics(self.deployment, service.name).items():
-                for labels, value in _samples(text, WORKER_METRIC):
-                    if labels.get("dynamo_endpoint") == "generate":
-                        found[f"{name} cancelled"] += value
-                for labels, value in _samples(text, UNREAD_METRIC):
-                    if labels.get("error_type") == "publish_response":
-                        found[f"{name} unread"] += value
+        workers = [service.name for service in self.deployment.graph.workers]
+        for name, text in read_metrics(self.platform, self.deployment, *workers).items():
+            for labels, value in _samples(text, WORKER_METRIC):
+                if labels.get("dynamo_endpoint") == "generate":
+                    found[f"{name} cancelled"] += value
+            for labels, value in _samples(text, UNREAD_METRIC):
+                if labels.get("error_type") == "publish_response":
+                    found[f"{name} unread"] += value
         return found
 
 

@@ -5,11 +5,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.platforms.base import Deployment, Observing
+from DynamoFaultLibrary.platforms.log_store import Log, flushed, places, text_of
 from DynamoFaultLibrary.platforms.logs import ARRIVAL, SERVING, check_logged
 from DynamoFaultLibrary.platforms.replicas import Replica
 
@@ -70,26 +70,28 @@ class Chooser:
             found[:] = self._receivers(service, request_id)
             return bool(found)
 
-        if not wait_until(look, SERVING_TIMEOUT):
+        if not wait_until(look, SERVING_TIMEOUT, self.platform.poll_s):
             raise FaultError(
                 f"no running replica of '{service}' has received request '{request_id}' within "
-                f"{SERVING_TIMEOUT.total_seconds():g} s; see {self._frontend_logs()}"
+                f"{SERVING_TIMEOUT.total_seconds():g} s; see {places(self._frontend_logs())}"
             )
         return found[-1]
 
-    def _frontend_logs(self) -> list[Path]:
+    def _frontend_logs(self) -> list[Log]:
         return self.platform.logs(self.deployment, self.deployment.graph.frontend.name)
 
     def _receivers(self, service: str, request_id: str) -> list[Replica]:
         """Running replicas that received the request, the last receiver last."""
         marker = re.compile(rf'request received request_id=([0-9a-f-]{{36}}) .*x_request_id="{re.escape(request_id)}"')
-        texts = [log.read_text(encoding="utf-8", errors="replace") for log in self._frontend_logs()]
+        texts = (text_of(log) for log in flushed(self._frontend_logs()))
         match = next((found for text in texts if (found := marker.search(text))), None)
         if match is None:
             return []
         received = re.compile(rf"^(\S+) .*request received request_id={match.group(1)}", re.MULTILINE)
         times: list[tuple[str, Replica]] = []
-        for replica in self.platform.replicas(self.deployment, service):
-            stamps = received.findall(replica.log.read_text(encoding="utf-8", errors="replace"))
+        replicas = self.platform.replicas(self.deployment, service)
+        flushed(replica.log for replica in replicas)  # another one may have received it later
+        for replica in replicas:
+            stamps = received.findall(text_of(replica.log))
             times += [(stamps[-1], replica)] if stamps else []
         return [replica for _, replica in sorted(times, key=lambda pair: pair[0])]

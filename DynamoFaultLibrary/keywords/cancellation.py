@@ -5,15 +5,15 @@ from datetime import timedelta
 
 from robot.api.deco import keyword
 
-from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.faults.cancellation import CancelRequests
 from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
-from DynamoFaultLibrary.keywords.observation import begin_observation
+from DynamoFaultLibrary.keywords.observation import begin_observation, wait_for
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.load.records import Outcome
+from DynamoFaultLibrary.platforms.log_store import flushed, places, text_of
 from DynamoFaultLibrary.times import check_fault_time
 
 
@@ -59,8 +59,8 @@ class CancellationKeywords(InjectingComponent):
         logs = self.context.platform.logs(self.context.deployment, frontend)
         line = re.compile(rf'request completed .*error_type=cancelled .*x_request_id="{re.escape(request.id)}"')
 
-        def told() -> bool:
-            return any(line.search(log.read_text(encoding="utf-8", errors="replace")) for log in logs)
+        def told(complete: bool = False) -> bool:
+            return any(line.search(text_of(log)) for log in (flushed(logs) if complete else logs))
 
-        if not wait_until(told, timeout, 0.02):
-            raise AssertionError(f"the frontend has not logged that {request} was cancelled: {logs}")
+        if not wait_for(self.context, told, timeout) and not told(complete=True):
+            raise AssertionError(f"the frontend has not logged that {request} was cancelled: {places(logs)}")

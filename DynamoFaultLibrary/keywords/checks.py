@@ -1,18 +1,17 @@
 """Getters with assertion operators, and checks: what happened in the graph."""
 
 import re
-from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
 
 from robot.api.deco import keyword
 
-from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Component, Count, Operator, check
 from DynamoFaultLibrary.keywords.ends import nothing_comes
-from DynamoFaultLibrary.keywords.observation import Migrations, counter_growth, new_text, read_migrations
+from DynamoFaultLibrary.keywords.observation import Migrations, counter_growth, new_text, read_migrations, wait_for
+from DynamoFaultLibrary.platforms.log_store import flushed, places
 from DynamoFaultLibrary.times import check_time
 
 _AGREEMENT_TIMEOUT = timedelta(seconds=2)
@@ -77,7 +76,7 @@ class CheckKeywords(Component):
             seen = read_migrations(self.context)
             return seen.agree
 
-        if not wait_until(agree, _AGREEMENT_TIMEOUT, 0.02):
+        if not wait_for(self.context, agree, _AGREEMENT_TIMEOUT):
             raise AssertionError(
                 f"the frontend's metric counts {seen.attempted} migrations, its log {seen.recreated}; "
                 f"see {self._logs(self.context.deployment.graph.frontend.name)}"
@@ -98,20 +97,21 @@ class CheckKeywords(Component):
         | `Service Log Should Contain` | Frontend | Stream disconnected, recreating stream | timeout=2 s |
         """
         check_time("timeout", timeout, may_be_zero=True)
-        search = self._searcher(service, pattern, whole)
-        why = ""
+        regex = _compile(pattern)
+        line, why = None, ""
 
         def is_over() -> bool:
-            nonlocal why
-            over = bool(why)  # what it logged before its end is looked at once more
-            why = why or nothing_comes(self.context, self.context.deployment, service)
-            return search() is not None or over
+            nonlocal line, why
+            line = self._find(service, regex, whole)
+            why = nothing_comes(self.context, self.context.deployment, service)
+            return line is not None or bool(why)
 
-        wait_until(is_over, timeout, 0.02)
-        if search() is None:
+        wait_for(self.context, is_over, timeout)
+        line = line or self._find(service, regex, whole, complete=True)
+        if line is None:
             but = f"; {why}" if why else ""
             raise AssertionError(f"no line matches '{pattern}' in the log of {service}: {self._logs(service)}{but}")
-        self.info(f"log of {service}: {search()}")
+        self.info(f"log of {service}: {line}")
 
     @keyword(tags=["Check", "Log"])
     @on_graph
@@ -120,25 +120,25 @@ class CheckKeywords(Component):
 
         With ``whole`` the log counts from its beginning. A missing or empty log is an error, never a pass.
         """
-        line = self._searcher(service, pattern, whole)()
+        line = self._find(service, _compile(pattern), whole, complete=True)
         if line is not None:
             raise AssertionError(f"a line matches '{pattern}' in the log of {service}: {line} ({self._logs(service)})")
 
-    def _searcher(self, service: str, pattern: str, whole: bool) -> Callable[[], str | None]:
-        try:
-            regex = re.compile(pattern)
-        except re.error as error:
-            raise FaultLibraryError(f"'{pattern}' is not a regular expression: {error}") from error
-
-        def search() -> str | None:
-            for log in self.context.platform.logs(self.context.deployment, service):
-                start = 0 if whole else self.context.log_starts.get(log, 0)
-                for line in new_text(log, start).splitlines():
-                    if regex.search(line):
-                        return line
-            return None
-
-        return search
+    def _find(self, service: str, regex: re.Pattern[str], whole: bool, complete: bool = False) -> str | None:
+        """The first line that matches; where there is none, only a complete look says so."""
+        logs = self.context.platform.logs(self.context.deployment, service)
+        for log in flushed(logs) if complete else logs:
+            for line in new_text(self.context, log, whole).splitlines():
+                if regex.search(line):
+                    return line
+        return None
 
     def _logs(self, service: str) -> str:
-        return ", ".join(str(log) for log in self.context.platform.logs(self.context.deployment, service))
+        return places(self.context.platform.logs(self.context.deployment, service))
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise FaultLibraryError(f"'{pattern}' is not a regular expression: {error}") from error

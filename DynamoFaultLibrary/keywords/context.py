@@ -3,7 +3,7 @@
 import itertools
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -33,6 +33,7 @@ from DynamoFaultLibrary.load.windows import (
     whole,
 )
 from DynamoFaultLibrary.platforms.base import CudaShimming, Deployment, Guarding, Platform, require
+from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import Incarnation, Replica
 from DynamoFaultLibrary.plugins import platform_module
 from DynamoFaultLibrary.reports.timeline import EventKind, Timeline
@@ -98,8 +99,11 @@ class Context:
         self._sender: SenderProcess | None = None
         self._ledger: Ledger | None = None
         self._directories: dict[str, Path] = {}
-        self.log_starts: dict[Path, int] = {}
-        """Log files and how long they were when the running test began."""
+        self.log_starts: dict[str, dict[Log, int | None]] = {}
+        """Marks of logs when the running test began, None where that could not be told; by graphs that were up in it.
+
+        A graph is called by its alias, which is numbered when an earlier one in this test had it.
+        """
         self.cuda_suite: str | None = None
         """The suite that has set up the CUDA shim; it goes with that suite."""
 
@@ -173,8 +177,7 @@ class Context:
         """
         if wanted is None:
             check_name("the graph's metadata.name", name)
-            numbered = (f"{name}-{number}" for number in itertools.count(2))
-            return next(alias for alias in itertools.chain([name], numbered) if alias not in self.graphs)
+            return _numbered(name, self.graphs)
         check_name("alias", wanted)
         if wanted in self.graphs:
             raise DeploymentError(
@@ -345,7 +348,7 @@ class Context:
         """A new test sees only what happens from now on."""
         self.timeline.test = test
         self.phases.clear()
-        self.log_starts = {log: log.stat().st_size for log in self.log_starts if log.exists()}
+        self.log_starts = {alias: self._marks(deployment) for alias, deployment in self.graphs.items()}
 
     def end_test(self) -> None:
         """What happens until the next test belongs to none; loads that the test started go with it."""
@@ -366,9 +369,34 @@ class Context:
 
     def add_deployment(self, deployment: Deployment, alias: str | None = None) -> None:
         """Make a deployment the last one."""
-        self.graphs[alias or self.new_alias(None, deployment.graph.name)] = deployment
-        for service in [*deployment.graph.services, *deployment.infrastructure]:
-            self.log_starts.update(dict.fromkeys(self.platform.logs(deployment, service), 0))
+        called = alias or self.new_alias(None, deployment.graph.name)
+        self.graphs[called] = deployment
+        self.log_starts[_numbered(called, self.log_starts)] = dict.fromkeys(self._logs(deployment), 0)
+
+    def log_start(self, log: Log) -> int:
+        """Mark of a log when the running test began; 0 where it came up later.
+
+        Raises:
+            DeploymentError: that could not be told then.
+        """
+        start = next((starts[log] for starts in self.log_starts.values() if log in starts), 0)
+        if start is None:
+            raise DeploymentError(f"where log '{log}' ended when this test began is not known")
+        return start
+
+    def _logs(self, deployment: Deployment) -> list[Log]:
+        services = [*deployment.graph.services, *deployment.infrastructure]
+        return [log for service in services for log in self.platform.logs(deployment, service)]
+
+    def _marks(self, deployment: Deployment) -> dict[Log, int | None]:
+        """Where its logs end; nothing of a deployment that went with its supervisor."""
+        marks: dict[Log, int | None] = {}
+        with suppress(FaultLibraryError):
+            for log in self._logs(deployment):
+                marks[log] = None
+                with suppress(DeploymentError):
+                    marks[log] = log.mark()
+        return marks
 
     def remove_deployment(self, deployment: Deployment) -> None:
         """Forget a deployment that was deleted."""
@@ -397,6 +425,12 @@ class Context:
 
     def _note_recovery(self, fault: ActiveFault) -> None:
         self.timeline.add(EventKind.RECOVERED, f"{fault.entry.kind} came off: {fault.entry.detail}", fault.recovered_s)
+
+
+def _numbered(name: str, taken: Container[str]) -> str:
+    """The name itself, or with the first number that is free."""
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if each not in taken)
 
 
 _FACTS = re.compile(r"\{'id': '([^']+)', 'kind': ")

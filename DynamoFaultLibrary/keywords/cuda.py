@@ -1,13 +1,11 @@
 """Keywords that make CUDA calls of a replica fail, without touching a GPU."""
 
 from datetime import timedelta
-from typing import cast
 
 from robot.api.deco import keyword
 
 from DynamoFaultLibrary.clock import seconds_text, wait_until
 from DynamoFaultLibrary.errors import FaultError, RecoveryError
-from DynamoFaultLibrary.faults.cuda import ALL_GPUS, CudaPlatform, CudaRule, EnableCudaFaults, shimmed_processes
 from DynamoFaultLibrary.faults.injector import ActiveFault, Fault
 from DynamoFaultLibrary.faults.target import RANDOM
 from DynamoFaultLibrary.keywords import robot_context
@@ -17,12 +15,13 @@ from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.nodes.xid import XIDS
-from DynamoFaultLibrary.platforms.base import require
+from DynamoFaultLibrary.platforms.base import Deployment, require
+from DynamoFaultLibrary.platforms.cuda import CudaPlatform
+from DynamoFaultLibrary.platforms.effects import ALL_GPUS, CudaEffect, CudaRule
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.times import check_fault_time
 
 KIND = "Enable Cuda Faults"
-LIBRARY_NAME = "libdynamo_fault_cuda"
 RESTART_TIMEOUT = timedelta(seconds=120)
 
 
@@ -79,9 +78,10 @@ class CudaKeywords(InjectingComponent):
         platform.shim_cuda([])
         self._apply(restart, RESTART_TIMEOUT)
         left = [
-            f"pid {process.pid} of {replica.name}"
-            for replica in self._replicas()
-            for process in shimmed_processes(platform, replica, LIBRARY_NAME)
+            f"{process} of {replica.name}"
+            for deployment in self.context.deployments
+            for replica in self._replicas(deployment)
+            for process in platform.shimmed_processes(replica)
         ]
         if restart and left:
             raise RecoveryError(f"the CUDA shim is still mapped by {', '.join(left)}")
@@ -145,7 +145,7 @@ class CudaKeywords(InjectingComponent):
         )
         check_fault_time("timeout", timeout)
         chosen, deployment = self._choose(service, replica, serving), self.context.deployment
-        effect = EnableCudaFaults(self._platform(), deployment, chosen, rule, timeout)
+        effect = self._platform().plan_cuda(deployment, chosen, rule, timeout)
         return self.inject(Fault(KIND, deployment, [[chosen]], effect), ttl, serving, f"{XIDS[xid]} in {chosen.name}")
 
     @keyword(tags=["Recovery"])
@@ -206,17 +206,15 @@ class CudaKeywords(InjectingComponent):
         Example:
         | `Cuda Faults Should Be Visible` | VllmWorker |
         """
-        active = self._active(service)
-        if not active:
+        active = [(each.entry.target["replica"], each.fault.effect) for each in self._active(service)]
+        effects = [(name, effect) for name, effect in active if isinstance(effect, CudaEffect)]
+        if not effects:
             raise FaultError("no CUDA fault is active, so none can be visible")
-        for fault in active:
-            cuda = cast("EnableCudaFaults", fault.fault.effect)
-            before = _failures(cuda)
-            if not wait_until(lambda cuda=cuda, before=before: _failures(cuda) > before, timeout):  # type: ignore[misc]
+        for name, effect in effects:
+            before = effect.failures
+            if not self._fails_again(effect, before, timeout):
                 limit = seconds_text(timeout.total_seconds())
-                raise AssertionError(
-                    f"no further CUDA call of {cuda.replica.name} failed within {limit}: {before} have"
-                )
+                raise AssertionError(f"no further CUDA call of {name} failed within {limit}: {before} have")
 
     @keyword(tags=["Getter"])
     @on_graph
@@ -260,30 +258,20 @@ class CudaKeywords(InjectingComponent):
         chooser = self.chooser()
         return self.serving(service, serving) if serving else chooser.by_index(service, replica)
 
-    def _replicas(self) -> list[Replica]:
-        return [
-            replica
-            for deployment in self.context.deployments
-            for service in deployment.graph.services
-            for replica in self.context.platform.replicas(deployment, service)
-        ]
+    def _replicas(self, deployment: Deployment) -> list[Replica]:
+        of = self.context.platform.replicas
+        return [replica for service in deployment.graph.services for replica in of(deployment, service)]
 
     def _apply(self, restart: bool, timeout: timedelta) -> None:
         """Start the replicas again that get or lose the shim thereby."""
         platform = self._platform()
         for deployment in self.context.deployments if restart else []:
-            changed = [
-                replica
-                for service in deployment.graph.services
-                for replica in platform.replicas(deployment, service)
-                if platform.awaits_cuda_change(replica)
-            ]
+            changed = [replica for replica in self._replicas(deployment) if platform.awaits_cuda_change(replica)]
             for replica in changed:
                 started = platform.respawn(deployment, replica)
                 self.info(f"{replica.name} was started again as {started.incarnation}")
             if changed:
                 platform.wait_ready(deployment, timeout)
 
-
-def _failures(fault: EnableCudaFaults) -> int:
-    return sum(map(fault.new_failures, fault.failed()))
+    def _fails_again(self, effect: CudaEffect, before: int, timeout: timedelta) -> bool:
+        return wait_until(lambda: effect.failures > before, timeout, self.context.platform.poll_s)

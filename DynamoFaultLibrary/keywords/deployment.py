@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 from robot.api import logger
 from robot.api.deco import keyword
@@ -21,8 +22,6 @@ from DynamoFaultLibrary.keywords.component import Component
 from DynamoFaultLibrary.keywords.ends import frontend_is_gone, note_unordered_ends
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, observe
 from DynamoFaultLibrary.platforms.base import Deployment, Plan, Replacing, require
-from DynamoFaultLibrary.platforms.http import read_metrics
-from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.settings import DeploySettings, Discovery, EventPlane, NetworkMode, RequestPlane
 from DynamoFaultLibrary.reports.graph_tables import edit_tables, plan_tables, process_tables, to_html
 from DynamoFaultLibrary.reports.grid import Grid
@@ -54,14 +53,14 @@ class DeploymentKeywords(Component):
         router_mode: str | None = None,
         migration_limit: int | None = None,
         migration_max_seq_len: int | None = None,
-        discovery: Discovery = Discovery.FILE,
+        discovery: Literal[Discovery.FILE, Discovery.ETCD, None] = None,
         etcd_members: int | None = None,
-        request_plane: RequestPlane = RequestPlane.TCP,
-        event_plane: EventPlane = EventPlane.ZMQ,
-        network: NetworkMode = NetworkMode.SHARED,
+        request_plane: Literal[RequestPlane.TCP, RequestPlane.NATS, None] = None,
+        event_plane: Literal[EventPlane.ZMQ, EventPlane.NATS, None] = None,
+        network: Literal[NetworkMode.SHARED, NetworkMode.ISOLATED, None] = None,
         http_port: int | None = None,
-        ready_responses: int = 2,
-        timeout: timedelta = timedelta(seconds=120),
+        ready_responses: int = DeploySettings.ready_responses,
+        timeout: timedelta = DeploySettings.timeout,
         dry_run: bool = False,
     ) -> str:
         """Deploys a DynamoGraphDeployment and returns the frontend's URL when the graph is ready.
@@ -77,16 +76,16 @@ class DeploymentKeywords(Component):
         | ``alias`` | What ``graph`` calls this deployment in other keywords; default: the name of the graph, see `Several graphs` |
         | ``replicas`` | Number of worker replicas, for all worker services or by service name |
         | ``model`` | The model of all services, wherever they name theirs; platform ``local`` refuses a path that does not exist |
-        | ``image`` | Container image of the frontend and the workers; platform ``local`` runs none and refuses it |
-        | ``interpreter`` | Python that runs Dynamo (``local``); default ``$DYNAMO_PYTHON``, else robot's own |
+        | ``image`` | Container image of the frontend and the workers; ``local`` runs no containers and refuses it |
+        | ``interpreter`` | Python that runs Dynamo (``local`` only); default ``$DYNAMO_PYTHON``, else robot's own |
         | ``env`` | Environment variables for all services |
         | ``args`` | Command line options for the workers by name, dashes included, such as ``--max-num-seqs``; an empty value makes a flag |
         | ``frontend_args`` | Command line options for the frontend, in the same way |
         | ``router_mode``, ``migration_limit``, ``migration_max_seq_len`` | The frontend's options of those names |
-        | ``discovery`` | ``file``, or ``etcd`` with ``etcd_members`` 1 (the default), 3 or 5 |
-        | ``request_plane``, ``event_plane`` | ``tcp`` or ``nats``, and ``zmq`` or ``nats`` |
-        | ``network`` | ``shared``, or ``isolated``: each process on a host of its own, for `Partition Network` |
-        | ``http_port`` | Port of the frontend (of its first replica), 1 to 65535; default: a free one |
+        | ``discovery`` | ``file`` (the default of ``local``), or ``etcd`` with ``etcd_members`` 1 (the default), 3 or 5 |
+        | ``request_plane``, ``event_plane`` | ``tcp`` (the default of ``local``) or ``nats``, and ``zmq`` (the same) or ``nats`` |
+        | ``network`` | ``shared`` (the default of ``local``), or ``isolated``: each process on a host of its own, for `Partition Network` |
+        | ``http_port`` | Port of the frontend (of its first replica), 1 to 65535 (``local`` only); default: a free one |
         | ``ready_responses`` | Good answers in a row that make the graph ready, 1 or more |
         | ``timeout`` | Time, above 0, for each of: etcd and NATS, init containers, and the graph to become ready once it is started |
         | ``dry_run`` | Start nothing; return the edited graph as YAML instead of the URL |
@@ -118,6 +117,7 @@ class DeploymentKeywords(Component):
         edits = Edits(
             replicas=replicas,
             model=model,
+            image=image,
             env=env or {},
             args=args or {},
             frontend_args=frontend_args or {},
@@ -132,7 +132,6 @@ class DeploymentKeywords(Component):
             request_plane=request_plane,
             event_plane=event_plane,
             network=network,
-            image=image,
             interpreter=interpreter,
             http_port=http_port,
             ready_responses=ready_responses,
@@ -256,16 +255,13 @@ class DeploymentKeywords(Component):
 
     def _save_metrics(self, deployment: Deployment) -> None:
         """Keep what the replicas' metrics said last, beside their logs."""
-        replicas: list[Replica] = []
-        for service in deployment.graph.services:
-            with suppress(DeploymentError):
-                replicas += self.context.platform.replicas(deployment, service)
-        texts, _ = read_metrics(replicas, _LAST_METRICS_S)  # one that hangs has nothing to say
-        for replica in replicas:
+        texts: dict[str, str] = {}
+        with suppress(DeploymentError):  # one that hangs has nothing to say, nor has a graph that is gone
+            texts, _ = self.context.platform.metrics(deployment, *deployment.graph.services, timeout_s=_LAST_METRICS_S)
+        for name, text in texts.items():
             with suppress(OSError):  # a disk may be full
-                if replica.name in texts:
-                    path = deployment.results / replica.service / f"{replica.name}.metrics"
-                    path.write_text(texts[replica.name], encoding="utf-8")
+                path = deployment.results / name.rpartition("-")[0] / f"{name}.metrics"
+                path.write_text(text, encoding="utf-8")
 
     def _results(self, alias: str) -> Path:
         """The suite's directory for its first deployment, one below it for each other, called by its alias."""

@@ -1,12 +1,13 @@
 """Verdicts on a load, by the names that upstream's checks have."""
 
 import re
+from contextlib import suppress
 from datetime import timedelta
 
 import numpy as np
 from robot.api.deco import keyword
 
-from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.errors import DeploymentError, LoadError
 from DynamoFaultLibrary.keywords.component import Component, Share
 from DynamoFaultLibrary.keywords.figures import check_part, failed_records, place_of
 from DynamoFaultLibrary.keywords.loads import DEFAULT
@@ -331,6 +332,9 @@ class LoadCheckKeywords(Component):
 
     def _log_lines(self) -> list[str]:
         deployment = self.context.deployment
-        logs = [log for service in deployment.graph.services for log in self.context.platform.logs(deployment, service)]
-        texts = (new_text(log, self.context.log_starts.get(log, 0)) for log in logs if log.stat().st_size)
-        return [line for text in texts for line in text.splitlines() if _REJECTION.search(line)]
+        found: list[str] = []
+        for log in [log for each in deployment.graph.services for log in self.context.platform.logs(deployment, each)]:
+            with suppress(DeploymentError):  # an empty one has nothing to show
+                log.flush()
+                found += [line for line in new_text(self.context, log).splitlines() if _REJECTION.search(line)]
+        return found

@@ -1,20 +1,26 @@
 """Where a test began to look: which replicas ran, and what metrics and logs said before it did anything."""
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import timedelta
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unready
 from DynamoFaultLibrary.keywords.context import Context, Mark
-from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.base import Deployment, read_metrics
+from DynamoFaultLibrary.platforms.log_store import Log, flushed, text_of
 from DynamoFaultLibrary.platforms.logs import MIGRATION, check_logged
 from DynamoFaultLibrary.platforms.readiness import TIMEOUT
 
 _QUICK_S = 1.0
 """Seconds that a frontend gets at the beginning of each test; before a first request or fault it is asked again."""
+
+_LOOK_S = 0.02
+"""Seconds between two looks at metrics or logs at least: each costs CPU, which is wanted for other things here."""
 
 TEST, DEPLOYMENT = "this test began", "it was deployed"
 
@@ -60,23 +66,27 @@ def mark_of(context: Context) -> Mark:
 
 
 def _read_counters(context: Context, deployment: Deployment, mark: Mark, timeout_s: float) -> None:
+    frontend = deployment.graph.frontend.name
     with suppress(DeploymentError):
-        mark.metrics = context.platform.metrics(deployment, deployment.graph.frontend.name, timeout_s) or None
+        mark.metrics = read_metrics(context.platform, deployment, frontend, timeout_s=timeout_s) or None
 
 
-def new_text(log: Path, start: int) -> str:
-    """What a log has from byte `start` on.
+def new_text(context: Context, log: Log, whole: bool = False) -> str:
+    """What a log has gained since the test began; all of it with `whole`. For absence, flush it first.
 
     Raises:
         DeploymentError: the log is missing or empty, so it proves nothing.
     """
-    try:
-        data = log.read_bytes()
-    except OSError as error:
-        raise DeploymentError(f"log '{log}' cannot be read: {error.strerror}") from error
-    if not data:
+    start = 0 if whole else context.log_start(log)
+    text = text_of(log, start)
+    if not text and not start:
         raise DeploymentError(f"log '{log}' is empty, so nothing can be told from it")
-    return data[start:].decode(errors="replace")
+    return text
+
+
+def wait_for(context: Context, condition: Callable[[], bool], timeout: timedelta) -> bool:
+    """Wait until metrics or logs say something: True; False after `timeout`."""
+    return wait_until(condition, timeout, max(_LOOK_S, context.platform.poll_s))
 
 
 def counter(texts: dict[str, str], name: str, **labels: str) -> float:
@@ -107,7 +117,7 @@ def counter_growth(context: Context, name: str, **labels: str) -> int:
         raise DeploymentError(
             f"'{frontend}' is not the process any more that it was when {mark.since}: what '{name}' had counted is lost"
         )
-    texts = context.platform.metrics(context.deployment, frontend)
+    texts = read_metrics(context.platform, context.deployment, frontend)
     return round(counter(texts, name, **labels) - counter(mark.metrics, name, **labels))
 
 
@@ -146,7 +156,7 @@ def read_migrations(context: Context) -> Migrations:
     """
     graph = context.deployment.graph
     check_logged(graph, graph.frontend.name, MIGRATION)
-    logs = context.platform.logs(context.deployment, graph.frontend.name)
-    text = "\n".join(new_text(log, context.log_starts.get(log, 0)) for log in logs)
+    logs = flushed(context.platform.logs(context.deployment, graph.frontend.name))
+    text = "\n".join(new_text(context, log) for log in logs)
     attempted = counter_growth(context, "dynamo_frontend_model_migration_total", migration_type="ongoing_request")
     return Migrations(attempted, len(_RECREATED.findall(text)), len(_FAILED.findall(text)))

@@ -18,6 +18,7 @@ from DynamoFaultLibrary.keywords.component import Component, Count, Number, Oper
 from DynamoFaultLibrary.keywords.context import Mark, UnorderedEnd
 from DynamoFaultLibrary.keywords.ends import is_ordered
 from DynamoFaultLibrary.keywords.observation import mark_of
+from DynamoFaultLibrary.platforms.base import read_metrics
 from DynamoFaultLibrary.platforms.readiness import known_instances
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, Replica
 from DynamoFaultLibrary.reports.timeline import EventKind
@@ -173,7 +174,7 @@ class ServiceKeywords(Component):
         return mark, replicas
 
     def _metric(self, service: str, name: str, labels: dict[str, str]) -> float:
-        texts = self.context.platform.metrics(self.context.deployment, service)
+        texts = read_metrics(self.context.platform, self.context.deployment, service)
         if not texts:
             raise Unready(f"'{service}' does not run, so there are no metrics to read '{name}' from")
         samples = [

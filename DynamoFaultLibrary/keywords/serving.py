@@ -2,7 +2,6 @@
 
 import re
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from DynamoFaultLibrary.errors import FaultLibraryError, LoadError
@@ -10,6 +9,7 @@ from DynamoFaultLibrary.load.client import Load
 from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.load.table import Table
 from DynamoFaultLibrary.platforms.base import Deployment
+from DynamoFaultLibrary.platforms.log_store import flushed
 
 if TYPE_CHECKING:
     from DynamoFaultLibrary.keywords.context import Context
@@ -25,6 +25,7 @@ def served_by(context: "Context", load: Load) -> Served:
     """Which replicas served the requests of a load so far; kept in its folder.
 
     Raises:
+        DeploymentError: a log cannot be read.
         LoadError: its graph is gone, or an answer is in no replica's log.
     """
     table = load.table()  # before the logs are read, which know all answers that are in it then
@@ -46,15 +47,15 @@ def _find(context: "Context", load: Load, table: Table) -> Served:
         return load.served
     deployment = _deployment_of(context, load)
     # What was logged before the test that started the load is not about it.
-    starts = context.log_starts if load.scope and load.scope == context.test else {}
-    logs = {
-        log.stem: log for service in deployment.graph.workers for log in context.platform.logs(deployment, service.name)
-    }
+    is_new = bool(load.scope) and load.scope == context.test
+    logs = [log for worker in deployment.graph.workers for log in context.platform.logs(deployment, worker.name)]
     ways: dict[str, list[tuple[bytes, str]]] = {}
-    for replica, log in logs.items():
-        for stamp, uuid in _RECEIVED.findall(_text(log, starts.get(log, 0))):
-            ways.setdefault(uuid.decode(), []).append((stamp, replica))
-    served = Served.of(logs, {uuid: [name for _, name in sorted(way)] for uuid, way in ways.items()})
+    for log in flushed(logs):  # the last one to receive a request counts
+        for stamp, uuid in _RECEIVED.findall(log.since(context.log_start(log) if is_new else 0)):
+            ways.setdefault(uuid.decode(), []).append((stamp, log.replica))
+    served = Served.of(
+        (log.replica for log in logs), {uuid: [name for _, name in sorted(way)] for uuid, way in ways.items()}
+    )
     served.save(load.folder.path, table)
     if not load.is_running:
         load.served = served
@@ -70,12 +71,3 @@ def _deployment_of(context: "Context", load: Load) -> Deployment:
             "more; end the load before 'Delete Graph'"
         )
     return found
-
-
-def _text(log: Path, start: int) -> bytes:
-    try:
-        with log.open("rb") as file:
-            file.seek(start)
-            return file.read()
-    except OSError as error:
-        raise LoadError(f"cannot read log '{log}': {error.strerror}") from error

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from robot.api import logger
 
-from DynamoFaultLibrary.errors import LoadError
+from DynamoFaultLibrary.errors import DeploymentError, LoadError
 from DynamoFaultLibrary.faults.injector import ActiveFault
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.component import link
@@ -21,6 +21,7 @@ from DynamoFaultLibrary.load.folder import safe_name
 from DynamoFaultLibrary.load.records import Record, iterate_records, read_records
 from DynamoFaultLibrary.load.recovery import aftermaths
 from DynamoFaultLibrary.load.windows import FaultWindow, met_by, whole
+from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.reports.load_picture import draw_load
 from DynamoFaultLibrary.reports.picture import MOST_BARS, draw, time_axis
 from DynamoFaultLibrary.reports.results import FAULTS_FILE
@@ -66,33 +67,32 @@ def save_log_slices(context: Context, test: str) -> list[Path]:
     """Copy what each log has gained in this test into the test's own folder."""
     saved = []
     test_place = _slices_of(context, test)
-    several = len({log.parent.parent for log in context.log_starts}) > 1
-    for log, start in context.log_starts.items():
-        try:
-            data = log.read_bytes()[start:]
-        except OSError:
+    several = len(context.log_starts) > 1
+    for graph, log in [(graph, log) for graph, starts in context.log_starts.items() for log in starts]:
+        if not (data := _gained(context, log)):
             continue
-        if not data:
-            continue
-        place = test_place / _graph_of(context, log) if several else test_place
+        file = test_place / (graph if several else "") / f"{log.replica}.log"
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            (place / log.name).write_bytes(data)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
         except OSError as error:
-            logger.warn(f"the logs of this test cannot be copied to '{place}': {error.strerror}")
+            logger.warn(f"the logs of this test cannot be copied to '{file.parent}': {error.strerror}")
             break
-        saved.append(place / log.name)
+        saved.append(file)
     return saved
+
+
+def _gained(context: Context, log: Log) -> bytes:
+    """What a log has gained in this test, as far as it can be told."""
+    with suppress(DeploymentError):
+        log.flush()
+    with suppress(DeploymentError):
+        return log.since(context.log_start(log))
+    return b""
 
 
 def _slices_of(context: Context, test: str) -> Path:
     return context.results_directory() / safe_name(test.removeprefix(f"{robot_context.suite_name()}."))
-
-
-def _graph_of(context: Context, log: Path) -> str:
-    """The alias of the graph that a log is of; the name of its folder, where the graph is gone."""
-    folder = log.parent.parent
-    return next((alias for alias, each in context.graphs.items() if each.results == folder), folder.name)
 
 
 def save_faults(context: Context) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
 from DynamoFaultLibrary.cuda_toggle import Toggle
-from DynamoFaultLibrary.errors import Unsupported
+from DynamoFaultLibrary.errors import Unready, Unsupported
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.ledger import Entry
-from DynamoFaultLibrary.platforms.effects import Effect, End, Partition
+from DynamoFaultLibrary.platforms.effects import CudaEffect, CudaRule, Effect, End, Partition
+from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, Node, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.settings import DeploySettings
 
@@ -52,7 +53,10 @@ class Plan:
 
 @dataclass
 class Deployment:
-    """A graph that is up. `url` is its first frontend's, `model` the name that it serves."""
+    """A graph that is up. `model` is the name that it serves, `url` that of its first frontend.
+
+    The URL stays the same as long as the graph is up, though the frontend behind it may end and come again.
+    """
 
     name: str
     graph: Graph
@@ -101,6 +105,9 @@ class Deploying(Protocol):
 class Observing(Protocol):
     """See replicas, their logs and metrics."""
 
+    poll_s: float
+    """Seconds between two looks at something here that is expected to change."""
+
     def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
         """Replicas of a service in the order of their indices; ended ones are left out."""
         ...
@@ -113,15 +120,16 @@ class Observing(Protocol):
         """Wait for the end of this life of a replica; None when it still runs after `timeout`."""
         ...
 
-    def logs(self, deployment: Deployment, service: str) -> list[Path]:
-        """Log files of all replicas that a service has had."""
+    def logs(self, deployment: Deployment, service: str) -> list[Log]:
+        """Logs of all replicas that a service has had."""
         ...
 
-    def metrics(self, deployment: Deployment, service: str, timeout_s: float = 10.0) -> dict[str, str]:
-        """Prometheus texts by replica name; all replicas are asked at once.
+    def metrics(
+        self, deployment: Deployment, *services: str, timeout_s: float = 10.0
+    ) -> tuple[dict[str, str], list[str]]:
+        """Prometheus texts of replicas by name, and what is wrong with those that have not told theirs in time.
 
-        Raises:
-            Unready: one has not answered within `timeout_s`.
+        All that run are asked at once. Those that have no metrics are in neither.
         """
         ...
 
@@ -187,7 +195,8 @@ class ControlPlane(Protocol):
     def member_urls(self, deployment: Deployment, service: str) -> dict[str, str]:
         """By member name the URL of its HTTP interface: etcd's for clients, that of NATS for monitoring.
 
-        Members that do not run are among them; without any the service is none of this deployment's.
+        They stay the same over all lives of a member; those that do not run are among them. Without any the service is
+        none of this deployment's.
         """
         ...
 
@@ -214,6 +223,18 @@ class CudaShimming(Protocol):
 
     def cuda_toggle(self, replica: Replica) -> Toggle | None:
         """The toggle of a replica; None when its processes do not run under the shim."""
+        ...
+
+    def shimmed_processes(self, replica: Replica) -> list[str]:
+        """Processes of a replica that have the shim mapped, as texts for people."""
+        ...
+
+    def plan_cuda(self, deployment: Deployment, replica: Replica, rule: CudaRule, timeout: timedelta) -> CudaEffect:
+        """Plan that CUDA calls of a replica fail; one must have, `timeout` after the rule's delay, to prove it.
+
+        Raises:
+            FaultError: it does not run under the shim, or its calls fail already.
+        """
         ...
 
 
@@ -245,13 +266,12 @@ class Platform(Deploying, Observing, Protocol):
     name: str
 
     settings: frozenset[str]
-    """Fields of `DeploySettings` that have an effect here, beside those that each platform has; others are refused."""
+    """Those settings beside what all platforms have that have an effect here: ``interpreter`` with any value,
+    ``network=isolated`` with that one alone, since it says what the platform does anyway. `plan` and `deploy` refuse
+    the others by `check_settings`."""
 
     replaces_ended: bool
     """Whether a replica that ended is started again by the platform itself."""
-
-    poll_s: float
-    """Seconds between two looks at something here that is expected to change."""
 
 
 Capability = TypeVar("Capability")
@@ -266,3 +286,17 @@ def require(platform: Platform, capability: type[Capability]) -> Capability:
     if not isinstance(platform, capability):
         raise Unsupported(f"platform '{platform.name}' has no capability '{capability.__name__}'")
     return platform
+
+
+def read_metrics(
+    platform: Observing, deployment: Deployment, *services: str, timeout_s: float = 10.0
+) -> dict[str, str]:
+    """Prometheus texts of the running replicas of some services, by name.
+
+    Raises:
+        Unready: one has not told them within `timeout_s`.
+    """
+    texts, problems = platform.metrics(deployment, *services, timeout_s=timeout_s)
+    if problems:
+        raise Unready("; ".join(problems))
+    return texts

@@ -8,7 +8,9 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from DynamoFaultLibrary.cuda_toggle import CLASSES
 from DynamoFaultLibrary.errors import FaultError
+from DynamoFaultLibrary.nodes.xid import ERROR_NAMES, STICKY, XIDS
 from DynamoFaultLibrary.platforms.replicas import Incarnation, Replica
 
 
@@ -174,3 +176,75 @@ class Partition:
     def is_partial(self) -> bool:
         """Whether some of it gets through."""
         return self.loss < 100 or self.rate is not None
+
+
+ALL_GPUS = "all"
+
+
+@dataclass(frozen=True)
+class CudaRule:
+    """Which calls fail, and how; what is None follows from the XID, see `DynamoFaultLibrary.nodes.xid`.
+
+    `gpu` is ``all``, an index as the process counts its GPUs, or a UUID. `after_calls` and `delay` let calls go on
+    first, `probability` lets some of the others.
+    """
+
+    xid: int = 79
+    gpu: str = ALL_GPUS
+    error: int | None = None
+    sticky: bool | None = None
+    classes: Sequence[str] = ()
+    after_calls: int = 0
+    delay: timedelta = timedelta(0)
+    probability: float = 1.0
+    seed: int = 1
+    lasting: bool = False
+
+    def __post_init__(self) -> None:
+        xid = XIDS.get(self.xid)
+        if xid is None:
+            raise FaultError(f"XID {self.xid} is not in the catalogue; known are {sorted(XIDS)}")
+        if xid.cuda is None and self.error is None:
+            raise FaultError(f"{xid} makes no CUDA call fail; give an error=… if this one should")
+        unknown = [name for name in self.classes if name not in CLASSES]
+        if unknown:
+            raise FaultError(f"there are no classes {unknown} of CUDA calls; known are {list(CLASSES)}")
+        if not 0 < self.probability <= 1:
+            raise FaultError(f"a probability is above 0 and at most 1, not {self.probability}")
+        if self.after_calls < 0 or self.delay < timedelta(0) or (self.error is not None and self.error <= 0):
+            raise FaultError("after_calls and delay are 0 or more, and an error is above 0")
+
+    @property
+    def error_text(self) -> str:
+        """Such as ``999 (CUDA_ERROR_UNKNOWN)``."""
+        cuda = XIDS[self.xid].cuda
+        code = self.error if self.error is not None else cuda.error if cuda else 0
+        return f"{code} ({ERROR_NAMES[code]})" if code in ERROR_NAMES else str(code)
+
+    def to_text(self) -> str:
+        """As the shim reads it."""
+        cuda = XIDS[self.xid].cuda
+        words: dict[str, object] = {"xid": self.xid} if cuda else {}
+        words["gpu"] = self.gpu
+        if self.error is not None:
+            words["error"] = self.error
+        sticky = self.sticky if self.sticky is not None or self.error is None else self.error in STICKY
+        if sticky is not None:
+            words["sticky"] = int(sticky)
+        if self.classes:
+            words["classes"] = ",".join(self.classes)
+        words["after"] = self.after_calls
+        words["delay_ms"] = round(self.delay.total_seconds() * 1000)
+        words["probability"] = self.probability
+        words["seed"] = self.seed
+        words["recovery"] = "exit" if self.lasting else "toggle"
+        return " ".join(f"{key}={value}" for key, value in words.items())
+
+
+class CudaEffect(Effect):
+    """CUDA calls of one replica fail by a `CudaRule`."""
+
+    @property
+    @abstractmethod
+    def failures(self) -> int:
+        """Calls of its processes that have failed since it was applied."""

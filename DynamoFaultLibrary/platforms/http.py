@@ -2,13 +2,11 @@
 
 import json
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Any
-
-from DynamoFaultLibrary.platforms.replicas import Replica
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -47,18 +45,17 @@ def post_json(url: str, body: Any, timeout: float) -> Any:
         return json.loads(answer.read())
 
 
-def read_metrics(replicas: Sequence[Replica], timeout_s: float) -> tuple[dict[str, str], list[str]]:
-    """Prometheus texts by replica name, and what is wrong with the others; all are asked at once."""
-    asked = [(replica.name, replica.metrics_url) for replica in replicas if replica.metrics_url]
+def scrape(urls: Mapping[str, str], timeout_s: float) -> tuple[dict[str, str], list[str]]:
+    """Metrics by the names that `urls` have, and what is wrong with the others; all are asked at once."""
     texts: dict[str, str] = {}
     problems: list[str] = []
-    with ThreadPoolExecutor(len(asked) or 1) as threads:
-        answers = [(name, url, threads.submit(get_text, url, timeout_s)) for name, url in asked]
-    for name, url, answer in answers:
+    with ThreadPoolExecutor(len(urls) or 1) as threads:
+        answers = {name: threads.submit(get_text, url, timeout_s) for name, url in urls.items()}
+    for name, answer in answers.items():
         try:
             texts[name] = answer.result()
         except OSError as error:
-            problems.append(f"no metrics of {name} at {url}: {error}")
+            problems.append(f"no metrics of {name} at {urls[name]}: {error}")
     return texts, problems
 
 

@@ -1,5 +1,6 @@
-"""What replicas have logged, wherever they run."""
+"""What replicas have logged, wherever they run, and however late it arrives here."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 
@@ -12,14 +13,18 @@ class Log(Protocol):
         ...
 
     def mark(self) -> int:
-        """Where its text ends now, for `since`."""
+        """Where its text ends, for `since`: what the replica has logged by now is before that.
+
+        Raises:
+            DeploymentError: that cannot be known, or not in time.
+        """
         ...
 
     def since(self, mark: int = 0) -> bytes:
-        """Its text from a mark on.
+        """Its text from a mark on, as far as it has arrived here.
 
         Raises:
-            DeploymentError: it is missing or empty, so it proves nothing.
+            DeploymentError: it cannot be read.
         """
         ...
 
@@ -30,3 +35,21 @@ class Log(Protocol):
             DeploymentError: that cannot be known, or not in time.
         """
         ...
+
+
+def flushed(logs: Iterable[Log]) -> list[Log]:
+    """The same logs, flushed."""
+    found = list(logs)
+    for log in found:
+        log.flush()
+    return found
+
+
+def text_of(log: Log, mark: int = 0) -> str:
+    """`Log.since` as text."""
+    return log.since(mark).decode(errors="replace")
+
+
+def places(logs: Iterable[Log]) -> str:
+    """Where people find them."""
+    return ", ".join(map(str, logs))

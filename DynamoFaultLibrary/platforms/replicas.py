@@ -2,7 +2,8 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+
+from DynamoFaultLibrary.platforms.log_store import Log
 
 Incarnation = Hashable
 """One life of a replica: no two lives of any replica are equal; its text is for people, such as ``pid 1234``."""
@@ -23,8 +24,7 @@ class Replica:
     incarnation: Incarnation
     node: str
     namespace: str | None
-    log: Path
-    metrics_url: str | None
+    log: Log
 
 
 @dataclass(frozen=True)

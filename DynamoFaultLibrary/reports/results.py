@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
@@ -282,6 +283,6 @@ def failure_table(run: Path, pattern: str, sla_s: float | None) -> tuple[Grid, l
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file in one step: others may read it, or write it at the same time."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)

@@ -32,7 +32,7 @@ Busy Workers
 A Worker Is Killed And Not Replaced
     [Documentation]    SIGKILL to one of two; the load goes on for long enough to tell what it has lost.
     Wait For Load Requests    100
-    Kill Worker    VllmWorker    0
+    Kill Worker    VllmWorker    0    respawn=False
     Run Keyword And Expect Error    *% of its throughput*    Wait Until Recovered    timeout=15 s
     Stop Load
 

@@ -17,7 +17,9 @@ EXPECTED = {
     "Etcd Members Are Two": ("etcd_members must be 1, 3 or 5, not 2",),
     # (row 14)
     "Etcd Members Are Of No Etcd": ("etcd_members=3 has no effect without discovery=etcd",),
-    "Image Is For A Cluster": ("image=dynamo:1 has no effect on this machine",),
+    "Image Is For A Cluster": (
+        "image=dynamo:1 has no effect on platform 'local': only platforms that run containers take it",
+    ),
     # (row 38)
     "Port Is Beyond All": ("http_port must be from 1 to 65535, not 70000",),
     "Timeout Is Nothing": ("timeout must be above 0, not 0 s",),

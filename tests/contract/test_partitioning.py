@@ -16,7 +16,7 @@ from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.ledger import Ledger, Owner, State, read_ledger
 from DynamoFaultLibrary.net.filter import PacketFilter
 from DynamoFaultLibrary.net.links import link_exists
-from DynamoFaultLibrary.platforms.base import Deployment, Partitioning
+from DynamoFaultLibrary.platforms.base import Deployment, Partitioning, read_metrics
 from DynamoFaultLibrary.platforms.effects import Direction, Partition, PartitionMode
 from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local.network import check_isolation
@@ -106,8 +106,8 @@ def test_only_the_two_sides_are_cut_off(
         second = injector.inject(partition(platform, deployment, Partition(other, workers[1:])))
         assert "an open connection: no answer" in second.entry.evidence[0]
         injector.recover(second)
-    for url in (deployment.url + "/health", workers[0].metrics_url or ""):
-        assert get_text(url, 2)
+    assert get_text(f"{deployment.url}/health", 2)
+    assert workers[0].name in read_metrics(platform, deployment, workers[0].service, timeout_s=2)
 
 
 def test_overlapping_partitions_come_off_one_by_one(
@@ -182,10 +182,11 @@ def test_rules_that_are_not_there_are_no_partition(
 def test_a_respawned_replica_is_on_the_same_host(
     platform: LocalPlatform, deployment: Deployment, workers: list[Replica]
 ) -> None:
+    before = platform.metrics_urls(deployment, deployment.graph.workers)
     again = platform.respawn(deployment, workers[0])
     platform.wait_ready(deployment, MINUTE)
-    assert again.metrics_url == workers[0].metrics_url
-    assert get_text(again.metrics_url or "", 2)
+    assert platform.metrics_urls(deployment, deployment.graph.workers) == before
+    assert again.name in read_metrics(platform, deployment, workers[0].service, timeout_s=2)
 
 
 def test_nothing_of_a_network_is_left(platform: LocalPlatform, tmp_path: Path) -> None:

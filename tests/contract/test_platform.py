@@ -88,7 +88,8 @@ def test_disaggregated_graphs_use_their_prefill_worker(
     deployment = platform.deploy(Manifest.load(find_graph(graph)).graph(), settings, tmp_path / "results")
     prefill = next(service.name for service in deployment.graph.workers if service.role == "prefill")
     (log,) = platform.logs(deployment, prefill)
-    assert "request completed" in log.read_text()
+    log.flush()
+    assert b"request completed" in log.since()
 
 
 def test_two_deployments_live_side_by_side(platform: LocalPlatform, tmp_path: Path, network: NetworkMode) -> None:
@@ -128,6 +129,7 @@ def test_runs_that_share_a_home_do_not_share_names(platform: LocalPlatform, tmp_
 
 def test_a_replica_that_has_ended_is_told_with_its_end(platform: LocalPlatform, deployment: Deployment) -> None:
     assert platform.ended(deployment) == []
+    url = deployment.url
     victim = platform.replicas(deployment, "Frontend")[0]
     platform.send(victim, [victim.process], signal.SIGKILL)
     assert platform.wait_exit(victim, SECONDS) is not None
@@ -137,14 +139,21 @@ def test_a_replica_that_has_ended_is_told_with_its_end(platform: LocalPlatform, 
         platform.wait_ready(deployment, timedelta(seconds=0.2))
     platform.respawn(deployment, victim)
     assert platform.ended(deployment) == []
+    platform.wait_ready(deployment, timedelta(seconds=60))
+    assert deployment.url == url
+    assert httpx.get(f"{url}/health").is_success
 
 
 def test_replicas_have_indices_logs_and_metrics(platform: LocalPlatform, deployment: Deployment) -> None:
     replicas = platform.replicas(deployment, WORKER)
     assert [replica.index for replica in replicas] == [0, 1]
-    assert all(replica.log.stat().st_size > 0 for replica in replicas)
-    assert set(platform.metrics(deployment, WORKER)) == {f"{WORKER}-0", f"{WORKER}-1"}
-    assert "dynamo_frontend" in platform.metrics(deployment, "Frontend")["Frontend-0"]
+    logs = platform.logs(deployment, WORKER)
+    assert [(replica.log, replica.name) for replica in replicas] == [(log, log.replica) for log in logs]
+    assert all(0 < log.mark() <= len(log.since()) for log in logs)
+    texts, problems = platform.metrics(deployment, WORKER, "Frontend")
+    assert set(texts) == {f"{WORKER}-0", f"{WORKER}-1", "Frontend-0"}
+    assert "dynamo_frontend" in texts["Frontend-0"]
+    assert problems == []
 
 
 def test_an_unknown_service_is_named_with_those_that_exist(platform: LocalPlatform, deployment: Deployment) -> None:
@@ -215,5 +224,5 @@ def test_a_replica_shows_what_its_processes_were_told(platform: LocalPlatform, d
     leader, *_ = require(platform, Inspecting).inspect(replica)
     assert leader.pid == replica.process.pid
     assert leader.command[1:3] == ["-m", "DynamoFaultLibrary.engines.position"]
-    assert replica.metrics_url is not None
-    assert leader.environment["DYN_SYSTEM_PORT"] == str(httpx.URL(replica.metrics_url).port)
+    url = platform.metrics_urls(deployment, deployment.graph.workers)[0]
+    assert leader.environment["DYN_SYSTEM_PORT"] == str(httpx.URL(url).port)

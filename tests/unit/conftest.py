@@ -18,11 +18,12 @@ from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from DynamoFaultLibrary.clock import wait_until
-from DynamoFaultLibrary.cuda_toggle import CLASSES, Toggle
+from DynamoFaultLibrary.cuda_toggle import CLASSES
 from DynamoFaultLibrary.ledger import Ledger, Owner
 from DynamoFaultLibrary.load.folder import LoadFolder, LoadState
 from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record
+from DynamoFaultLibrary.platforms.local.toggle import LocalToggle
 from DynamoFaultLibrary.processes import ProcessId
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "dynamo-fault-hypothesis")
@@ -59,6 +60,10 @@ class Started:
     def line(self) -> str:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
+
+    def say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        print(line, file=self.process.stdin, flush=True)
 
     def release(self) -> None:
         assert self.process.stdin is not None
@@ -212,7 +217,12 @@ def leave() -> Callable[..., None]:
     """Writes the counters that a process under the CUDA shim would leave."""
 
     def write(
-        toggle: Toggle, process: ProcessId | None = None, *, on: bool = False, generation: int = 0, launches: int = 0
+        toggle: LocalToggle,
+        process: ProcessId | None = None,
+        *,
+        on: bool = False,
+        generation: int = 0,
+        launches: int = 0,
     ) -> None:
         process = process or ProcessId.current()
         failed = [launches if name == "launch" else 0 for name in CLASSES]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import pytest
 from assertionengine import AssertionOperator
@@ -208,6 +208,8 @@ def arguments(name: str) -> Iterator[tuple[str, bool, bool, Any]]:
 
 def kinds(hint: Any) -> list[Any]:
     """The types that an argument may have, without None."""
+    if get_origin(hint) is Literal:
+        return list({type(value): None for value in get_args(hint) if value is not None})
     parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     return [part for part in parts if part is not type(None)]
 

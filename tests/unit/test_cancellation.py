@@ -1,7 +1,6 @@
 import json
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -13,7 +12,6 @@ from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record, RequestSpec
 from DynamoFaultLibrary.platforms.base import Deployment
-from DynamoFaultLibrary.platforms.replicas import Replica
 
 SOON = timedelta(milliseconds=50)
 CANCELLED = "dynamo_component_cancellation_total"
@@ -27,24 +25,21 @@ class Server:
     chats: int = 3
     cancelled: int = 5
     unread: int = 7
+    poll_s: float = 0.005
 
-    def metrics(self, deployment: Deployment, service: str) -> dict[str, str]:
-        if service == "Frontend":
+    def metrics(
+        self, deployment: Deployment, *services: str, timeout_s: float = 10.0
+    ) -> tuple[dict[str, str], list[str]]:
+        if services == ("Frontend",):
             name = "dynamo_frontend_model_cancellation_total"
-            return {"Frontend-0": sample(name, self.chats, endpoint="chat_completions", request_type="stream")}
+            return {"Frontend-0": sample(name, self.chats, endpoint="chat_completions", request_type="stream")}, []
         counters = [
             sample(CANCELLED, self.cancelled, dynamo_endpoint="generate"),
             sample(CANCELLED, 100, dynamo_endpoint="clear_kv_blocks"),
             sample(UNREAD, self.unread, error_type="publish_response"),
             sample(UNREAD, 100, error_type="deserialization"),
         ]
-        return {"PositionWorker-0": "\n".join(counters)}
-
-    def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
-        raise NotImplementedError
-
-    def logs(self, deployment: Deployment, service: str) -> list[Path]:
-        raise NotImplementedError
+        return {"PositionWorker-0": "\n".join(counters)}, []
 
 
 def sample(name: str, value: int, **labels: str) -> str:
@@ -88,7 +83,7 @@ def cancel(sender: Sender, count: int = 2) -> CancelRequests:
     ]
     graph = Manifest.load(find_graph("position-agg.yaml")).graph()
     deployment = cast("Deployment", type("D", (), {"name": "d", "graph": graph})())
-    fault = CancelRequests(sender.server, deployment, requests, SOON)
+    fault = CancelRequests(cast("Any", sender.server), deployment, requests, SOON)
     fault.apply()
     return fault
 

@@ -16,6 +16,7 @@ from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import FaultLibraryError, LoadError, NothingComes, Unready
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, ReplicaExit
 from DynamoFaultLibrary.processes import ProcessId
+from tests.replicas import make_replica
 
 HOUR = timedelta(hours=1)
 """Nobody waits for so long: a test that does would be ended by its runner."""
@@ -52,7 +53,7 @@ def end(dynamo: FakeDynamo) -> Callable[..., EndedReplica]:
         before = platform.replicas
         (first, *_) = before(dynamo.context.deployment, service)
         index = 9 if others_run else 0
-        gone = type(first)(service, index, f"{service}-{index}", "k", ProcessId(2, 2), "n", None, first.log, None)
+        gone = make_replica(service, index, ProcessId(2, 2), first.log)
         end = EndedReplica(gone, ReplicaExit("killed by SIGKILL", monotonic(), 9))
         platform.__dict__["ended"] = lambda deployment: [end]
         if not others_run:

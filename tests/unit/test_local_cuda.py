@@ -1,10 +1,18 @@
+import mmap
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from DynamoFaultLibrary.errors import Unsupported
+from DynamoFaultLibrary.ledger import Ledger
 from DynamoFaultLibrary.platforms.local import cuda
+from DynamoFaultLibrary.platforms.local.log_file import LocalLog
+from DynamoFaultLibrary.platforms.local.shimming import LocalShimming
+from DynamoFaultLibrary.platforms.replicas import Replica
+from DynamoFaultLibrary.processes import ProcessId
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +59,16 @@ def test_sources_that_do_not_compile_skip_the_test_with_the_compilers_words(
 def test_the_sources_are_found() -> None:
     assert (cuda.shim_sources() / "Makefile").is_file()
     assert (cuda.shim_sources() / "src" / "entries.def").is_file()
+
+
+def test_processes_that_have_the_shim_mapped_are_told(
+    tmp_path: Path, ledger: Ledger, start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me, other = ProcessId.current(), start("/bin/sleep", "60").identity
+    monkeypatch.setattr(LocalShimming, "processes", lambda self, replica: [me, other])
+    replica = Replica("W", 0, "W-0", "d/W-0", me, "n", None, LocalLog(Path("w.log")))
+    library = tmp_path / cuda.LIBRARY
+    library.write_bytes(b"x")
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):
+        assert LocalShimming(ledger).shimmed_processes(replica) == [f"pid {me.pid}"]
+    assert LocalShimming(ledger).shimmed_processes(replica) == []

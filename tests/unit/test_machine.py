@@ -38,7 +38,10 @@ def test_all_networks_are_closed_though_one_does_not_go(ledger: Ledger, monkeypa
         raise RecoveryError("a process is left")
 
     monkeypatch.setattr(machine, "_recover_by_ledger", fail)
-    assert machine._bury() == ": d0, d1; a process is left; its leg is still there"
+    assert machine._bury() == (
+        ", and what it had started with it: d0, d1; a process is left; its leg is still there; "
+        "'Deploy Graph' starts another"
+    )
     assert [network.is_closed for network in networks] == [True, True]
 
 

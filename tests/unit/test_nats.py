@@ -1,6 +1,5 @@
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -13,6 +12,7 @@ from DynamoFaultLibrary.platforms.nats import NatsServer, NatsState
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId
+from tests.replicas import make_replica
 
 GONE = ProcessId(2**22 - 1, 1)
 
@@ -44,7 +44,7 @@ class Machine:
 
 
 def fault(kind: type[Any], server: NatsServer, **options: Any) -> Any:
-    replica = Replica("nats", 0, "nats-0", "d/nats-0", GONE, "n", None, Path("n.log"), None)
+    replica = make_replica("nats", 0, GONE)
     deployment = cast("Deployment", type("D", (), {"name": "d", "settings": DeploySettings()})())
     effect = EndOfReplica(cast("Any", Machine()), deployment, replica, [GONE], signal.SIGKILL)
     return kind("Kill Nats", deployment, [[replica]], effect, server=server, **options)

@@ -2,7 +2,6 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -14,6 +13,7 @@ from DynamoFaultLibrary.platforms.local.ends import EndOfProcesses, EndOfReplica
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId, read_command
+from tests.replicas import make_replica
 
 GONE = ProcessId(2**22 - 1, 1)
 OTHER = ProcessId(2**22 - 2, 1)
@@ -43,7 +43,7 @@ class Machine:
 
 
 def replica_of(leader: ProcessId) -> Replica:
-    return Replica("Worker", 0, "Worker-0", "d/Worker-0", leader, "n", None, Path("w.log"), None)
+    return make_replica("Worker", 0, leader)
 
 
 def fault(kind: type[Any], machine: Machine, leader: ProcessId = GONE, **options: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from DynamoFaultLibrary.errors import DeploymentError
-from DynamoFaultLibrary.platforms.http import get_text
+from DynamoFaultLibrary.platforms.http import get_text, scrape
 from DynamoFaultLibrary.platforms.readiness import Expectation, wait_until_ready
 
 SOON = timedelta(seconds=0.1)
@@ -46,6 +46,17 @@ def not_ready(loopback: Any, urls: list[str], responses: int = 1) -> str:
     prefix = f"{loopback.url} was not ready within 0.1 s; last seen: "
     assert message.startswith(prefix)
     return message.removeprefix(prefix)
+
+
+def test_all_metrics_that_are_told_are_there_beside_what_is_wrong_with_the_others(loopback: Any) -> None:
+    """The first one that does not answer says nothing of those after it."""
+    (url,) = serve(loopback, 1)
+    nobody = f"{loopback.url}/not-there"
+    loopback.answer("/not-there", {}, 404)
+    texts, problems = scrape({"a": nobody, "b": url}, 5)
+    assert texts == {"b": metrics(1).decode()}
+    assert problems == [f"no metrics of a at {nobody}: HTTP Error 404: Not Found"]
+    assert scrape({}, 5) == ({}, [])
 
 
 def test_a_frontend_that_knows_its_workers_and_answers_is_ready(loopback: Any) -> None:

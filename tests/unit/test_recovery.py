@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import LedgerError
 from DynamoFaultLibrary.ledger import Ledger, Owner, State, read_ledger
 from DynamoFaultLibrary.ledger.recovery import ledgers, problems, recover, recover_dead_runs
 from DynamoFaultLibrary.owner import drop, renew
+from DynamoFaultLibrary.platforms.local.toggle import LocalToggle
 from DynamoFaultLibrary.platforms.local.undoers import DEPLOYMENT_VARIABLE
 from DynamoFaultLibrary.processes import STOPPED, ProcessId
 
@@ -243,7 +243,7 @@ def test_a_ledger_that_names_no_platforms_is_recovered(
     view = read_ledger(path)
     assert view.corrupt == []
     (place,) = (Path(entry.undo["path"]) for entry in view.entries.values() if entry.undo["action"] == "remove")
-    toggle = Toggle(place / "cuda" / "Worker-0" / "cuda_fault_enabled")
+    toggle = LocalToggle(place / "cuda" / "Worker-0" / "cuda_fault_enabled")
     toggle.prepare()
     toggle.switch_on("xid=79", 1)
     found = recover(path)

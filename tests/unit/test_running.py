@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -12,7 +11,8 @@ from DynamoFaultLibrary.errors import DeploymentError, Unready
 from DynamoFaultLibrary.keywords.running import RunningKeywords
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.running import RunningProcess
-from DynamoFaultLibrary.processes import ProcessId, read_words
+from DynamoFaultLibrary.processes import read_words
+from tests.replicas import make_replica
 
 CONTAINS = AssertionOperator["contains"]
 EQUAL = AssertionOperator["=="]
@@ -31,10 +31,7 @@ class Platform:
         self.deployment = None
 
     def replicas(self, deployment: Any, service: str) -> list[Replica]:
-        return [
-            Replica(service, index, f"{service}-{index}", "key", ProcessId(1, 1), "n", None, Path("log"), None)
-            for index in self.found
-        ]
+        return [make_replica(service, index) for index in self.found]
 
     def inspect(self, replica: Replica) -> list[RunningProcess]:
         return self.found[replica.index]

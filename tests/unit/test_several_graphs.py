@@ -26,19 +26,19 @@ from DynamoFaultLibrary.errors import (
     LoadError,
     RecoveryError,
     Unanswered,
-    Unready,
 )
 from DynamoFaultLibrary.faults.network import PartitionType
 from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.keywords.observation import DEPLOYMENT, begin_observation, observe, observe_all
-from DynamoFaultLibrary.keywords.story import tell_test
+from DynamoFaultLibrary.keywords.story import save_log_slices, tell_test
 from DynamoFaultLibrary.ledger import Ledger, State
 from DynamoFaultLibrary.load.records import read_records
 from DynamoFaultLibrary.load.served import Served
-from DynamoFaultLibrary.platforms import http
 from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.effects import Partition, PartitionMode
+from DynamoFaultLibrary.platforms.local.log_file import LocalLog
+from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId
@@ -222,12 +222,9 @@ def test_an_argument_without_effect_is_refused(
         two.run_keyword(name, given, options)
 
 
-def test_cuda_faults_that_are_toggled_on_have_an_id(two: FakeDynamo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_faults_that_are_toggled_on_have_an_id(two: FakeDynamo) -> None:
     """It returned nothing, so nobody could name the fault."""
-    monkeypatch.setattr("DynamoFaultLibrary.keywords.cuda.EnableCudaFaults", lambda *_: FakeFault("fake-2"))
-    monkeypatch.setattr(
-        FakeFault, "replica", two.context.platform.replicas(two.context.deployment, "VllmWorker")[0], raising=False
-    )
+    two.context.platform.__dict__["plan_cuda"] = lambda *_: FakeFault("fake-2")
     found = two.run_keyword("toggle_cuda_faults", [True, "VllmWorker"])
     assert found == two.context.injector.faults[-1].entry.id
 
@@ -304,58 +301,39 @@ def test_all_graphs_are_deleted_though_one_cannot_be(two: FakeDynamo) -> None:
     assert list(two.context.graphs) == ["green"]
 
 
-@pytest.fixture
-def with_metrics(two: FakeDynamo, loopback: Any) -> FakeDynamo:
-    """Its workers tell their metrics."""
-    loopback.answer("/metrics", b"up 1\n")
-    known = two.context.platform.replicas
-
-    def replicas(deployment: Deployment, service: str) -> list[Replica]:
-        return [replace(each, metrics_url=f"{loopback.url}/metrics") for each in known(deployment, service)]
-
-    two.context.platform.__dict__["replicas"] = replicas
-    return two
-
-
-def test_a_graph_is_deleted_though_its_last_metrics_cannot_be_written(with_metrics: FakeDynamo) -> None:
+def test_a_graph_is_deleted_though_its_last_metrics_cannot_be_written(two: FakeDynamo) -> None:
     """A full disk, or results that were moved away: it stayed up, with a raw error of Python."""
     deleted: list[Deployment] = []
-    with_metrics.context.platform.__dict__["delete"] = deleted.append
-    assert not (with_metrics.place / "fake-2").exists()
-    with_metrics.run_keyword("delete_graph", [])
+    two.context.platform.__dict__["delete"] = deleted.append
+    assert not (two.place / "fake-2").exists()
+    two.run_keyword("delete_graph", [])
     assert [each.name for each in deleted] == ["fake-2"]
-    assert list(with_metrics.context.graphs) == ["blue"]
+    assert list(two.context.graphs) == ["blue"]
 
 
-def test_the_last_metrics_of_those_that_answer_are_kept(
-    with_metrics: FakeDynamo, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_last_metrics_of_those_that_answer_are_kept(two: FakeDynamo) -> None:
     """One that hangs was waited for 10 s, and its neighbours were not asked."""
     limits: list[float] = []
-    read = http.get_text
 
-    def get_text(url: str, timeout: float) -> str:
-        limits.append(timeout)
-        if len(limits) == 1:
-            raise TimeoutError("timed out")
-        return read(url, timeout)
+    def metrics(deployment: Deployment, *services: str, timeout_s: float = 10.0) -> tuple[dict[str, str], list[str]]:
+        limits.append(timeout_s)
+        return {f"{service}-1": "up 1\n" for service in services}, ["VllmWorker-0 hangs"]
 
-    monkeypatch.setattr(http, "get_text", get_text)
-    with_metrics.context.platform.__dict__["delete"] = lambda deployment: None
-    folder = with_metrics.place / "fake-2" / "VllmWorker"
-    folder.mkdir(parents=True)
-    with_metrics.run_keyword("delete_graph", [])
-    assert set(limits) == {1.0}
-    assert len(list(folder.glob("*.metrics"))) >= 1
-    assert all(path.read_text() == "up 1\n" for path in folder.glob("*.metrics"))
+    two.context.platform.__dict__.update(metrics=metrics, delete=lambda deployment: None)
+    for service in ("Frontend", "VllmWorker"):
+        (two.place / "fake-2" / service).mkdir(parents=True)
+    two.run_keyword("delete_graph", [])
+    assert limits == [1.0]
+    kept = {path.name: path.read_text() for path in (two.place / "fake-2").rglob("*.metrics")}
+    assert kept == {"Frontend-1.metrics": "up 1\n", "VllmWorker-1.metrics": "up 1\n"}
 
 
 def test_a_frontend_that_hangs_does_not_hold_up_a_test(two: FakeDynamo) -> None:
     limits: list[float] = []
 
-    def metrics(deployment: Deployment, service: str, timeout_s: float = 10.0) -> dict[str, str]:
+    def metrics(deployment: Deployment, *services: str, timeout_s: float = 10.0) -> tuple[dict[str, str], list[str]]:
         limits.append(timeout_s)
-        raise Unready("it hangs")
+        return {}, ["it hangs"]
 
     two.context.platform.__dict__["metrics"] = metrics
     observe_all(two.context)
@@ -384,7 +362,7 @@ def test_a_full_disk_does_not_keep_a_test_from_ending(
 ) -> None:
     """The next test began with the requests and loads of the one before."""
     two.context.begin_test("S.T")
-    two.context.log_starts.update(dict.fromkeys(two.context.log_starts, 0))
+    two.context.log_starts = {"blue": dict.fromkeys(two.context.log_starts["blue"], 0)}
     two.context.injector.inject(FakeFault("fake-1"), scope="S.T")
     two.run_keyword("start_request", [], {"max_tokens": 2})
 
@@ -592,8 +570,8 @@ def logged(two: FakeDynamo, monkeypatch: pytest.MonkeyPatch) -> FakeDynamo:
 
     monkeypatch.setattr(two.server.RequestHandlerClass, "send", send)
 
-    def logs(deployment: Deployment, service: str) -> list[Path]:
-        return sorted(deployment.results.glob(f"{service}-*.log"))
+    def logs(deployment: Deployment, service: str) -> list[Log]:
+        return [LocalLog(path) for path in sorted(deployment.results.glob(f"{service}-*.log"))]
 
     two.context.platform.__dict__["logs"] = logs
     return two
@@ -708,17 +686,48 @@ def test_a_fault_says_nothing_of_a_load_on_another_graph(two: FakeDynamo) -> Non
 def test_links_to_logs_of_two_graphs_say_which(two: FakeDynamo) -> None:
     """Both were called ``Frontend-0.log``, and one was written over the other."""
     two.context.begin_test("S.T")
-    for deployment in two.context.deployments:
+    for alias, deployment in two.context.graphs.items():
         log = deployment.results / "Frontend" / "Frontend-0.log"
         log.parent.mkdir(parents=True)
         log.write_text(deployment.name)
-        two.context.log_starts[log] = 0
+        two.context.log_starts[alias] = {LocalLog(log): 0}
     two.run_keyword("start_request", [], {"max_tokens": 2})
     story = tell_test(two.context, "S.T", 0.0)
     assert ">blue/Frontend-0.log<" in story
     assert ">green/Frontend-0.log<" in story
     slices = {path.parent.name: path.read_text() for path in Path("results").rglob("Frontend-0.log")}
     assert (slices["blue"], slices["green"]) == ("fake-1", "fake-2")
+
+
+def test_logs_of_two_graphs_of_one_name_in_one_test_are_both_kept(logged: FakeDynamo) -> None:
+    """A graph that was deleted and deployed again wrote over what the first one had logged."""
+    context = logged.context
+    green = context.graphs["green"]
+    for deployment in context.deployments:
+        context.remove_deployment(deployment)
+    context.begin_test("S.T")
+    for text in ("first", "second"):
+        made = replace(green, name=text, results=logged.place / text)
+        made.results.mkdir()
+        (made.results / "Frontend-0.log").write_text(text)
+        context.add_deployment(made, "green")
+        context.remove_deployment(made)
+    slices = {path.parent.name: path.read_text() for path in save_log_slices(context, "S.T")}
+    assert slices == {"green": "first", "green-2": "second"}
+
+
+def test_a_graph_of_an_earlier_test_does_not_say_where_logs_are_kept(logged: FakeDynamo) -> None:
+    """After the first suite of a run, logs lay in a folder more, called after the one graph."""
+    context = logged.context
+    blue = context.graphs["blue"]
+    blue.results.mkdir(parents=True)
+    log = blue.results / "Frontend-0.log"
+    log.write_text("early\n")
+    context.remove_deployment(context.graphs["green"])
+    context.begin_test("S.T")
+    log.write_text("early\nlate\n")
+    (file,) = save_log_slices(context, "S.T")
+    assert (file.parent.name, file.read_text()) == ("s.t", "late\n")
 
 
 @pytest.mark.parametrize(

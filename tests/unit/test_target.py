@@ -11,9 +11,11 @@ from DynamoFaultLibrary.faults.target import Chooser
 from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import shipped_graphs
 from DynamoFaultLibrary.platforms.base import Deployment, Plan, Remark
+from DynamoFaultLibrary.platforms.local.log_file import LocalLog
+from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.settings import DeploySettings
-from DynamoFaultLibrary.processes import ProcessId
+from tests.replicas import make_replica
 
 OURS = "11111111-2222-3333-4444-555555555555"
 OTHER = "99999999-2222-3333-4444-555555555555"
@@ -24,14 +26,13 @@ class Machine:
     """A platform of replicas that are given, with real logs and processes."""
 
     directory: Path
+    poll_s: float = 0.005
     running: list[Replica] = field(default_factory=list)
 
     def add(self, index: int, log: str = "") -> Replica:
         path = self.directory / f"Worker-{index}.log"
         path.write_text(log)
-        replica = Replica(
-            "Worker", index, f"Worker-{index}", f"d/Worker-{index}", ProcessId(1, 1), "n", None, path, None
-        )
+        replica = make_replica("Worker", index, log=LocalLog(path))
         self.running.append(replica)
         return replica
 
@@ -43,11 +44,8 @@ class Machine:
     def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
         return [replica for replica in self.running if replica.service == service]
 
-    def logs(self, deployment: Deployment, service: str) -> list[Path]:
-        return [self.directory / f"{service}-0.log"]
-
-    def metrics(self, deployment: Deployment, service: str) -> dict[str, str]:
-        raise NotImplementedError
+    def logs(self, deployment: Deployment, service: str) -> list[Log]:
+        return [LocalLog(self.directory / f"{service}-0.log")]
 
     def wait_exit(self, replica: Replica, timeout: timedelta) -> ReplicaExit | None:
         raise NotImplementedError
@@ -173,7 +171,7 @@ def test_a_request_that_is_not_there_yet_is_waited_for(machine: Machine, monkeyp
     def at_the_third_look(deployment: Deployment, service: str) -> list[Replica]:
         looks.append(1)
         if len(looks) == 3:
-            worker.log.write_text(received("02", OURS) + "\n")
+            Path(str(worker.log)).write_text(received("02", OURS) + "\n")
         return replicas(deployment, service)
 
     monkeypatch.setattr(machine, "replicas", at_the_third_look)

@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from DynamoFaultLibrary.clock import monotonic
+from DynamoFaultLibrary.guard.guard import IGNORED
 from DynamoFaultLibrary.ledger import Entry
 from DynamoFaultLibrary.net.namespace import enter
 from DynamoFaultLibrary.platforms.local.mounts import enter_own_mounts
 from DynamoFaultLibrary.processes import ProcessId, die_with_parent
 
-IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What the supervisor ignores, and its children must not: a fault of theirs may be just that signal."""
-
 
 def _prepare_child(namespace: int | None, spec: "ProcessSpec") -> None:
     for number in IGNORED:
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_DFL)  # a fault of theirs may be just that signal
     if namespace is not None:
         enter(namespace)
     if spec.mounts:
@@ -85,6 +83,22 @@ class Exit:
         return f"killed by {signal.Signals(self.signal).name}" if self.signal else f"exit status {self.code}"
 
 
+@dataclass(frozen=True)
+class ProcessStatus:
+    """What a client learns of a process group: its name and leader, how often it was started again, its end."""
+
+    name: str
+    process: ProcessId
+    generation: int
+    exit: Exit | None
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "ProcessStatus":
+        """From what `Child.to_json` made."""
+        found = Exit(**data["exit"]) if data["exit"] else None
+        return cls(**{**data, "process": ProcessId.from_json(data["process"]), "exit": found})
+
+
 @dataclass
 class Child:
     """A started process group. `exit` is set when its leader has been reaped."""
@@ -122,11 +136,5 @@ class Child:
         self.exit = Exit(code, number, monotonic())
 
     def to_json(self) -> dict[str, Any]:
-        """What a client learns of it."""
-        return {
-            "name": self.spec.name,
-            "process": self.identity.to_json(),
-            "generation": self.generation,
-            "exit": asdict(self.exit) if self.exit else None,
-            "log": self.spec.log,
-        }
+        """What a client learns of it, see `ProcessStatus`."""
+        return asdict(ProcessStatus(self.spec.name, self.identity, self.generation, self.exit))

@@ -12,27 +12,29 @@ from time import sleep
 from DynamoFaultLibrary.clock import monotonic, seconds_text
 from DynamoFaultLibrary.engines.model import TINY_MODEL, write_tiny_model
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unready
-from DynamoFaultLibrary.graph import Graph, Service
+from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.platforms.base import Deployment, Plan, Remark
 from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local import commands, cuda
-from DynamoFaultLibrary.platforms.local.child import ProcessSpec
-from DynamoFaultLibrary.platforms.local.client import ProcessStatus
+from DynamoFaultLibrary.platforms.local.child import ProcessSpec, ProcessStatus
 from DynamoFaultLibrary.platforms.local.fitting import instances_of
 from DynamoFaultLibrary.platforms.local.host import Host
+from DynamoFaultLibrary.platforms.local.log_file import LocalLog
 from DynamoFaultLibrary.platforms.local.machine import LocalDeployment, PlannedReplica
 from DynamoFaultLibrary.platforms.local.network import make_network
 from DynamoFaultLibrary.platforms.local.observing import LocalObserving
 from DynamoFaultLibrary.platforms.local.places import Leases, Names
 from DynamoFaultLibrary.platforms.local.planes import Part
 from DynamoFaultLibrary.platforms.local.planning import Drawing, Start, draw
-from DynamoFaultLibrary.platforms.local.settings import check_settings
+from DynamoFaultLibrary.platforms.local.settings import check_graph
 from DynamoFaultLibrary.platforms.local.shimming import LocalShimming
 from DynamoFaultLibrary.platforms.local.undoers import DEPLOYMENT_VARIABLE
+from DynamoFaultLibrary.platforms.log_store import Log, text_of
 from DynamoFaultLibrary.platforms.readiness import INTERVAL, TIMEOUT, Expectation, wait_until_ready
-from DynamoFaultLibrary.platforms.replicas import EndedReplica, Incarnation, Replica
-from DynamoFaultLibrary.platforms.settings import DeploySettings
+from DynamoFaultLibrary.platforms.replicas import EndedReplica, Incarnation
+from DynamoFaultLibrary.platforms.settings import DeploySettings, check_settings
+from DynamoFaultLibrary.plugins import LOCAL
 
 _LOG_LINES = 15
 _NO_MODEL = re.compile(r"Failed to fetch model|huggingface\.co|LocalEntryNotFoundError|couldn't connect to")
@@ -44,15 +46,17 @@ _NO_MODEL_HINT = (
 class LocalDeploying(LocalObserving, LocalShimming):
     """See `platforms.base.Deploying`."""
 
+    settings = frozenset({"interpreter", "http_port", "network"})
+
     def plan(self, graph: Graph, settings: DeploySettings) -> Plan:
         """Say which processes `deploy` would start, by the same planning, with names for what it would take."""
-        check_settings(graph, settings)
+        self._check(graph, settings)
         interpreter = commands.choose_interpreter(settings.interpreter)
         return draw(graph, settings, Names(graph.name), interpreter).plan()
 
     def deploy(self, graph: Graph, settings: DeploySettings, results: Path) -> Deployment:
         """Start planes, workers and frontend, and wait until they answer well."""
-        check_settings(graph, settings)
+        self._check(graph, settings)
         interpreter = commands.choose_interpreter(settings.interpreter)
         draw(graph, settings, Names(graph.name), interpreter).findings.raise_first()
         supervisor = self.supervisor  # starts in the background while we plan
@@ -80,6 +84,10 @@ class LocalDeploying(LocalObserving, LocalShimming):
             raise
         return deployment
 
+    def _check(self, graph: Graph, settings: DeploySettings) -> None:
+        check_settings(settings, LOCAL, self.settings)
+        check_graph(graph, settings)
+
     def delete(self, deployment: Deployment) -> None:
         """End all process groups, remove the work directory, free the ports."""
         if self.is_lost(deployment):
@@ -99,8 +107,8 @@ class LocalDeploying(LocalObserving, LocalShimming):
     def _wait_ready(self, deployment: Deployment, timeout: timedelta, gone: frozenset[Incarnation]) -> None:
         """Wait for all replicas but those that are gone; another one that ends is a reason to give up."""
         deadline = monotonic() + timeout.total_seconds()
-        urls = self._metrics_urls(deployment, deployment.graph.workers)
-        others = self._metrics_urls(deployment, deployment.graph.others)
+        urls = self.metrics_urls(deployment, deployment.graph.workers)
+        others = self.metrics_urls(deployment, deployment.graph.others)
         responses = max(deployment.settings.ready_responses, len(urls))
         expected = Expectation(urls, responses, timeout, others, self._unnamed(deployment))
 
@@ -118,18 +126,10 @@ class LocalDeploying(LocalObserving, LocalShimming):
             beside = [f"{one.what} of {one.service}: {one.why}" for one in self._ended_sidecars(self.local(deployment))]
             raise Unready("; ".join([str(error), *ended, *beside])) from error
 
-    def _running(self, deployment: Deployment, services: Sequence[Service]) -> list[tuple[Service, Replica]]:
-        """Replicas that run, of those services that were started."""
-        there = {part.service for part in self.local(deployment).parts}
-        started = [service for service in services if service.name in there]
-        return [(service, replica) for service in started for replica in self.replicas(deployment, service.name)]
-
-    def _metrics_urls(self, deployment: Deployment, services: Sequence[Service]) -> list[str]:
-        return [replica.metrics_url for _, replica in self._running(deployment, services) if replica.metrics_url]
-
     def _unnamed(self, deployment: Deployment) -> int:
         """Instances that the replicas' processes have beside their first."""
-        return sum(instances_of(service) - 1 for service, _ in self._running(deployment, deployment.graph.workers))
+        workers = deployment.graph.workers
+        return sum((instances_of(worker) - 1) * len(self.replicas(deployment, worker.name)) for worker in workers)
 
     def _wait_probes(
         self, deployment: Deployment, deadline: float, timeout: timedelta, check_alive: Callable[[], None]
@@ -158,7 +158,7 @@ class LocalDeploying(LocalObserving, LocalShimming):
             if part.service not in deployment.infrastructure:
                 deployment.infrastructure.append(part.service)
             called = f"{part.service}-{part.index}"
-            log = deployment.results / part.service / f"{called}.log"
+            log = LocalLog(deployment.results / part.service / f"{called}.log")
             replica = PlannedReplica(part.service, part.index, f"{deployment.name}/{called}", log, None)
             self._start(local, replica, part.host, ProcessSpec("", part.argv, drawing.shared, str(local.work), ""))
         for part in planes.parts:
@@ -212,7 +212,7 @@ class LocalDeploying(LocalObserving, LocalShimming):
 
     def _start_container(self, deployment: Deployment, local: LocalDeployment, start: Start) -> str:
         file = start.name.replace("/", ".")
-        log = deployment.results / start.service / f"{file}.log"
+        log = LocalLog(deployment.results / start.service / f"{file}.log")
         key = f"{deployment.name}/{file}"
         stage = str(local.work / "stage")
         spec = ProcessSpec(key, start.argv, start.environment, start.directory, str(log), "", start.mounts, stage)
@@ -230,14 +230,14 @@ class LocalDeploying(LocalObserving, LocalShimming):
             local.inits.add(key)
         return key
 
-    def _check_init(self, deployment: Deployment, log: Path, status: ProcessStatus) -> None:
+    def _check_init(self, deployment: Deployment, log: LocalLog, status: ProcessStatus) -> None:
         if status.exit is not None and status.exit.code == 0:
             return
         limit = deployment.settings.timeout.total_seconds()
         how = f"was {status.exit}" if status.exit and status.exit.signal else f"ended with {status.exit}"
         name = status.name.rpartition("/")[2]
         raise DeploymentError(
-            f"init container '{name.rpartition('.')[2]}' of service '{log.parent.name}' "
+            f"init container '{name.rpartition('.')[2]}' of service '{log.path.parent.name}' "
             f"{how if status.exit else f'had not ended after {limit:g} s'}; end of its log {log}:\n{_tail(log)}"
         )
 
@@ -247,7 +247,7 @@ class LocalDeploying(LocalObserving, LocalShimming):
         ended = [(key, log, statuses[key].exit) for key, log in local.beside.items() if key not in local.inits]
         return [
             Remark(
-                log.parent.name,
+                log.path.parent.name,
                 f"sidecar {key.rpartition('.')[2]}",
                 f"it {'was' if how.signal else 'ended with'} {how}, see {log}",
             )
@@ -275,9 +275,9 @@ def _path_of(host: Host) -> str:
     return host.namespace.path if host.namespace else ""
 
 
-def _tail(log: Path) -> str:
+def _tail(log: Log) -> str:
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
+        lines = text_of(log).splitlines()
+    except DeploymentError as error:
         return f"({error})"
     return "\n".join(lines[-_LOG_LINES:]) or "(empty)"

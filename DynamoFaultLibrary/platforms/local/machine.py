@@ -8,8 +8,10 @@ from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Recove
 from DynamoFaultLibrary.ledger import Ledger
 from DynamoFaultLibrary.ledger.recovery import problems, recover, recover_dead_runs
 from DynamoFaultLibrary.platforms.base import Deployment
-from DynamoFaultLibrary.platforms.local.client import ProcessStatus, SupervisorClient
+from DynamoFaultLibrary.platforms.local.child import ProcessStatus
+from DynamoFaultLibrary.platforms.local.client import SupervisorClient
 from DynamoFaultLibrary.platforms.local.commands import visible_gpus
+from DynamoFaultLibrary.platforms.local.log_file import LocalLog
 from DynamoFaultLibrary.platforms.local.network import Network, SharedNetwork
 from DynamoFaultLibrary.platforms.local.planes import Part
 from DynamoFaultLibrary.platforms.local.ports import PortLeases
@@ -25,8 +27,13 @@ class PlannedReplica:
     service: str
     index: int
     process: str
-    log: Path
+    log: LocalLog
     metrics_url: str | None
+
+    @property
+    def name(self) -> str:
+        """Name of the replica."""
+        return self.process.rpartition("/")[2]
 
 
 @dataclass
@@ -42,7 +49,7 @@ class LocalDeployment:
     """GPUs that no replica has been given yet; there are enough, see `commands.requirement_problems`."""
     preloads: dict[str, str | None] = field(default_factory=dict)
     """LD_PRELOAD of each process group, without the CUDA shim."""
-    beside: dict[str, Path] = field(default_factory=dict)
+    beside: dict[str, LocalLog] = field(default_factory=dict)
     """Logs of init containers and sidecars by their supervisor names; faults leave them alone."""
     inits: set[str] = field(default_factory=set)
     """Those of them that run to their end."""
@@ -87,7 +94,8 @@ class Machine:
                 clean()
             except (FaultLibraryError, OSError) as error:
                 troubles.append(str(error))  # what is left of one is no reason to leave another one open
-        return "; ".join([f": {', '.join(lost) or 'no deployment'}", *troubles])
+        went = f", and what it had started with it: {', '.join(lost) or 'no deployment'}"
+        return "; ".join([went, *troubles, "'Deploy Graph' starts another"])
 
     def is_lost(self, deployment: Deployment) -> bool:
         """Whether it went with a supervisor that was killed."""
@@ -157,13 +165,12 @@ def to_replica(part: PlannedReplica, status: ProcessStatus) -> Replica:
     return Replica(
         service=part.service,
         index=part.index,
-        name=part.process.rpartition("/")[2],
+        name=part.name,
         key=part.process,
         incarnation=status.process,
         node=socket.gethostname(),
         namespace=None,
         log=part.log,
-        metrics_url=part.metrics_url,
     )
 
 

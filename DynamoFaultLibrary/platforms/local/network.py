@@ -174,7 +174,7 @@ class IsolatedNetwork:
         return str(self.subnet[number])
 
 
-def make_network(mode: NetworkMode, ledger: Ledger) -> Network:
+def make_network(mode: NetworkMode | None, ledger: Ledger) -> Network:
     """The network for a deployment.
 
     Raises:

@@ -1,12 +1,13 @@
 """See what runs on this machine, what has ended, and what it logs and counts."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
-from DynamoFaultLibrary.errors import Unready
+from DynamoFaultLibrary.graph import Service
 from DynamoFaultLibrary.platforms.base import Deployment
-from DynamoFaultLibrary.platforms.http import read_metrics
-from DynamoFaultLibrary.platforms.local.child import Exit
-from DynamoFaultLibrary.platforms.local.machine import Machine, to_replica
+from DynamoFaultLibrary.platforms.http import scrape
+from DynamoFaultLibrary.platforms.local.child import Exit, ProcessStatus
+from DynamoFaultLibrary.platforms.local.machine import Machine, PlannedReplica, to_replica
+from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.readiness import TIMEOUT
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, Replica, ReplicaExit
 
@@ -16,9 +17,7 @@ class LocalObserving(Machine):
 
     def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
         """Replicas that have not ended."""
-        parts, statuses = self.parts(deployment, service), self.statuses(deployment)
-        found = [(part, statuses[part.process]) for part in parts if part.process in statuses]
-        return [to_replica(part, status) for part, status in found if status.exit is None]
+        return [to_replica(part, status) for part, status in self._running(deployment, service)]
 
     def ended(self, deployment: Deployment) -> list[EndedReplica]:
         """Replicas whose leader the supervisor has reaped and not started again."""
@@ -28,16 +27,26 @@ class LocalObserving(Machine):
             if status.exit is not None
         ]
 
-    def logs(self, deployment: Deployment, service: str) -> list[Path]:
+    def logs(self, deployment: Deployment, service: str) -> list[Log]:
         """Log files; a replica that was started again goes on in the same file."""
         return [part.log for part in self.parts(deployment, service)]
 
-    def metrics(self, deployment: Deployment, service: str, timeout_s: float = TIMEOUT) -> dict[str, str]:
+    def metrics(
+        self, deployment: Deployment, *services: str, timeout_s: float = TIMEOUT
+    ) -> tuple[dict[str, str], list[str]]:
         """Prometheus texts of the replicas that run."""
-        texts, problems = read_metrics(self.replicas(deployment, service), timeout_s)
-        if problems:
-            raise Unready("; ".join(problems))
-        return texts
+        running = (part for service in services for part, _ in self._running(deployment, service))
+        return scrape({part.name: part.metrics_url for part in running if part.metrics_url}, timeout_s)
+
+    def metrics_urls(self, deployment: Deployment, services: Sequence[Service]) -> list[str]:
+        """Where the replicas that run tell their metrics."""
+        running = (part for service in services for part, _ in self._running(deployment, service.name))
+        return [part.metrics_url for part in running if part.metrics_url]
+
+    def _running(self, deployment: Deployment, service: str) -> list[tuple[PlannedReplica, ProcessStatus]]:
+        parts, statuses = self.parts(deployment, service), self.statuses(deployment)
+        found = [(part, statuses[part.process]) for part in parts if part.process in statuses]
+        return [(part, status) for part, status in found if status.exit is None]
 
 
 def to_exit(found: Exit) -> ReplicaExit:

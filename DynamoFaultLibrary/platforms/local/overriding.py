@@ -6,7 +6,7 @@ from pathlib import Path
 from DynamoFaultLibrary.graph import Service
 from DynamoFaultLibrary.platforms.local.environment import SECRET, Variables
 from DynamoFaultLibrary.platforms.local.findings import Findings
-from DynamoFaultLibrary.platforms.settings import DeploySettings
+from DynamoFaultLibrary.platforms.settings import DeploySettings, Discovery, EventPlane, RequestPlane
 
 PLANES = {
     "DYN_DISCOVERY_BACKEND": ("discovery", "--discovery-backend"),
@@ -61,8 +61,12 @@ def contradictions(settings: DeploySettings) -> Iterator[str]:
 
 
 def planes_of(settings: DeploySettings) -> dict[str, str]:
-    """Values of the planes' variables."""
-    chosen = (settings.discovery, settings.request_plane, settings.event_plane)
+    """Values of the planes' variables: what is given, else what needs no server."""
+    chosen = (
+        settings.discovery or Discovery.FILE,
+        settings.request_plane or RequestPlane.TCP,
+        settings.event_plane or EventPlane.ZMQ,
+    )
     return {variable: value.value for variable, value in zip(PLANES, chosen, strict=True)}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from DynamoFaultLibrary.errors import DeploymentError
 from DynamoFaultLibrary.platforms.local.host import LOOPBACK, Host
+from DynamoFaultLibrary.platforms.local.overriding import planes_of
 from DynamoFaultLibrary.platforms.settings import ETCD, NATS, DeploySettings, Discovery, EventPlane, RequestPlane
 
 
@@ -47,10 +48,7 @@ def plan_planes(
     take_host: TakeHost = lambda name: LOOPBACK,
 ) -> Planes:
     """Plan discovery, request plane and event plane below the directory `work`."""
-    planes = Planes()
-    planes.environment["DYN_DISCOVERY_BACKEND"] = settings.discovery.value
-    planes.environment["DYN_REQUEST_PLANE"] = settings.request_plane.value
-    planes.environment["DYN_EVENT_PLANE"] = settings.event_plane.value
+    planes = Planes(planes_of(settings))
     if settings.discovery is Discovery.ETCD:
         _add_etcd(planes, settings.etcd_members or 1, work, take_port, take_host)
     else:

@@ -1,8 +1,11 @@
 """Platform `local`: a graph's replicas as process groups on this machine, under a supervisor."""
 
+from datetime import timedelta
+
 from DynamoFaultLibrary.ledger import Entry, Ledger
 from DynamoFaultLibrary.platforms.base import Deployment, Platform
-from DynamoFaultLibrary.platforms.effects import End, Partition
+from DynamoFaultLibrary.platforms.cuda import ToggledCuda
+from DynamoFaultLibrary.platforms.effects import CudaRule, End, Partition
 from DynamoFaultLibrary.platforms.local.deploying import LocalDeploying
 from DynamoFaultLibrary.platforms.local.ends import EndOfProcesses, Pause, plan_end, plan_pause
 from DynamoFaultLibrary.platforms.local.inspecting import LocalInspecting
@@ -20,7 +23,6 @@ class LocalPlatform(LocalDeploying, LocalInspecting, LocalReplacing):
     """All that this machine can; deploying brings observing and the CUDA shim along."""
 
     name = "local"
-    settings = frozenset({"interpreter", "http_port", "network"})
     replaces_ended = False
     poll_s = 0.005
 
@@ -35,6 +37,10 @@ class LocalPlatform(LocalDeploying, LocalInspecting, LocalReplacing):
     def plan_cut(self, deployment: Deployment, partition: Partition) -> LocalCut:
         """See `platforms.base.Partitioning`."""
         return plan_cut(self.local(deployment).network, deployment, partition)
+
+    def plan_cuda(self, deployment: Deployment, replica: Replica, rule: CudaRule, timeout: timedelta) -> ToggledCuda:
+        """See `platforms.base.CudaShimming`."""
+        return ToggledCuda(self, deployment, replica, rule, timeout)
 
     def guard(self, entry: Entry) -> None:
         """Have the supervisor undo a fault at its expiry, or when this process dies."""

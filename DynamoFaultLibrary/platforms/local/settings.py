@@ -1,4 +1,4 @@
-"""What cannot be meant is refused before anything starts; a setting without effect here is never ignored."""
+"""What this machine cannot do with a graph and settings is refused before anything starts."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence, Set
@@ -9,22 +9,19 @@ from DynamoFaultLibrary.graph import Graph, Service
 from DynamoFaultLibrary.platforms.local.commands import runs_python
 from DynamoFaultLibrary.platforms.local.overriding import contradictions
 from DynamoFaultLibrary.platforms.local.pod import Pod
-from DynamoFaultLibrary.platforms.settings import DeploySettings, Discovery
-from DynamoFaultLibrary.times import time_problem
+from DynamoFaultLibrary.platforms.settings import DeploySettings
 
-_MEMBERS = (1, 3, 5)
 _MOST_REPLICAS = 1000
 _NAME = re.compile(r"[A-Za-z0-9_]([\w.-]{0,61}\w)?", re.ASCII)
 """Names that become those of files; Kubernetes and its operator allow less."""
-_PORTS = range(1, 65536)
 _WHY_NO_NAME = "names have 1 to 63 letters, digits, '-', '_' and '.', and begin and end with a letter or digit"
 
 
-def check_settings(graph: Graph, settings: DeploySettings) -> None:
-    """See that each setting means something on this machine, with this graph.
+def check_graph(graph: Graph, settings: DeploySettings) -> None:
+    """See that a graph can be on this machine, and that each setting means something with it.
 
     Raises:
-        DeploymentError: one does not; the message names it as the keyword's argument.
+        DeploymentError: it cannot, or one does not; the message names it as the keyword's argument.
     """
     for problem in _problems(graph, settings):
         raise DeploymentError(problem)
@@ -90,19 +87,6 @@ def check_containers(pod: Pod) -> None:
 
 
 def _problems(graph: Graph, settings: DeploySettings) -> Iterator[str]:
-    if problem := time_problem(settings.timeout):
-        yield f"timeout {problem}"
-    if settings.ready_responses < 1:
-        yield f"ready_responses must be 1 or more, not {settings.ready_responses}"
-    if settings.http_port is not None and settings.http_port not in _PORTS:
-        yield f"http_port must be from 1 to {_PORTS[-1]}, not {settings.http_port}"
-    if settings.image is not None:
-        yield f"image={settings.image} has no effect on this machine: platform 'local' starts processes, not containers"
-    if settings.etcd_members is not None:
-        if settings.discovery is not Discovery.ETCD:
-            yield f"etcd_members={settings.etcd_members} has no effect without discovery=etcd"
-        if settings.etcd_members not in _MEMBERS:
-            yield f"etcd_members must be 1, 3 or 5, not {settings.etcd_members}"
     if settings.interpreter is not None and not any(map(runs_python, graph.services.values())):
         yield f"interpreter={settings.interpreter} has no effect: no service of graph '{graph.name}' starts python3"
     for name in (graph.name, *graph.services):

@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from DynamoFaultLibrary.cuda_toggle import TOGGLE_NAME, TOGGLE_VARIABLE, Toggle
+from DynamoFaultLibrary.cuda_toggle import TOGGLE_NAME, TOGGLE_VARIABLE
 from DynamoFaultLibrary.ledger import Ledger
 from DynamoFaultLibrary.platforms.local import cuda
-from DynamoFaultLibrary.platforms.local.machine import LocalDeployment, Machine, leader_of
+from DynamoFaultLibrary.platforms.local.machine import LocalDeployment, leader_of
+from DynamoFaultLibrary.platforms.local.replacing import LocalSignalling
+from DynamoFaultLibrary.platforms.local.toggle import LocalToggle
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.processes import read_variable
 
 
-class LocalShimming(Machine):
+class LocalShimming(LocalSignalling):
     """See `platforms.base.CudaShimming`."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -34,16 +36,27 @@ class LocalShimming(Machine):
         """Whether the environment that the replica's leader was started with is not the one that it is to have."""
         return (self.cuda_toggle(replica) is not None) != (replica.service in self._shimmed)
 
-    def cuda_toggle(self, replica: Replica) -> Toggle | None:
+    def cuda_toggle(self, replica: Replica) -> LocalToggle | None:
         """The toggle that the replica's processes were started with."""
         path = read_variable(leader_of(replica).pid, TOGGLE_VARIABLE)
-        return Toggle(Path(path)) if path else None
+        return LocalToggle(Path(path)) if path else None
+
+    def shimmed_processes(self, replica: Replica) -> list[str]:
+        """By what /proc says of the maps of its processes."""
+        return [str(process) for process in self.processes(replica) if cuda.LIBRARY in _maps(process.pid)]
 
     def shim_environment(self, local: LocalDeployment, service: str, key: str) -> dict[str, str]:
         """What puts the process group `key` under the shim, if its service is to run so."""
         if service not in self._shimmed:
             return {}
-        toggle = Toggle(local.work / "cuda" / key.rpartition("/")[2] / TOGGLE_NAME)
+        toggle = LocalToggle(local.work / "cuda" / key.rpartition("/")[2] / TOGGLE_NAME)
         toggle.prepare()
         preloads = filter(None, [str(self._shim), local.preloads[key]])
         return {cuda.PRELOAD_VARIABLE: ":".join(preloads), TOGGLE_VARIABLE: str(toggle.path)}
+
+
+def _maps(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

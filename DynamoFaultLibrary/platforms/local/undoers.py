@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from DynamoFaultLibrary.clock import wait_until
-from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import RecoveryError
+from DynamoFaultLibrary.guard.job import is_guard
 from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
 from DynamoFaultLibrary.ledger.undo import Rank, Reach, Recipe, Undoer
 from DynamoFaultLibrary.net.filter import PacketFilter
 from DynamoFaultLibrary.net.links import delete_link, link_exists
 from DynamoFaultLibrary.net.namespace import HeldNamespace, inside
+from DynamoFaultLibrary.platforms.local.toggle import LocalToggle
 from DynamoFaultLibrary.plugins import LOCAL
 from DynamoFaultLibrary.processes import (
     STOPPED,
@@ -37,7 +38,6 @@ from DynamoFaultLibrary.processes import (
     group_members,
     has_environment,
     marked_processes,
-    read_words,
 )
 
 DEPLOYMENT_VARIABLE = "DYNAMO_FAULT_DEPLOYMENT"
@@ -51,9 +51,6 @@ AFTERMATH = 5.0
 
 END_TIMEOUT = 30.0
 """Seconds that processes may take to end after SIGKILL: a driver may need many to tear down what one had on a GPU."""
-
-_GUARDS = {"DynamoFaultLibrary.guard", "DynamoFaultLibrary.platforms.local.supervisor"}
-"""Modules that guard a run, as their command lines name them."""
 
 LINK_PREFIX = "dynf"
 """How the names of this library's network interfaces begin."""
@@ -161,19 +158,7 @@ def _remove(recipe: Recipe) -> str:
 
 
 def _switch_cuda_off(recipe: Recipe) -> str:
-    toggle = Toggle(_own_path(recipe))
-    ours = int(recipe["generation"])
-    if not toggle.path.parent.is_dir():
-        return "the toggle is gone with its deployment"
-    if not toggle.is_on and toggle.generation != ours:
-        return "was off"
-    if toggle.generation != ours:
-        return f"left alone: '{toggle.path}' was written by somebody else"
-    generation = toggle.switch_off()
-    if not wait_until(lambda: not toggle.not_yet_off(generation), TIMEOUT):
-        left = [process.pid for process in toggle.not_yet_off(generation)]
-        raise RecoveryError(f"processes {left} have not read '{toggle.path}' {TIMEOUT:g} s after it was switched off")
-    return f"off, and seen by {_processes(len([c for c in toggle.counters() if c.process.is_running]))}"
+    return LocalToggle(_own_path(recipe)).undo(int(recipe["generation"]), TIMEOUT)
 
 
 def _processes(count: int) -> str:
@@ -194,7 +179,7 @@ def sweep(run: str) -> list[str]:
         return [process for process in marked_processes(RUN_VARIABLE, run) if process.pid != os.getpid()]
 
     for process in left():
-        if not _GUARDS.intersection(read_words(process.pid, "cmdline")):
+        if not is_guard(process.pid):
             process.send(signal.SIGKILL)
     if wait_until(lambda: not left(), AFTERMATH, 0.02):
         return []

@@ -34,16 +34,16 @@ if swallowed and is_robot:
     ProcessId.send = send  # type: ignore[method-assign]
 
 if {"CUDA", "CUDA_EVERYBODY"} & {*names} and is_robot:
-    from DynamoFaultLibrary.cuda_toggle import Toggle
+    from DynamoFaultLibrary.platforms.local.toggle import LocalToggle
 
-    honestly = Toggle.switch_on
+    honestly = LocalToggle.switch_on
 
-    def switch_on(self: Toggle, rule: str, generation: int) -> None:
+    def switch_on(self: LocalToggle, rule: str, generation: int) -> None:
         places = self.path.parent.parent.iterdir() if "CUDA_EVERYBODY" in names else []
         for place in places:
-            honestly(Toggle(place / self.path.name), rule, generation)
+            honestly(LocalToggle(place / self.path.name), rule, generation)
 
-    Toggle.switch_on = switch_on  # type: ignore[method-assign]
+    LocalToggle.switch_on = switch_on  # type: ignore[method-assign]
 
 if forgotten and is_robot:
     from DynamoFaultLibrary.load.process import SenderProcess

@@ -34,8 +34,8 @@ CASES = {
     "Stall Process": r"not all processes of PositionWorker-0 are stopped \(T\): pid \d+ .* is in state [SR]",
 }
 CUDA = {
-    "Enable Cuda Faults": r"no CUDA call of CudaWorker-0 failed within 300 ms: its processes \[\d+\] have not read",
-    "Toggle Cuda Faults": r"no CUDA call of CudaWorker-0 failed within 300 ms: its processes \[\d+\] have not read",
+    "Enable Cuda Faults": r"no CUDA call of CudaWorker-0 failed within 300 ms: its processes \(pid \d+\) have not read",
+    "Toggle Cuda Faults": r"no CUDA call of CudaWorker-0 failed within 300 ms: its processes \(pid \d+\) have not read",
 }
 
 

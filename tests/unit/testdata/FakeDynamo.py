@@ -15,7 +15,6 @@ from typing import Any, ClassVar, cast
 
 from robot.api.deco import keyword, library
 
-from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.graph import Graph, Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
@@ -25,12 +24,16 @@ from DynamoFaultLibrary.library import DynamoFaultLibrary
 from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.effects import Effect, End
 from DynamoFaultLibrary.platforms.local import ends
+from DynamoFaultLibrary.platforms.local.log_file import LocalLog
+from DynamoFaultLibrary.platforms.local.toggle import LocalToggle
+from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.running import RunningProcess
 from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId
 
 GRAPH = "mocker-vllm-agg.yaml"
+A_LIFE = ProcessId(1, 1)
 METRICS = """
 # TYPE dynamo_frontend_requests_total counter
 dynamo_frontend_requests_total{status="success"} 3
@@ -46,26 +49,30 @@ class FakePlatform:
     place: Path
     url: str
     name: str = "fake"
+    poll_s: float = 0.001
 
     def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
         count = 3 if service in deployment.infrastructure else deployment.graph.service(service).replicas
         return [
-            Replica(service, index, f"{service}-{index}", f"{service}-{index}", ProcessId(1, 1), "n", None, log, None)
+            Replica(service, index, f"{service}-{index}", f"{service}-{index}", A_LIFE, "n", None, log)
             for index, log in enumerate(self.logs(deployment, service)[:1] * count)
         ]
 
     def ended(self, deployment: Deployment) -> list[Any]:
         return []
 
-    def logs(self, deployment: Deployment, service: str) -> list[Path]:
+    def logs(self, deployment: Deployment, service: str) -> list[Log]:
         if service not in deployment.infrastructure:
             deployment.graph.service(service)
         log = self.place / f"{service}-0.log"
         log.write_text("started\n", encoding="utf-8")
-        return [log]
+        return [LocalLog(log)]
 
-    def metrics(self, deployment: Deployment, service: str, timeout_s: float = 10.0) -> dict[str, str]:
-        return {replica.name: METRICS for replica in self.replicas(deployment, service)}
+    def metrics(
+        self, deployment: Deployment, *services: str, timeout_s: float = 10.0
+    ) -> tuple[dict[str, str], list[str]]:
+        running = (replica for service in services for replica in self.replicas(deployment, service))
+        return {replica.name: METRICS for replica in running}, []
 
     def member_urls(self, deployment: Deployment, service: str) -> dict[str, str]:
         return {f"{service}-{index}": f"{self.url}/{index}" for index in range(3)}
@@ -82,8 +89,11 @@ class FakePlatform:
     def inspect(self, replica: Replica) -> list[RunningProcess]:
         return [RunningProcess("pid 1", ["python3", "-m", "dynamo.frontend"], {"HOME": "/"}, False)]
 
-    def cuda_toggle(self, replica: Replica) -> Toggle:
-        toggle = Toggle(self.place / replica.name / "toggle")
+    def shimmed_processes(self, replica: Replica) -> list[str]:
+        return []
+
+    def cuda_toggle(self, replica: Replica) -> LocalToggle:
+        toggle = LocalToggle(self.place / replica.name / "toggle")
         toggle.prepare()
         return toggle
 

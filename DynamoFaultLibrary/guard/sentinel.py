@@ -1,6 +1,6 @@
-"""The supervisor's own guard: a forked process that does nothing until the supervisor is killed.
+"""The guard's own guard: a forked process that does nothing until the guard is killed.
 
-It holds the reading end of a pipe. A byte in it means that the supervisor has undone everything by itself; end of file
+It holds the reading end of a pipe. A byte in it means that the guard has undone everything by itself; end of file
 without one means that it was killed. Then the sentinel takes off, by the ledger alone, what this client's run holds.
 """
 
@@ -9,18 +9,17 @@ import signal
 import sys
 from pathlib import Path
 
+from DynamoFaultLibrary.guard.job import Job
 from DynamoFaultLibrary.ledger.recovery import problems, recover
-from DynamoFaultLibrary.processes import ProcessId
 
 
 class Sentinel:
-    """Started by the supervisor, and again if somebody ends it."""
+    """Started by the guard, and again if somebody ends it."""
 
-    def __init__(self, ledger: Path, client: ProcessId, connection: int) -> None:
+    def __init__(self, ledger: Path, job: Job) -> None:
         self.pid = 0
         self._ledger = ledger
-        self._client = client
-        self._connection = connection
+        self._job = job
         self._alive = -1
 
     def start(self) -> None:
@@ -46,10 +45,12 @@ class Sentinel:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()
             os.close(self._alive)
-            os.close(self._connection)  # else robot would not see the supervisor's end
+            os.close(self._job.descriptor)  # else robot would not see the guard's end
             if not os.read(reading, 1) and self._ledger.exists():
-                found = recover(self._ledger, force=True, concerns=lambda entry: entry.owner.process == self._client)
-                for line in [f"sentinel: the supervisor was killed, {len(found.recovered)} undone", *problems([found])]:
+                found = recover(
+                    self._ledger, force=True, concerns=lambda entry: entry.owner.process == self._job.client
+                )
+                for line in [f"sentinel: the guard was killed, {len(found.recovered)} undone", *problems([found])]:
                     print(line, file=sys.stderr, flush=True)
             status = 0
         finally:
