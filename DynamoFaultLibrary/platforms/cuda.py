@@ -105,10 +105,6 @@ class ToggledCuda(CudaEffect):
     def goes_with_deployment(self) -> bool:
         return self.rule.lasting
 
-    @property
-    def is_over_when_healed(self) -> bool:
-        return not self.rule.lasting
-
     def _failed(self, toggle: Toggle) -> list[Counters]:
         """Those of processes whose calls have failed since it was applied."""
         return [each for each in toggle.counters() if self._new_failures(toggle, each)]
