@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text, wait_until
 from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, FaultError
-from DynamoFaultLibrary.ledger.undo import undo
 from DynamoFaultLibrary.platforms.base import Deployment, Observing, Replacing
 from DynamoFaultLibrary.platforms.effects import Effect, End
 from DynamoFaultLibrary.platforms.local.machine import leader_of
@@ -157,11 +156,6 @@ class EndOfProcesses(SignalEffect):
         """See `Effect.verification`."""
         return "ready", self.deployment.name
 
-    @property
-    def is_over_when_healed(self) -> bool:
-        """See `Effect.is_over_when_healed`."""
-        return False
-
 
 @dataclass
 class EndOfReplica(EndOfProcesses):
@@ -229,10 +223,6 @@ class Pause(SignalEffect):
             raise EvidenceMissing(f"{self.replica.name} has started {[p.pid for p in others]} while it was stopped")
         after = seconds_text(self.effective_s - self.applied_s)
         return [f"{self._name(process)} is in state T, {after} after SIGSTOP" for process in self.processes]
-
-    def heal(self) -> str:
-        """See `Effect.heal`."""
-        return undo(self.recipe)
 
     @property
     def moot(self) -> str:
