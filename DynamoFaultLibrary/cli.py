@@ -118,8 +118,8 @@ def faults(everything: bool, as_json: bool) -> None:
 @click.option(
     "--force",
     is_flag=True,
-    help="Also runs that are alive: their graphs end. Closes what is on another machine, if that is gone. Root: also "
-    "runs of other users.",
+    help="Also runs that are alive: their graphs end. Root: also runs of other "
+    "users. What is on another machine, if that is gone, is closed; nothing is done there.",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def recover_command(run_id: str | None, everything: bool, dry_run: bool, force: bool, as_json: bool) -> None:

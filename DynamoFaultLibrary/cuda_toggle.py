@@ -97,7 +97,7 @@ class Toggle(ABC):
 
     @abstractmethod
     def write(self, data: bytes) -> None:
-        """Write over the beginning of the page, in place, and at once for those who read it."""
+        """Write over the beginning of the page, in place; its other bytes stay."""
 
     @abstractmethod
     def counters_files(self) -> Iterable[bytes]:

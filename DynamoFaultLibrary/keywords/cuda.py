@@ -15,7 +15,7 @@ from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.nodes.xid import XIDS
-from DynamoFaultLibrary.platforms.base import require
+from DynamoFaultLibrary.platforms.base import Deployment, require
 from DynamoFaultLibrary.platforms.cuda import CudaPlatform
 from DynamoFaultLibrary.platforms.effects import ALL_GPUS, CudaEffect, CudaRule
 from DynamoFaultLibrary.platforms.replicas import Replica
@@ -79,7 +79,8 @@ class CudaKeywords(InjectingComponent):
         self._apply(restart, RESTART_TIMEOUT)
         left = [
             f"{process} of {replica.name}"
-            for replica in self._replicas()
+            for deployment in self.context.deployments
+            for replica in self._replicas(deployment)
             for process in platform.shimmed_processes(replica)
         ]
         if restart and left:
@@ -257,24 +258,15 @@ class CudaKeywords(InjectingComponent):
         chooser = self.chooser()
         return self.serving(service, serving) if serving else chooser.by_index(service, replica)
 
-    def _replicas(self) -> list[Replica]:
-        return [
-            replica
-            for deployment in self.context.deployments
-            for service in deployment.graph.services
-            for replica in self.context.platform.replicas(deployment, service)
-        ]
+    def _replicas(self, deployment: Deployment) -> list[Replica]:
+        of = self.context.platform.replicas
+        return [replica for service in deployment.graph.services for replica in of(deployment, service)]
 
     def _apply(self, restart: bool, timeout: timedelta) -> None:
         """Start the replicas again that get or lose the shim thereby."""
         platform = self._platform()
         for deployment in self.context.deployments if restart else []:
-            changed = [
-                replica
-                for service in deployment.graph.services
-                for replica in platform.replicas(deployment, service)
-                if platform.awaits_cuda_change(replica)
-            ]
+            changed = [replica for replica in self._replicas(deployment) if platform.awaits_cuda_change(replica)]
             for replica in changed:
                 started = platform.respawn(deployment, replica)
                 self.info(f"{replica.name} was started again as {started.incarnation}")

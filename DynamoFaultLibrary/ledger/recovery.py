@@ -75,10 +75,14 @@ def recover(
     view = read_ledger(path, foreign=foreign and os.geteuid() == 0)
     found = Recovery(path, corrupt=view.corrupt)
     ledger = Ledger(path.stem, Owner.current(), path.parents[1], foreign=foreign)
-    for entry in sorted(filter(concerns, view.open_entries), key=_rank):
+    for entry in sorted(filter(concerns, view.open_entries), key=lambda entry: _undoer(entry).rank):
         if view.is_alive(entry) and not force:
             found.alive.append(entry)
-        elif not _is_reached(entry) and (not foreign or is_fresh(view.lease(entry.owner))):
+        elif (
+            not entry.owner.is_here
+            and _undoer(entry).reach is not Reach.ANYWHERE
+            and (not foreign or is_fresh(view.lease(entry.owner)))
+        ):
             found.elsewhere.append(entry)
         else:
             _recover_entry(ledger, entry, found, dry_run)
@@ -121,25 +125,21 @@ def _take_off(undoer: Undoer, entry: Entry, state: Path, found: Recovery) -> str
         return "gone: this machine has started anew since"
     if not undoer.goes_with_deployment:
         return undo(entry.undo, state)
-    stays = [failed.id for failed, _ in found.failed if _rank(failed) is Rank.PROCESS]
+    stays = [failed.id for failed, _ in found.failed if _undoer(failed).rank is Rank.PROCESS]
     if stays:
         raise RecoveryError(f"its deployment is not gone: {', '.join(stays)}")
     return GONE_WITH_DEPLOYMENT
 
 
-def _is_reached(entry: Entry) -> bool:
-    """Whether it can be undone from here; what nobody can undo here is for `undo` to say."""
+def _undoer(entry: Entry) -> Undoer:
     try:
-        return entry.owner.is_here or undoer_of(entry.undo).reach is Reach.ANYWHERE
+        return undoer_of(entry.undo)
     except RecoveryError:
-        return True
+        return _UNKNOWN
 
 
-def _rank(entry: Entry) -> Rank:
-    try:
-        return undoer_of(entry.undo).rank
-    except RecoveryError:
-        return Rank.FAULT  # it will be told when it is its turn
+_UNKNOWN = Undoer(lambda recipe: "", Rank.FAULT, Reach.ANYWHERE)
+"""It comes first, and `undo` says what is wrong with it."""
 
 
 def recover_owned(ledger: Ledger) -> Recovery:

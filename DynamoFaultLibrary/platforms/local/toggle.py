@@ -47,7 +47,7 @@ class LocalToggle(Toggle):
             return "" if self.path.parent.is_dir() else None
 
     def write(self, data: bytes) -> None:
-        """With a single system call, which readers see the whole of or nothing."""
+        """With one system call; the file is made where it is missing."""
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             os.pwrite(descriptor, data, 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from child import DATA, Sandbox
+from child import DATA, ROOT, Sandbox
 
 from DynamoFaultLibrary.clock import monotonic, wait_until
 from DynamoFaultLibrary.processes import read_command
@@ -32,7 +32,11 @@ def start(sandbox: Sandbox, runner: str, step: str | None) -> subprocess.Popen[s
     Without a step the kill may come before our library is loaded. Nobody then ends the server of a plain pabot, so
     that goes without.
     """
-    environment = {"PYTHONPATH": str(HERE), "KILL_MARK": str(mark_of(sandbox)), **({"KILL_STEP": step} if step else {})}
+    environment = {
+        "PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}",
+        "KILL_MARK": str(mark_of(sandbox)),
+        **({"KILL_STEP": step} if step else {}),
+    }
     suite = DATA / "killed.robot"
     if runner == "robot":
         return sandbox.start("--outputdir", sandbox.results, suite, **environment)
