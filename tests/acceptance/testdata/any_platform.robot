@@ -55,5 +55,6 @@ A Frontend Dies And Comes Back
     Send Completion    max_tokens=4
     Wait Until Graph Is Ready
 
-What The Platform Cannot Do Skips The Test
-    Enable Cuda Faults    PositionWorker
+What A Platform Lacks Skips The Test
+    Partition Network    FRONTEND_WORKER    mode=reject
+    Heal Network Partition

@@ -49,7 +49,7 @@ class EndOfReplica(MemoryEffect):
         self.life["exit"] = self.life["exit"] or ReplicaExit(how, monotonic(), number)
 
     def prove(self) -> list[str]:
-        name, sent, found = self.life["name"], self.end.signal_name, self.life["exit"]
+        name, sent, found = self.life["replica"].name, self.end.signal_name, self.life["exit"]
         if found is None:
             raise EvidenceMissing(f"{name} still runs after {sent}")
         if not 0 < self.applied_s <= found.at:
@@ -85,8 +85,8 @@ class Pause(MemoryEffect):
 
     def prove(self) -> list[str]:
         if not self.life["stopped"] or self.life["exit"]:
-            raise EvidenceMissing(f"{self.life['name']} is not stopped")
-        return [f"{self.life['name']}, {self.what}, is stopped"]
+            raise EvidenceMissing(f"{self.life['replica'].name} is not stopped")
+        return [f"{self.life['replica'].name}, {self.what}, is stopped"]
 
     @property
     def moot(self) -> str:
@@ -108,12 +108,12 @@ class Cut(MemoryEffect):
         self.platform.cuts[self.what] = [{one.key, other.key} for one, other in self.pairs]
 
     def prove(self) -> list[str]:
-        parted = [pair for pair in self.pairs if self.platform.is_cut(*(each.key for each in pair))]
+        parted = [pair for pair in self.pairs if self.platform.is_cut(*pair)]
         if self.what not in self.platform.cuts or parted != self.pairs:
             raise EvidenceMissing(f"not cut off from each other: {self.pairs}; known cuts are {self.platform.cuts}")
         return [f"{one.name} and {other.name} do not reach each other" for one, other in parted]
 
     def verify(self) -> str:
         """Nothing is said of two that another cut keeps apart."""
-        able = [pair for pair in self.pairs if not self.platform.is_cut(*(each.key for each in pair))]
+        able = [pair for pair in self.pairs if not self.platform.is_cut(*pair)]
         return ", ".join(f"{one.name} and {other.name} reach each other" for one, other in able)

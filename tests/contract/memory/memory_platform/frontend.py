@@ -63,8 +63,10 @@ class Frontend(BaseHTTPRequestHandler):
             self._send(503, "no worker can be reached")
             return
         worker, uuid = random.choice(able), str(uuid4())  # noqa: S311  # no secret
-        front["log"].write(f'request received request_id={uuid} x_request_id="{self.headers.get("x-request-id")}"')
-        worker["log"].write(f"request received request_id={uuid}")
+        front["replica"].log.write(
+            f'request received request_id={uuid} x_request_id="{self.headers.get("x-request-id")}"'
+        )
+        worker["replica"].log.write(f"request received request_id={uuid}")
         front["requests"], worker["requests"] = front["requests"] + 1, worker["requests"] + 1
         prompt = len((body["messages"][-1]["content"] if is_chat else body["prompt"]).split())
         words = self._words(front, worker, range(prompt, prompt + body["max_tokens"]))

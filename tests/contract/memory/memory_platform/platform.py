@@ -2,6 +2,7 @@
 
 import secrets
 import shlex
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from http.server import ThreadingHTTPServer
@@ -28,7 +29,7 @@ ENGINE = "DynamoFaultLibrary.engines.position"
 NODES = ("memory-0", "memory-1")
 
 Life = dict[str, Any]
-"""One life of a replica: who it is, whether it is ``stopped``, its ``exit`` (None while it runs), its ``requests``."""
+"""One life of a ``replica``: ``command``, ``requests``, whether it is ``stopped``, its ``exit`` (None before)."""
 
 
 class MemoryLog:
@@ -91,7 +92,9 @@ class MemoryPlatform:
         deployment = Deployment(name, graph, settings, results, f"{self.server}{name}", model, plan=plan)
         self.deployments[name] = deployment
         for process in plan.processes:
-            self._begin(f"{name}/{process.name}", process.service, process.command, MemoryLog(process.name))
+            index, log = int(process.name.rpartition("-")[2]), MemoryLog(process.name)
+            node, key = NODES[index % len(NODES)], f"{name}/{process.name}"
+            self._begin(Replica(process.service, index, process.name, key, "", node, None, log), process.command)
         try:
             self.wait_ready(deployment, settings.timeout)
         except BaseException as error:
@@ -104,7 +107,7 @@ class MemoryPlatform:
     def delete(self, deployment: Deployment) -> None:
         for life in self.lives(deployment):
             life["exit"] = life["exit"] or ReplicaExit("deleted", monotonic(), None)
-            del self.present[life["key"]]
+            del self.present[life["replica"].key]
         del self.deployments[deployment.name]
 
     def is_lost(self, deployment: Deployment) -> bool:
@@ -120,10 +123,10 @@ class MemoryPlatform:
     # Observing
 
     def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
-        return [_replica(life) for life in self.lives(deployment, service) if not life["exit"]]
+        return [life["replica"] for life in self.lives(deployment, service) if not life["exit"]]
 
     def ended(self, deployment: Deployment) -> list[EndedReplica]:
-        return [EndedReplica(_replica(life), life["exit"]) for life in self.lives(deployment) if life["exit"]]
+        return [EndedReplica(life["replica"], life["exit"]) for life in self.lives(deployment) if life["exit"]]
 
     def wait_exit(self, replica: Replica, timeout: timedelta) -> ReplicaExit | None:
         life = self.past[str(replica.incarnation)]
@@ -132,19 +135,19 @@ class MemoryPlatform:
         return found
 
     def logs(self, deployment: Deployment, service: str) -> list[MemoryLog]:
-        return [life["log"] for life in self.lives(deployment, service)]
+        return [life["replica"].log for life in self.lives(deployment, service)]
 
     def metrics(
         self, deployment: Deployment, *services: str, timeout_s: float = 10.0
     ) -> tuple[dict[str, str], list[str]]:
-        running = [life for each in services for life in self.lives(deployment, each) if not life["exit"]]
-        texts = {life["name"]: self.counts(life) for life in running if not life["stopped"]}
-        return texts, [f"no metrics of {life['name']}: it is stopped" for life in running if life["stopped"]]
+        lives = [life for each in services for life in self.lives(deployment, each) if not life["exit"]]
+        texts = {life["replica"].name: self.counts(life) for life in lives if not life["stopped"]}
+        return texts, [f"no metrics of {life['replica'].name}: it is stopped" for life in lives if life["stopped"]]
 
     def inspect(self, replica: Replica) -> list[RunningProcess]:
         life = self.past[str(replica.incarnation)]
-        command = RunningProcess(life["name"], shlex.split(life["command"]), {}, life["stopped"])
-        return [] if life["exit"] else [command]
+        process = RunningProcess(str(replica.incarnation), shlex.split(life["command"]), {}, life["stopped"])
+        return [] if life["exit"] else [process]
 
     def nodes(self) -> list[Node]:
         return [Node(name, is_ready=True, is_schedulable=True, conditions={"Ready": "True"}) for name in NODES]
@@ -153,7 +156,7 @@ class MemoryPlatform:
 
     def respawn(self, deployment: Deployment, replica: Replica) -> Replica:
         self.lives(deployment)  # one that is gone has nothing to start
-        return _replica(self._follow(self.past[str(replica.incarnation)]))
+        return self._follow(self.past[str(replica.incarnation)])
 
     def wait_ready(self, deployment: Deployment, timeout: timedelta) -> None:
         body = {"model": deployment.model, "prompt": "ready ?", "max_tokens": 1}
@@ -179,13 +182,14 @@ class MemoryPlatform:
 
     def plan_end(self, deployment: Deployment, replica: Replica, end: End) -> EndOfReplica:
         life = self._running(replica, end.process_name)
-        return EndOfReplica(self, "start", life["incarnation"], {"signal": end.signal_name}, deployment, life, end)
+        what, facts = str(replica.incarnation), {"signal": end.signal_name}
+        return EndOfReplica(self, "start", what, facts, deployment, life, end)
 
     def plan_pause(self, deployment: Deployment, replica: Replica, process_name: str | None) -> Pause:
         life = self._running(replica, process_name)
         if life["stopped"]:
             raise FaultError(f"{replica.name} is stopped already, so to stall it would prove nothing")
-        return Pause(self, "continue", life["incarnation"], {}, life)
+        return Pause(self, "continue", str(replica.incarnation), {}, life)
 
     def plan_cut(self, deployment: Deployment, partition: Partition) -> Cut:
         wanted = (partition.mode, partition.direction, partition.loss, partition.rate)
@@ -198,12 +202,13 @@ class MemoryPlatform:
         if recipe["action"] == "join":
             return "joined" if self.cuts.pop(recipe["what"], None) else "was joined"
         life = self.past[recipe["what"]]
-        if life["key"] not in self.present:
+        name, key = life["replica"].name, life["replica"].key
+        if key not in self.present:
             return "its deployment is gone"
         if recipe["action"] == "continue":
             life["stopped"] = False
-            return f"{life['name']} goes on"
-        return f"{life['name']} runs as {self._follow(life)['incarnation']}"
+            return f"{name} goes on"
+        return f"{name} runs as {self._follow(life).incarnation}"
 
     def guard(self, entry: Entry) -> None:
         self._guard.guard(entry)
@@ -221,7 +226,7 @@ class MemoryPlatform:
         if service not in (None, *services):
             raise DeploymentError(f"deployment '{deployment.name}' has no service '{service}'; it has {services}")
         mine = [life for key, life in self.present.items() if key.startswith(f"{deployment.name}/")]
-        return [life for life in mine if service in (None, life["service"])]
+        return [life for life in mine if service in (None, life["replica"].service)]
 
     def sides(self, deployment: Deployment) -> tuple[Life, list[Life]]:
         """The frontend, and the workers behind it."""
@@ -232,35 +237,32 @@ class MemoryPlatform:
         """What keeps two replicas from speaking with each other; empty when nothing does."""
         for life in (one, other):
             if life["exit"] or life["stopped"]:
-                return f"{life['name']} {'has ended' if life['exit'] else 'is stopped'}"
-        is_cut = self.is_cut(one["key"], other["key"])
-        return f"{one['name']} and {other['name']} are cut off from each other" if is_cut else ""
+                return f"{life['replica'].name} {'has ended' if life['exit'] else 'is stopped'}"
+        ends = one["replica"], other["replica"]
+        return f"{ends[0].name} and {ends[1].name} are cut off from each other" if self.is_cut(*ends) else ""
 
-    def is_cut(self, *keys: str) -> bool:
-        return any(set(keys) == pair for pairs in list(self.cuts.values()) for pair in pairs)
+    def is_cut(self, *ends: Replica) -> bool:
+        return any({end.key for end in ends} == pair for pairs in list(self.cuts.values()) for pair in pairs)
 
     def counts(self, life: Life) -> str:
         """Metrics as Prometheus has them."""
         return f"memory_requests_total {life['requests']}\n"
 
-    def _begin(self, key: str, service: str, command: str, log: MemoryLog) -> Life:
-        name, incarnation = log.replica, f"life {len(self.past) + 1}"
-        life = {"key": key, "service": service, "command": command, "log": log, "name": name, "requests": 0}
-        self.past[incarnation] = self.present[key] = {
-            **life,
-            "incarnation": incarnation,
-            "exit": None,
-            "stopped": False,
-        }
-        log.write(f"{incarnation} begins")
-        return self.present[key]
+    def _begin(self, replica: Replica, command: str) -> Replica:
+        begun = replace(replica, incarnation=f"life {len(self.past) + 1}")
+        life: Life = {"replica": begun, "command": command, "exit": None, "stopped": False, "requests": 0}
+        self.past[str(begun.incarnation)] = self.present[begun.key] = life
+        life["replica"].log.write(f"{begun.incarnation} begins")
+        return begun
 
-    def _follow(self, life: Life) -> Life:
-        """The life that is there now; another one in the place of this one, if it still is."""
-        if self.present[life["key"]] is life:
+    def _follow(self, life: Life) -> Replica:
+        """The replica as it is there now: with another life in the place of this one, if that is its last."""
+        replica: Replica = life["replica"]
+        if self.present[replica.key] is life:
             life["exit"] = life["exit"] or ReplicaExit("replaced", monotonic(), None)
-            self._begin(life["key"], life["service"], life["command"], life["log"])
-        return self.present[life["key"]]
+            self._begin(replica, life["command"])
+        present: Replica = self.present[replica.key]["replica"]
+        return present
 
     def _running(self, replica: Replica, process_name: str | None = None) -> Life:
         """The life of a replica, which has one process."""
@@ -269,20 +271,6 @@ class MemoryPlatform:
         if not running or (process_name or "") not in life["command"]:
             raise FaultError(f"no process of {replica.name} matches '{process_name}'; running are {running}")
         return life
-
-
-def _replica(life: Life) -> Replica:
-    index = int(life["name"].rpartition("-")[2])
-    return Replica(
-        service=life["service"],
-        index=index,
-        name=life["name"],
-        key=life["key"],
-        incarnation=life["incarnation"],
-        node=NODES[index % len(NODES)],
-        namespace=None,
-        log=life["log"],
-    )
 
 
 def open_platform(ledger: Ledger) -> MemoryPlatform:
