@@ -257,7 +257,7 @@ class CudaRule:
         return " ".join(f"{key}={value}" for key, value in words.items())
 
 
-class CudaEffect(Effect):
+class FailingCudaCalls(Effect):
     """CUDA calls of one replica fail by a `CudaRule`."""
 
     @property
