@@ -12,6 +12,7 @@ from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Ledger
 from DynamoFaultLibrary.guard.job import Job
 from DynamoFaultLibrary.guard.messages import Messages
 from DynamoFaultLibrary.ledger import Entry, Ledger
+from DynamoFaultLibrary.ledger.recovery import problems, recover_dead_runs, recover_owned
 from DynamoFaultLibrary.modules import module_environment
 from DynamoFaultLibrary.pabot import pabot_above, pabot_helpers
 from DynamoFaultLibrary.processes import ProcessId
@@ -32,6 +33,8 @@ class GuardClient:
 
     def __init__(self, ledger: Ledger, on_gone: Callable[[], str] = lambda: "") -> None:
         """Start one. `on_gone` is called when it turns out to be gone; it says what went with it."""
+        recover_dead_runs(ledger.path)
+        self._ledger = ledger
         self._on_gone = on_gone
         self._ids = itertools.count()
         self._connection, theirs = socket.socketpair()
@@ -52,7 +55,11 @@ class GuardClient:
             )
 
     def close(self) -> None:
-        """Hang up; the guard undoes what is left and ends. Returns when it has."""
+        """Hang up; the guard undoes what is left and ends. Returns when it has.
+
+        Raises:
+            RecoveryError: something is left.
+        """
         try:
             self._connection.shutdown(socket.SHUT_WR)
             self._connection.settimeout(UNDO_TIMEOUT)
@@ -61,6 +68,8 @@ class GuardClient:
         except OSError:
             pass
         self._connection.close()
+        if left := self._left():
+            raise RecoveryError("; ".join(left))
 
     def guard(self, entry: Entry) -> None:
         """Have a fault undone at its expiry, or when this process dies."""
@@ -92,8 +101,9 @@ class GuardClient:
             ) from error
         except OSError as error:
             self._connection.close()
-            why = error.strerror or error
-            raise DeploymentError(f"the {self.called} is gone ({why}){self._on_gone()}; see {self.log}") from error
+            left = self._left()
+            gone = f"the {self.called} is gone ({error.strerror or error}){self._on_gone()}"
+            raise DeploymentError("; ".join([gone, *left, f"see {self.log}"])) from error
         if "error" in reply:
             name, message = reply["error"]
             raise _ERRORS.get(name, DeploymentError)(message)
@@ -105,6 +115,13 @@ class GuardClient:
             for reply in self._messages.receive():
                 if reply["id"] == request["id"]:
                     return reply  # others answer calls that were given up
+
+    def _left(self) -> list[str]:
+        """What could not be undone; nothing, unless the guard was killed and its sentinel could not do all."""
+        try:
+            return problems([recover_owned(self._ledger)])
+        except FaultLibraryError as error:
+            return [str(error)]
 
 
 def _runner_processes() -> tuple[ProcessId | None, list[ProcessId]]:

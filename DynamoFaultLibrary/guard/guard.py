@@ -22,13 +22,13 @@ from DynamoFaultLibrary.guard.loop import Loop
 from DynamoFaultLibrary.guard.messages import Messages
 from DynamoFaultLibrary.guard.sentinel import Sentinel
 from DynamoFaultLibrary.ledger import Entry, Ledger, State
-from DynamoFaultLibrary.ledger.recovery import problems, recover
+from DynamoFaultLibrary.ledger.recovery import problems, recover_owned
 from DynamoFaultLibrary.ledger.undo import undo, undoer_of
 from DynamoFaultLibrary.owner import RENEWAL_S, Owner, drop, renew
 
 logger = logging.getLogger("guard")
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What a guard ignores: who ends a run by a signal to all of it means the others."""
+"""What a guard ignores: a signal to all processes of a run is to end robot, and the guard outlives that."""
 
 GRACE = 3.0
 """Seconds that robot gets to tear down after pabot was killed."""
@@ -185,10 +185,8 @@ class Guard:
             self._end_pabots_helpers()  # robot may be gone before we have seen pabot's end
 
     def _recover_by_ledger(self) -> None:
-        if self.ledger.path.exists():
-            client = self.ledger.owner
-            for line in problems([recover(self.ledger.path, force=True, concerns=lambda e: e.owner == client)]):
-                logger.error("%s", line)
+        for line in problems([recover_owned(self.ledger)]):
+            logger.error("%s", line)
 
     # Pabot
 
@@ -221,7 +219,7 @@ def run_guard(guard: type[Guard], words: list[str]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logger.info("%s %d of run %s, client %d", guard.__name__.lower(), os.getpid(), job.run, job.client.pid)
     ledger = Ledger(job.run, Owner(job.client))
-    sentinel = Sentinel(ledger.path, job)
+    sentinel = Sentinel(ledger, job.descriptor)
     sentinel.start()
     guard(job, ledger, sentinel, Messages(socket.socket(fileno=job.descriptor))).serve()
     sentinel.dismiss()

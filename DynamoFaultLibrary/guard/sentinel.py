@@ -7,19 +7,18 @@ without one means that it was killed. Then the sentinel takes off, by the ledger
 import os
 import signal
 import sys
-from pathlib import Path
 
-from DynamoFaultLibrary.guard.job import Job
-from DynamoFaultLibrary.ledger.recovery import problems, recover
+from DynamoFaultLibrary.ledger import Ledger
+from DynamoFaultLibrary.ledger.recovery import problems, recover_owned
 
 
 class Sentinel:
     """Started by the guard, and again if somebody ends it."""
 
-    def __init__(self, ledger: Path, job: Job) -> None:
+    def __init__(self, ledger: Ledger, connection: int) -> None:
         self.pid = 0
         self._ledger = ledger
-        self._job = job
+        self._connection = connection
         self._alive = -1
 
     def start(self) -> None:
@@ -45,13 +44,13 @@ class Sentinel:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()
             os.close(self._alive)
-            os.close(self._job.descriptor)  # else robot would not see the guard's end
-            if not os.read(reading, 1) and self._ledger.exists():
-                found = recover(
-                    self._ledger, force=True, concerns=lambda entry: entry.owner.process == self._job.client
-                )
+            os.close(self._connection)  # else robot would not see the guard's end
+            if not os.read(reading, 1):
+                found = recover_owned(self._ledger)
                 for line in [f"sentinel: the guard was killed, {len(found.recovered)} undone", *problems([found])]:
                     print(line, file=sys.stderr, flush=True)
             status = 0
+        except Exception as error:
+            print(f"sentinel: {error!r}", file=sys.stderr, flush=True)
         finally:
             os._exit(status)

@@ -142,6 +142,17 @@ _UNKNOWN = Undoer(lambda recipe: "", Rank.FAULT, Reach.ANYWHERE)
 """It comes first, and `undo` says what is wrong with it."""
 
 
+def recover_owned(ledger: Ledger) -> Recovery:
+    """Undo what the owner of `ledger` has left there, whether it lives or not.
+
+    Raises:
+        LedgerError: the ledger cannot be read, or is another user's.
+    """
+    if not ledger.path.exists():
+        return Recovery(ledger.path)
+    return recover(ledger.path, force=True, concerns=lambda entry: entry.owner == ledger.owner)
+
+
 def recover_dead_runs(current: Path) -> None:
     """Recover what dead runs have left, but for the `current` ledger's, and put closed ledgers aside into ``done/``.
 

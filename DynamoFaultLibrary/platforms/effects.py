@@ -109,13 +109,13 @@ class End:
     Without `process_name` the whole replica ends: all of its processes by SIGKILL, or its leader by any other signal,
     after which the others must be gone too. With it, those end whose command line contains it.
 
-    `stays_dead` says what becomes of a whole replica then: True, it stays ended until the effect is healed; False, it
-    is started again at once, which makes the effect good; None, what the platform does by itself.
+    With `stays_dead` the replica stays ended until the effect is healed; else it is started again at once, by whomever,
+    which makes the effect good.
     """
 
     number: int = signal.SIGKILL
     process_name: str | None = None
-    stays_dead: bool | None = None
+    stays_dead: bool = True
     timeout: timedelta = timedelta(seconds=5)
 
     @property

@@ -73,7 +73,7 @@ def test_what_fails_when_it_is_due_does_not_end_the_loop(caplog: pytest.LogCaptu
 def guard(ledger: Ledger) -> Iterator[Guard]:
     ours, theirs = socket.socketpair()
     job = Job(theirs.fileno(), ledger.run, ProcessId.current())
-    yield Guard(job, ledger, Sentinel(ledger.path, job), Messages(theirs))
+    yield Guard(job, ledger, Sentinel(ledger, job.descriptor), Messages(theirs))
     ours.close()
     theirs.close()
 

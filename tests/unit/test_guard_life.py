@@ -35,7 +35,12 @@ def restore(recipe):
     return f"restored {path.name}"
 
 
+def refuse(recipe):
+    raise RecoveryError("the shelf is locked")
+
+
 UNDOERS = {
+    "refuse": Undoer(refuse, Rank.FAULT),
     "restore": Undoer(restore, Rank.FAULT),
     "replace": Undoer(restore, Rank.REPLACEMENT, goes_with_deployment=True),
 }
@@ -46,7 +51,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from DynamoFaultLibrary.clock import utc_now
-from DynamoFaultLibrary.errors import DeploymentError
+from DynamoFaultLibrary.errors import DeploymentError, RecoveryError
 from DynamoFaultLibrary.guard.client import GuardClient
 from DynamoFaultLibrary.ledger import Ledger, Owner, State
 
@@ -63,7 +68,10 @@ for line in sys.stdin:
         guard.guard(entry)
     except DeploymentError as error:
         print(error, flush=True)
-guard.close()
+try:
+    guard.close()
+except RecoveryError as error:
+    print(error, flush=True)
 """
 WHOLE_RUN = "600"
 """Seconds that no test takes."""
@@ -149,6 +157,23 @@ def test_a_fault_comes_off_when_its_guard_is_killed(spoil: Callable[..., Spoilt]
     assert spoilt.entry == ("recovered", "restored file")
     spoilt.client.say("again")
     assert spoilt.client.line().startswith("the guard is gone (Broken pipe); see ")
+
+
+def test_robot_is_told_what_is_left_when_its_guard_was_killed(
+    spoil: Callable[..., Spoilt], eventually: Eventually
+) -> None:
+    spoilt = spoil(action="refuse")
+    os.kill(spoilt.guard, signal.SIGKILL)
+    eventually(lambda: spoilt.guards == [])
+    spoilt.client.say("again")
+    assert "is not undone: the shelf is locked; see " in spoilt.client.line()
+    assert spoilt.entry[0] == "active"
+
+
+def test_robot_is_told_what_is_left_when_its_run_ends(spoil: Callable[..., Spoilt]) -> None:
+    spoilt = spoil(action="refuse")
+    spoilt.client.release()
+    assert spoilt.client.line().endswith("is not undone: the shelf is locked")
 
 
 def test_a_fault_comes_off_when_robot_and_guard_are_killed(

@@ -9,10 +9,9 @@ import pytest
 from DynamoFaultLibrary.errors import Unsupported
 from DynamoFaultLibrary.ledger import Ledger
 from DynamoFaultLibrary.platforms.local import cuda
-from DynamoFaultLibrary.platforms.local.log_file import LocalLog
 from DynamoFaultLibrary.platforms.local.shimming import LocalShimming
-from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.processes import ProcessId
+from tests.replicas import make_replica
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +65,7 @@ def test_processes_that_have_the_shim_mapped_are_told(
 ) -> None:
     me, other = ProcessId.current(), start("/bin/sleep", "60").identity
     monkeypatch.setattr(LocalShimming, "processes", lambda self, replica: [me, other])
-    replica = Replica("W", 0, "W-0", "d/W-0", me, "n", None, LocalLog(Path("w.log")))
+    replica = make_replica("W", 0, me)
     library = tmp_path / cuda.LIBRARY
     library.write_bytes(b"x")
     with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):

@@ -30,7 +30,7 @@ def test_what_an_earlier_try_has_ended_is_ended(supervisor: Supervisor) -> None:
 def supervisor(ledger: Ledger) -> Iterator[Supervisor]:
     ours, theirs = socket.socketpair()
     job = Job(theirs.fileno(), ledger.run, ProcessId.current())
-    made = Supervisor(job, ledger, Sentinel(ledger.path, job), Messages(theirs))
+    made = Supervisor(job, ledger, Sentinel(ledger, job.descriptor), Messages(theirs))
     yield made
     for child in made.children.values():
         child.identity.send(signal.SIGKILL)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from DynamoFaultLibrary.errors import RecoveryError
+from DynamoFaultLibrary.guard.job import MARK as GUARD_MARK
 from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
 from DynamoFaultLibrary.ledger.undo import sweep, undo
 from DynamoFaultLibrary.platforms.local import undoers
@@ -264,7 +265,7 @@ def test_a_recipe_that_lacks_what_its_action_needs_is_an_error_with_the_recipe(a
 
 
 MARKED = {RUN_VARIABLE: "a-run-of-a-unit-test"}
-GUARD = ("/bin/sh", "-c", "/bin/echo up; read end; exit 0", "DynamoFaultLibrary.guard")
+GUARD = ("/bin/sh", "-c", "/bin/echo up; read end; exit 0", GUARD_MARK)
 
 
 def test_a_sweep_ends_what_bears_the_runs_name_and_lets_its_guard_finish(start: Callable[..., Any]) -> None:

@@ -257,7 +257,7 @@ def plan_end(host: Host, deployment: Deployment, replica: Replica, end: End) -> 
     else:
         kind = EndOfReplica
         processes = host.processes(replica) if end.number == signal.SIGKILL else [leader_of(replica)]
-    respawn = end.stays_dead is False
+    respawn = not end.stays_dead
     return kind(host, deployment, replica, processes, end.number, timeout=end.timeout, respawn=respawn)
 
 

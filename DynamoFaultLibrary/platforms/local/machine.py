@@ -4,9 +4,8 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, RecoveryError
+from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError
 from DynamoFaultLibrary.ledger import Ledger
-from DynamoFaultLibrary.ledger.recovery import problems, recover, recover_dead_runs
 from DynamoFaultLibrary.platforms.base import Deployment
 from DynamoFaultLibrary.platforms.local.child import ProcessStatus
 from DynamoFaultLibrary.platforms.local.client import SupervisorClient
@@ -77,21 +76,20 @@ class Machine:
     def supervisor(self) -> SupervisorClient:
         """The supervisor, started when it is first asked for."""
         if self._supervisor is None:
-            recover_dead_runs(self.ledger.path)
             self._supervisor = SupervisorClient(self.ledger, self._bury)
         return self._supervisor
 
     def _bury(self) -> str:
-        """The supervisor was killed: let go of what went with it, see that nothing is left, and say what it was."""
+        """The supervisor was killed: let go of what went with it, and say what it was."""
         lost, self._supervisor = self.deployments, None
         self.deployments = {}
         self._lost |= set(lost)
         for local in lost.values():
             self.ports.give_back(local.ports)
         troubles = []
-        for clean in (self._recover_by_ledger, *(local.network.close for local in lost.values())):
+        for local in lost.values():
             try:
-                clean()
+                local.network.close()
             except (FaultLibraryError, OSError) as error:
                 troubles.append(str(error))  # what is left of one is no reason to leave another one open
         went = f", and what it had started with it: {', '.join(lost) or 'no deployment'}"
@@ -107,20 +105,11 @@ class Machine:
         for local in self.deployments.values():
             self.ports.give_back(local.ports)
         self.deployments.clear()
-        if self._supervisor is not None:
-            self._supervisor.close()
-            self._supervisor = None
-            self._recover_by_ledger()
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None:
+            supervisor.close()
         for network in networks:
             network.close()
-
-    def _recover_by_ledger(self) -> None:
-        """Nothing is left to do, unless the supervisor was killed and its sentinel could not do all."""
-        if self.ledger.path.exists():
-            owner = self.ledger.owner
-            left = recover(self.ledger.path, force=True, concerns=lambda entry: entry.owner == owner)
-            if not left.is_clean:
-                raise RecoveryError("; ".join(problems([left])))
 
     def local(self, deployment: Deployment) -> LocalDeployment:
         """What is known here of a deployment.
