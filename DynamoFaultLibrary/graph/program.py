@@ -160,16 +160,19 @@ class Program:
     def values(self, option: str) -> list[str]:
         """All known values of the option, those of its repetitions too."""
         found = []
-        for place in options.occurrences(self.words, option, options.aliases_of(option), self.is_dynamo):
-            words = self.words[place.start : place.stop]
-            texts = [words[0].text.partition("=")[2] if words[0].text else None] if place.is_joined else []
-            found += [text for text in (*texts, *(word.text for word in words[1:])) if text]
+        for head, *behind in self._given(option):
+            joined = [head.text.partition("=")[2]] if head.text and head.is_joined else []
+            found += [text for text in (*joined, *(word.text for word in behind)) if text]
         return found
 
     def written(self, option: str) -> str | None:
         """The name under which the option is given."""
+        return next((head.name for head, *_ in self._given(option)), None)
+
+    def _given(self, option: str) -> list[Sequence[Word]]:
+        """The option wherever it is given: its name and its values."""
         places = options.occurrences(self.words, option, options.aliases_of(option), self.is_dynamo)
-        return next((self.words[place.start].name for place in places), None)
+        return [self.words[place.start : place.stop] for place in places]
 
     def has(self, option: str) -> bool:
         """Whether the option is given."""
@@ -194,11 +197,7 @@ class Program:
 
     def variables(self, option: str) -> list[str]:
         """Variables of the container that the option's value consists of alone."""
-        found = []
-        for place in options.occurrences(self.words, option, options.aliases_of(option), self.is_dynamo):
-            for word in self.words[place.start + 1 : place.stop]:
-                found += self._variables_of(word)
-        return found
+        return [found for _, *behind in self._given(option) for word in behind for found in self._variables_of(word)]
 
     def _variables_of(self, word: Word) -> list[str]:
         match = re.fullmatch(r"""['"]?\$\(([A-Za-z_]\w*)\)['"]?""", word.source)
