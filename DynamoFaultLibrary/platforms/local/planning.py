@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from DynamoFaultLibrary.engines.model import TINY_MODEL
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unsupported
@@ -21,6 +20,7 @@ from DynamoFaultLibrary.platforms.local.fitting import fit_options, tell_model, 
 from DynamoFaultLibrary.platforms.local.host import Host
 from DynamoFaultLibrary.platforms.local.mounts import can_mount
 from DynamoFaultLibrary.platforms.local.overriding import override_options, override_variables
+from DynamoFaultLibrary.platforms.local.places import Place
 from DynamoFaultLibrary.platforms.local.planes import Planes, plan_planes
 from DynamoFaultLibrary.platforms.local.pod import Container, Document, Pod, make_pod, mapping, words
 from DynamoFaultLibrary.platforms.local.probes import Probe, find_probe, port_of
@@ -31,36 +31,6 @@ from DynamoFaultLibrary.platforms.settings import DeploySettings
 _SYSTEM, _HTTP = "DYN_SYSTEM_PORT", "DYN_HTTP_PORT"
 _SYSTEM_PORT, _HTTP_PORT = 9090, 8000
 """Variables and ports that the operator gives workers and frontends."""
-
-
-class Place(Protocol):
-    """What a deployment takes from this machine: real things, or names of them for a plan."""
-
-    @property
-    def name(self) -> str:
-        """Of the deployment."""
-        ...
-
-    @property
-    def work(self) -> Path:
-        """Its directory."""
-        ...
-
-    def take_port(self) -> str:
-        """A free port."""
-        ...
-
-    def take_http_port(self) -> str:
-        """A port for a frontend."""
-        ...
-
-    def take_host(self, name: str) -> Host:
-        """A host for the process of that name."""
-        ...
-
-    def take_gpus(self, count: int) -> str:
-        """Indices of so many GPUs."""
-        ...
 
 
 @dataclass
