@@ -214,7 +214,7 @@ class Program:
             place = self._apply_to_list(splices)
         else:
             try:
-                text = self._script.edited(splices, escape)
+                text = self._script.edited(splices)
             except UnclearScriptError as error:
                 raise UnclearError(str(error)) from error
             field = self._placed[self._start][0]
