@@ -35,12 +35,12 @@ class Companions:
     def config_map(self, name: str) -> dict[str, str] | None:
         """Data of a ConfigMap as text; None when it is not among the documents."""
         found = self.find("ConfigMap", name)
-        return None if found is None else _entries(found, "data", _text) | _entries(found, "binaryData", _decoded)
+        return None if found is None else _entries(found, "data", str) | _entries(found, "binaryData", _decoded)
 
     def secret(self, name: str) -> dict[str, str] | None:
         """Decoded data of a Secret; `stringData` wins over `data`, as in Kubernetes."""
         found = self.find("Secret", name)
-        return None if found is None else _entries(found, "data", _decoded) | _entries(found, "stringData", _text)
+        return None if found is None else _entries(found, "data", _decoded) | _entries(found, "stringData", str)
 
 
 def _entries(document: Document, field: str, read: Callable[[str], str]) -> dict[str, str]:
@@ -68,10 +68,6 @@ def _map(document: Document, field: str) -> Document:
 
 def _where(document: Document, field: str) -> str:
     return f"{field} of {document['kind']} '{document['metadata']['name']}'"
-
-
-def _text(entry: str) -> str:
-    return entry
 
 
 def _decoded(entry: str) -> str:

@@ -74,7 +74,7 @@ class ModelEdit:
         parts = _parts_of_values(service)
         for path, entries in service.variable_entries():
             yield from (self._change(service, f"{path} {name}") for name in self._in_variables(entries, parts))
-        for data, key, name in service.variables_of_config_maps():
+        for _, data, key, name in service.config_entries():
             if str(data[key]) in self.old and key not in parts:
                 data[key] = self.model
                 yield self._change(service, f"ConfigMap {name}, {key}")

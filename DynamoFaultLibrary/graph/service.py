@@ -144,18 +144,6 @@ class Service(ABC):
         return command[skip_wrappers(command)] if find_script(command) is not None else None
 
     @property
-    def program(self) -> Program:
-        """The program that the command ends up running, also inside a shell script.
-
-        Raises:
-            GraphError: there is none, or it is not certain which it is.
-        """
-        try:
-            return Program(self._line(edit=True), self.variables.get)
-        except UnclearError as error:
-            raise GraphError(f"the program of service '{self.name}' is not known: {error}") from error
-
-    @property
     def module(self) -> str | None:
         """The program's name, such as ``dynamo.vllm``, ``dynamo-vllm-sidecar`` or ``worker.py``; None if not known."""
         program = self._program()
@@ -246,33 +234,23 @@ class Service(ABC):
     def variables(self) -> dict[str, str]:
         """All variables of the main container that the file tells: the graph's, those of ConfigMaps, the service's."""
         shared = [*(self.spec.get("envs") or []), *(self.spec.get("env") or [])]
-        found = self._config_variables()
+        found = {variable: str(data[key]) for variable, data, key, _ in self.config_entries()}
         for name, value in {**plain_variables(shared), **self.environment}.items():
             found[name] = expand(value, found.get)  # as Kubernetes does: those before it are known
         return found
 
-    def _config_variables(self) -> dict[str, str]:
-        return {variable: str(data[key]) for variable, data, key, _ in self._config_entries()}
-
-    def variables_of_config_maps(self) -> list[tuple[dict[str, Any], str, str]]:
-        """Where ConfigMaps of the file tell the main container's variables: data, key and the ConfigMap's name."""
-        return [(data, key, name) for _, data, key, name in self._config_entries()]
-
-    def _config_entries(self) -> Iterator[tuple[str, dict[str, Any], str, str]]:
+    def config_entries(self) -> Iterator[tuple[str, dict[str, Any], str, str]]:
         """Variables of the main container that ConfigMaps tell, each with its data, key and the ConfigMap's name."""
         for source in self.container.get("envFrom") or []:
             reference = source.get("configMapRef") or {}
-            data = self._config_map(reference)
+            data = self.companions.config_map_data(reference.get("name"))
             for key in data:
                 yield f"{source.get('prefix') or ''}{key}", data, key, str(reference.get("name"))
         for entry in self.container.get("env") or []:
             reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
-            data = self._config_map(reference)
+            data = self.companions.config_map_data(reference.get("name"))
             if reference.get("key") in data:
                 yield str(entry["name"]), data, reference["key"], str(reference["name"])
-
-    def _config_map(self, reference: Document | None) -> dict[str, Any]:
-        return self.companions.config_map_data((reference or {}).get("name"))
 
     @property
     def model_option(self) -> str | None:
