@@ -36,7 +36,8 @@ class _Setting(click.ParamType[tuple[str, str, str]]):
         name, dot, key = place.partition(".")
         self._check(value, name, bool(dot), key)
         if not equals:
-            raise click.UsageError(f"--set {value} needs a value: {place}=…" + _flag_hint(name))
+            hint = " (with nothing behind '=' it is a flag)" if name in _OPTIONS else ""
+            raise click.UsageError(f"--set {value} needs a value: {place}=…{hint}")
         if not given and name not in (*_OPTIONS, "env"):
             raise click.UsageError(f"--set {value} must not be empty")
         return name, key, given
@@ -152,10 +153,6 @@ def _number(name: str, text: str) -> int:
     if not text.isdecimal() or int(text) < least:
         raise click.UsageError(f"--set {name} must be a whole number of {least} or more, not {text}")
     return int(text)
-
-
-def _flag_hint(name: str) -> str:
-    return " (with nothing behind '=' it is a flag)" if name in _OPTIONS else ""
 
 
 def _write(path: Path, text: str) -> None:
