@@ -178,14 +178,14 @@ class ModelEdit:
 
     def _left(self) -> Iterator[Change]:
         for service in self.graph.services.values():
-            for path, text in _strings(service.document):
+            for path, text in strings(service.document):
                 for old in self._named_in(text):
                     yield self._change(service, path, f"it still names '{old}'")
         spec = {key: item for key, item in self.graph.document["spec"].items() if key not in ("services", "components")}
         beside = [("all services", {"spec": spec})]
         beside += [(f"{item.get('kind')} {_name_of(item)}", item) for item in self.graph.near.documents]
         for name, tree in beside:
-            for path, text in _strings(tree):
+            for path, text in strings(tree):
                 for old in self._named_in(text):
                     yield Change(name, f"model={self.model}", path, f"it still names '{old}'")
 
@@ -235,14 +235,15 @@ def _files(graph: Graph, service: Service) -> Iterator[tuple[tuple[dict[str, Any
         yield from (((data, key, name), text) for key, text in data.items() if isinstance(text, str))
 
 
-def _strings(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+def strings(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """All texts in a document, each with its place."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _strings(item, f"{path}.{key}" if path else str(key))
+            yield from strings(item, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
             label = item.get("name", index) if isinstance(item, dict) else index
-            yield from _strings(item, f"{path}[{label}]")
+            yield from strings(item, f"{path}[{label}]")
     elif isinstance(value, str):
         yield path, value
 

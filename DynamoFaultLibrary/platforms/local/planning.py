@@ -10,6 +10,7 @@ from pathlib import Path
 from DynamoFaultLibrary.engines.model import TINY_MODEL
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unsupported
 from DynamoFaultLibrary.graph import Graph, Service
+from DynamoFaultLibrary.graph.model import strings
 from DynamoFaultLibrary.graph.references import references
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.platforms.base import Plan, PlannedProcess
@@ -113,24 +114,23 @@ def draw(graph: Graph, settings: DeploySettings, place: Place, interpreter: str)
     except DeploymentError as error:
         findings.refuse("", "planes", error)
     drawing = Drawing(planes, {**commands.base_environment(place.work, interpreter), **planes.environment}, findings)
-    runnable = graph.copy()
-    _Draughtsman(runnable, settings, place, interpreter, drawing).draw()
+    _Draughtsman(graph.copy(), settings, place, interpreter, drawing).draw()
     return drawing
 
 
+@dataclass
 class _Draughtsman:
     """Draws one deployment; `graph` is a copy that it may change."""
 
-    def __init__(
-        self, graph: Graph, settings: DeploySettings, place: Place, interpreter: str, drawing: Drawing
-    ) -> None:
-        self.graph = graph
-        self.settings = settings
-        self.place = place
-        self.interpreter = interpreter
-        self.drawing = drawing
-        self.findings = drawing.findings
-        own = {name for name, value in drawing.shared.items() if os.environ.get(name) == value}
+    graph: Graph
+    settings: DeploySettings
+    place: Place
+    interpreter: str
+    drawing: Drawing
+
+    def __post_init__(self) -> None:
+        self.findings = self.drawing.findings
+        own = {name for name, value in self.drawing.shared.items() if os.environ.get(name) == value}
         self.private = own - {"HF_HOME"}
         """Variables of the user's shell, whose values are nobody's business."""
 
@@ -182,7 +182,8 @@ class _Draughtsman:
 
     def _place_tiny_model(self) -> None:
         """The model's directory stands where options name it; elsewhere its name is a path in the work directory."""
-        if not any(_mentions(part, TINY_MODEL) for part in (self.graph.document, self.graph.companions)):
+        texts = (text for part in (self.graph.document, self.graph.companions) for _, text in strings(part))
+        if not any(TINY_MODEL in text for text in texts):
             return
         self.drawing.uses_tiny_model = True
         directory = _tiny_directory()
@@ -321,12 +322,9 @@ class _Draughtsman:
                 raise
             self.findings.lack(service.name, f"sidecar {container.name}", f"{error}; it is not started")
             return None
-        self._tell_interpreter(service.name, words, argv)
-        return argv
-
-    def _tell_interpreter(self, service: str, words: list[str], argv: list[str]) -> None:
         if words[0].startswith("/") and words[0] != argv[0]:
-            self.findings.override(service, words[0], f"{argv[0]}: there is no such interpreter here")
+            self.findings.override(service.name, words[0], f"{argv[0]}: there is no such interpreter here")
+        return argv
 
     def _volumes(self, pod: Pod) -> Volumes:
         home = Path(self.drawing.shared["HF_HOME"])
@@ -362,11 +360,3 @@ def _listening(service: Service, container: Container, own: Mapping[str, str], p
 
 def _tiny_directory() -> Path:
     return state_directory() / "models" / TINY_MODEL
-
-
-def _mentions(data: object, text: str) -> bool:
-    if isinstance(data, dict):
-        return any(_mentions(value, text) for value in data.values())
-    if isinstance(data, list):
-        return any(_mentions(value, text) for value in data)
-    return isinstance(data, str) and text in data
