@@ -191,8 +191,6 @@ def _tell(graph: "Graph", changes: "list[Change]", plan: "Plan", refusal: str) -
 
 
 def _to_json(graph: "Graph", changes: "list[Change]", plan: "Plan", refusal: str) -> dict[str, Any]:
-    from DynamoFaultLibrary.reports.graph_tables import model
-
     return {
         "graph": graph.name,
         "source": graph.source,
@@ -202,7 +200,7 @@ def _to_json(graph: "Graph", changes: "list[Change]", plan: "Plan", refusal: str
                 "role": service.role,
                 "replicas": service.replicas,
                 "gpus": service.gpus,
-                "model": model(service) or None,
+                "model": service.model or None,
                 "command": service.command,
             }
             for service in graph.services.values()

@@ -260,6 +260,11 @@ class Service(ABC):
             return None
         return next((word.name for word in reversed(program.words) if word.name in MODEL_OPTIONS), None)
 
+    @property
+    def model(self) -> str | None:
+        """The model that its arguments name, if any."""
+        return self.argument(self.model_option) if self.model_option else None
+
 
 class AlphaService(Service):
     """`spec.services.<Name>` of v1alpha1."""

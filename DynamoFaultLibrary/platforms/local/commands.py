@@ -228,18 +228,14 @@ def host_environment(host: Host) -> dict[str, str]:
 
 def uses_tiny_model(graph: Graph) -> bool:
     """Whether a worker names the model that this project makes itself."""
-    return any(_names_tiny_model(service) for service in graph.workers)
+    return any(service.model == TINY_MODEL for service in graph.workers)
 
 
 def place_tiny_model(graph: Graph, directory: Path) -> None:
     """Put the directory of that model in place of its name."""
-    for service in filter(_names_tiny_model, graph.workers):
-        service.set_argument(service.model_option or "", str(directory))
-
-
-def _names_tiny_model(service: Service) -> bool:
-    option = service.model_option
-    return option is not None and service.argument(option) == TINY_MODEL
+    for service in graph.workers:
+        if service.model == TINY_MODEL:
+            service.set_argument(service.model_option or "", str(directory))
 
 
 def with_tiny_model(text: str, directory: Path) -> str:

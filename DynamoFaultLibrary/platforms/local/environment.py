@@ -14,6 +14,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 FROM = "envFrom "
 SECRET = "(secret)"  # noqa: S105  # what is told instead
 _SECRET = "secret"  # noqa: S105  # the start of fields' names
+STORES = {"configMap": "ConfigMap", _SECRET: "Secret"}
+"""Where references lead, by the start of their field's name."""
 _SUFFIXES = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
@@ -94,12 +96,12 @@ def _env_entries(pod: Pod, container: Container) -> list[Document]:
 
 def _add_source(found: Variables, graph: Graph, source: Document) -> None:
     prefix = str(source.get("prefix") or "")
-    for kind, look_up, called in _stores(graph):
+    for kind, called in STORES.items():
         reference = mapping(source, f"{kind}Ref", "envFrom")
         if not reference.get("name"):
             continue
         name = str(reference["name"])
-        data = look_up(name)
+        data = graph.near.data(called, name)
         if data is None:
             why = f"{called} '{name}' is not in the graph's file"
             found.lack(f"{FROM}{name}", why, optional=bool(reference.get("optional")))
@@ -130,11 +132,11 @@ def _add_entry(found: Variables, pod: Pod, container: Container, entry: Document
 
 
 def _value_from(pod: Pod, container: Container, source: Document) -> tuple[str | None, str, bool]:
-    for kind, look_up, called in _stores(pod.graph):
+    for kind, called in STORES.items():
         reference = mapping(source, f"{kind}KeyRef", "valueFrom")
         if reference:
             name, key = str(reference.get("name")), str(reference.get("key"))
-            data = look_up(name)
+            data = pod.graph.near.data(called, name)
             problem = f"is not in the graph's file (key '{key}')" if data is None else f"has no key '{key}'"
             return (data or {}).get(key), f"{called} '{name}' {problem}", bool(reference.get("optional"))
     reference = mapping(source, "fieldRef", "valueFrom")
@@ -173,8 +175,3 @@ def quantity(text: str) -> float | None:
     if match is None or (match.group(2) and match.group(2) not in _SUFFIXES):
         return None
     return float(match.group(1)) * _SUFFIXES.get(match.group(2), 1)
-
-
-def _stores(graph: Graph) -> list[tuple[str, Callable[[str], dict[str, str] | None], str]]:
-    """Where references lead: the start of their field's name, what looks them up, what that is called."""
-    return [("configMap", graph.config_map, "ConfigMap"), (_SECRET, graph.secret, "Secret")]

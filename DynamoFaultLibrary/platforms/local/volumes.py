@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from posixpath import normpath
 
 from DynamoFaultLibrary.errors import DeploymentError
-from DynamoFaultLibrary.platforms.local.environment import resource_field
+from DynamoFaultLibrary.platforms.local.environment import STORES, resource_field
 from DynamoFaultLibrary.platforms.local.findings import Findings
 from DynamoFaultLibrary.platforms.local.pod import Container, Document, Pod, entries, mapping
 
@@ -166,13 +166,12 @@ class Volumes:
                 )
                 yield str(item["path"]), value or ""
             return
-        look_up = {"configMap": pod.graph.config_map, "secret": pod.graph.secret}.get(kind)
-        if look_up is None:
+        called = STORES.get(kind)
+        if called is None:
             self.findings.lack(pod.service.name, f"projected {kind}", "it is made by a cluster")
             return
         name = str(source.get("name") or source.get("secretName"))
-        data = look_up(name)
-        called = "ConfigMap" if kind == "configMap" else "Secret"
+        data = pod.graph.near.data(called, name)
         if data is None:
             if not source.get("optional"):
                 self.findings.lack(
