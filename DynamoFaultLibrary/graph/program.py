@@ -109,7 +109,8 @@ class Program:
         self._script: Script | None = None
         words = [expand(word, self.lookup) for _, word in self._placed]
         self._start, self.name = self._find(words)
-        self.words = self._script.words if self._script else self._words()
+        own = self._placed[self._start :]
+        self.words = self._script.words if self._script else [Word(expand(word, lookup), word) for _, word in own]
         """The program's arguments."""
 
     def _find(self, words: list[str]) -> tuple[int, str]:
@@ -135,9 +136,6 @@ class Program:
         if found is None or found[0].startswith("-") or " " in found[0]:
             raise UnclearError(f"its command {words[start:]} runs no program that is known")
         return start + found[1], found[0]
-
-    def _words(self) -> list[Word]:
-        return [Word(expand(word, self.lookup), word) for _, word in self._placed[self._start :]]
 
     @property
     def is_dynamo(self) -> bool:

@@ -26,6 +26,11 @@ MODEL_OPTIONS = ("--model-path", "--model")
 class Service(ABC):
     """A named service with replicas."""
 
+    type_fields: tuple[str, ...]
+    """Where the document says what the service is."""
+    pod_path: tuple[str, ...]
+    """Where it has the pod spec."""
+
     def __init__(
         self, name: str, document: Document, companions: Companions | None = None, spec: Document | None = None
     ) -> None:
@@ -40,14 +45,20 @@ class Service(ABC):
         return f"{type(self).__name__}({self.name!r}, replicas={self.replicas})"
 
     @property
-    @abstractmethod
-    def component_types(self) -> tuple[str, str]:
-        """What the document says that the service is: its component type and its sub-type, "" where it says nothing."""
+    def component_types(self) -> list[str]:
+        """What the document says that the service is: its component type, its sub-type; "" where it says nothing."""
+        return [str(self.document.get(field) or "") for field in self.type_fields]
 
     @property
-    @abstractmethod
     def pod(self) -> Document:
         """The pod spec as it is: `extraPodSpec` in v1alpha1, `podTemplate.spec` in v1beta1."""
+        return self._find_pod(make=False)
+
+    def _find_pod(self, make: bool) -> Document:
+        found = self.document
+        for key in self.pod_path:
+            found = _child(found, key, make)
+        return found
 
     @property
     def role(self) -> Role:
@@ -269,17 +280,11 @@ class Service(ABC):
 class AlphaService(Service):
     """`spec.services.<Name>` of v1alpha1."""
 
-    @property
-    def component_types(self) -> tuple[str, str]:
-        return str(self.document.get("componentType") or ""), str(self.document.get("subComponentType") or "")
-
-    @property
-    def pod(self) -> Document:
-        return _child(self.document, "extraPodSpec", make=False)
+    type_fields = ("componentType", "subComponentType")
+    pod_path = ("extraPodSpec",)
 
     def _find_container(self, make: bool) -> Document:
-        pod = _child(self.document, "extraPodSpec", make)
-        return _child(pod, "mainContainer", make)
+        return _child(self._find_pod(make), "mainContainer", make)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -288,22 +293,18 @@ class AlphaService(Service):
     def set_variable(self, name: str, value: str) -> None:
         # The main container's own entries win over the service's, so a variable is set where it already is.
         in_container = any(entry.get("name") == name for entry in self.container.get("env") or [])
-        _set_entry((self.editable_container, "env") if in_container else (self.document, "envs"), name, value)
+        holder, key = (self.editable_container, "env") if in_container else (self.document, "envs")
+        _set_entry(holder, key, name, value)
 
 
 class BetaService(Service):
     """One entry of `spec.components` of v1beta1."""
 
-    @property
-    def component_types(self) -> tuple[str, str]:
-        return str(self.document.get("type") or ""), ""
-
-    @property
-    def pod(self) -> Document:
-        return _child(_child(self.document, "podTemplate", make=False), "spec", make=False)
+    type_fields = ("type",)
+    pod_path = ("podTemplate", "spec")
 
     def _find_container(self, make: bool) -> Document:
-        pod = _child(_child(self.document, "podTemplate", make), "spec", make)
+        pod = self._find_pod(make)
         containers = pod.get("containers") or []
         for container in containers:
             if container.get("name") == "main":
@@ -318,7 +319,7 @@ class BetaService(Service):
         return plain_variables(self.container.get("env") or [])
 
     def set_variable(self, name: str, value: str) -> None:
-        _set_entry((self.editable_container, "env"), name, value)
+        _set_entry(self.editable_container, "env", name, value)
 
 
 def _child(parent: Document, key: str, make: bool) -> Document:
@@ -337,8 +338,7 @@ def plain_variables(entries: list[Document]) -> dict[str, str]:
     return {entry["name"]: text_of(entry.get("value")) for entry in entries if not entry.get("valueFrom")}
 
 
-def _set_entry(place: tuple[Document, str], name: str, value: str) -> None:
-    holder, key = place
+def _set_entry(holder: Document, key: str, name: str, value: str) -> None:
     entries = holder.get(key) or []
     new = {"name": name, "value": value}
     others = [entry for entry in entries if entry.get("name") != name]
