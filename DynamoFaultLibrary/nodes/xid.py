@@ -4,14 +4,13 @@ Codes, mnemonics, meanings and actions are those of NVIDIA's XID catalogue
 (https://docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html), mnemonics as in the open driver's ``nverror.h``
 (595.45.04).
 
-NVIDIA publishes no table from XIDs to CUDA errors. The errors here are practice, and `Basis` says whose; a test that
+NVIDIA publishes no table from XIDs to CUDA errors. The errors here are practice, and `_EFFECTS` says whose; a test that
 knows better overrides them. Which errors are sticky (the process must end) is told by cuda.h's comments on them.
 
 XID 79 is "GPU has fallen off the bus"; the memory page fault, for which some guides take it, is 31.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 NO_DEVICE = 100
 DEVICES_UNAVAILABLE = 46
@@ -38,21 +37,12 @@ STICKY = frozenset({214, 226, 700, 702, 709, 710, *range(714, 720), 721, 999})
 """Errors after which each further call of the process fails, until it ends."""
 
 
-class Basis(StrEnum):
-    """Where the CUDA error of an XID comes from."""
-
-    FIELD = "field reports"
-    DYNAMO = "Dynamo's own CUDA shim, and field reports"
-    ANALOGY = "the error of XIDs with the same action and a like meaning"
-
-
 @dataclass(frozen=True)
 class CudaEffect:
     """What CUDA calls return. `init_error` is for initialising, enumerating and making contexts; 0: these go on."""
 
     error: int
     init_error: int = 0
-    basis: Basis = Basis.FIELD
     no_devices: bool = False
     """Whether the device count is 0 then."""
 
@@ -66,33 +56,31 @@ _RESET = DEVICES_UNAVAILABLE
 """What a new process gets from a GPU that waits for its reset."""
 
 _EFFECTS = {
+    # field reports
     13: CudaEffect(LAUNCH_FAILED),
     31: CudaEffect(ILLEGAL_ADDRESS),
-    43: CudaEffect(LAUNCH_TIMEOUT, basis=Basis.DYNAMO),
     45: CudaEffect(LAUNCH_FAILED),
-    46: CudaEffect(LAUNCH_TIMEOUT, _RESET, Basis.ANALOGY),
-    48: CudaEffect(ECC_UNCORRECTABLE, _RESET, Basis.DYNAMO),
-    62: CudaEffect(UNKNOWN, _RESET, Basis.ANALOGY),
-    64: CudaEffect(ECC_UNCORRECTABLE, _RESET, Basis.ANALOGY),
     74: CudaEffect(NVLINK_UNCORRECTABLE),
     79: CudaEffect(UNKNOWN, NO_DEVICE, no_devices=True),
-    94: CudaEffect(ECC_UNCORRECTABLE, basis=Basis.DYNAMO),
     95: CudaEffect(ECC_UNCORRECTABLE, _RESET),
     109: CudaEffect(LAUNCH_TIMEOUT, _RESET),
-    110: CudaEffect(UNKNOWN, _RESET, Basis.ANALOGY),
     119: CudaEffect(UNKNOWN, _RESET),
     120: CudaEffect(UNKNOWN, _RESET),
-    136: CudaEffect(NVLINK_UNCORRECTABLE, _RESET, Basis.ANALOGY),
-    140: CudaEffect(ECC_UNCORRECTABLE, _RESET, Basis.ANALOGY),
-    143: CudaEffect(UNKNOWN, _RESET, Basis.ANALOGY),
-    144: CudaEffect(NVLINK_UNCORRECTABLE),
-    145: CudaEffect(NVLINK_UNCORRECTABLE),
-    146: CudaEffect(NVLINK_UNCORRECTABLE),
-    147: CudaEffect(NVLINK_UNCORRECTABLE),
-    149: CudaEffect(NVLINK_UNCORRECTABLE),
-    150: CudaEffect(NVLINK_UNCORRECTABLE),
+    **dict.fromkeys((144, 145, 146, 147, 149, 150), CudaEffect(NVLINK_UNCORRECTABLE)),  # NVLink 5
+    # Dynamo's own CUDA shim, and field reports
+    43: CudaEffect(LAUNCH_TIMEOUT),
+    48: CudaEffect(ECC_UNCORRECTABLE, _RESET),
+    94: CudaEffect(ECC_UNCORRECTABLE),
+    # the error of XIDs with the same action and a like meaning
+    46: CudaEffect(LAUNCH_TIMEOUT, _RESET),
+    62: CudaEffect(UNKNOWN, _RESET),
+    64: CudaEffect(ECC_UNCORRECTABLE, _RESET),
+    110: CudaEffect(UNKNOWN, _RESET),
+    136: CudaEffect(NVLINK_UNCORRECTABLE, _RESET),
+    140: CudaEffect(ECC_UNCORRECTABLE, _RESET),
+    143: CudaEffect(UNKNOWN, _RESET),
 }
-"""What CUDA calls return after an XID; after any other one they go on."""
+"""What CUDA calls return after an XID, and who says so; after any other one they go on."""
 
 _FATAL = {
     **dict.fromkeys(("RESET_GPU", "RESTART_BM", "WORKFLOW_XID_48", "WORKFLOW_NVLINK_ERR"), True),

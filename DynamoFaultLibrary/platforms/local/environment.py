@@ -16,7 +16,18 @@ SECRET = "(secret)"  # noqa: S105  # what is told instead
 _SECRET = "secret"  # noqa: S105  # the start of fields' names
 STORES = {"configMap": "ConfigMap", _SECRET: "Secret"}
 """Where references lead, by the start of their field's name."""
-_SUFFIXES = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_SUFFIXES = {
+    "": 1,
+    "m": 1e-3,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+}
 
 
 @dataclass
@@ -158,13 +169,8 @@ def resource_field(pod: Pod, container: Container, reference: Document) -> str |
         pod.service.document.get("resources") if container.is_main else None
     )
     amounts = mapping(resources or {}, kind, "resources")
-    if name == "cpu":
-        machine = str(os.cpu_count() or 1)
-    elif name == "memory":
-        machine = str(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    else:
-        machine = ""
-    amount = quantity(str(amounts.get(name) or machine))
+    machine = {"cpu": os.cpu_count() or 1, "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")}
+    amount = quantity(str(amounts.get(name) or machine.get(name)))
     divisor = quantity(str(reference.get("divisor") or "1")) or 1
     return None if amount is None else str(int(-(-amount // divisor)))
 
@@ -172,6 +178,6 @@ def resource_field(pod: Pod, container: Container, reference: Document) -> str |
 def quantity(text: str) -> float | None:
     """A Kubernetes quantity such as ``500m`` or ``2Gi`` as a number; None when it is none."""
     match = re.fullmatch(r"(\d+(?:\.\d*)?)([A-Za-z]*)", text)
-    if match is None or (match.group(2) and match.group(2) not in _SUFFIXES):
+    if match is None or match[2] not in _SUFFIXES:
         return None
-    return float(match.group(1)) * _SUFFIXES.get(match.group(2), 1)
+    return float(match[1]) * _SUFFIXES[match[2]]

@@ -42,9 +42,8 @@ def fit_options(service: Service, interpreter: str, findings: Findings) -> None:
     profile = service.argument(_PROFILE)
     if profile is not None and profile.startswith("/") and not Path(profile).exists():
         service.remove_argument(_PROFILE)
-        findings.lack(
-            service.name, f"{_PROFILE} {profile}", "there is no such path here; the mocker's own times are used"
-        )
+        why = "there is no such path here; the mocker's own times are used"
+        findings.lack(service.name, f"{_PROFILE} {profile}", why)
     if missing_modules(interpreter, (_PREDICTOR,)):
         dropped = [one for one in _PREDICTING if service.has_argument(one) and service.remove_argument(one)]
         if dropped:

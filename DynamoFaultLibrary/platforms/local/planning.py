@@ -130,6 +130,9 @@ class _Draughtsman:
 
     def __post_init__(self) -> None:
         self.findings = self.drawing.findings
+        home = Path(self.drawing.shared["HF_HOME"])
+        needed = (self.place.work, home, Path(self.interpreter), Path(__file__), state_directory())
+        self.volumes = Volumes(self.place.work, needed, self.drawing.tree, self.findings)
         own = {name for name, value in self.drawing.shared.items() if os.environ.get(name) == value}
         self.private = own - {"HF_HOME"}
         """Variables of the user's shell, whose values are nobody's business."""
@@ -218,7 +221,7 @@ class _Draughtsman:
         gpus = service.gpus if container.is_main and not commands.is_mocker(service) else 0
         if gpus and commands.GPUS_VARIABLE not in own:
             environment[commands.GPUS_VARIABLE] = self.place.take_gpus(gpus)
-        mounts = self._volumes(pod).mounts(pod, container)
+        mounts = self.volumes.mounts(pod, container)
         directory = self._directory(pod, container, mounts)
         argv = self._command(pod, container, environment, variables, directory, mounts)
         if argv is None:
@@ -226,6 +229,7 @@ class _Draughtsman:
         hidden = {name: f"$({name})" for name in self.private - own.keys()} | dict.fromkeys(variables.secrets, SECRET)
         told = commands.command_line("", container.words, self.interpreter, {**environment, **hidden})
         url = f"http://{host.address}:{ports.http}" if ports.http else ""
+        metrics_url = f"{url or f'http://{host.address}:{listening[_SYSTEM]}'}/metrics" if container.is_main else None
         start = Start(
             service=service.name,
             index=pod.index,
@@ -237,9 +241,7 @@ class _Draughtsman:
             told=[commands.with_tiny_model(word, _tiny_directory()) for word in told],
             directory=directory,
             mounts=mounts,
-            metrics_url=f"{url or f'http://{host.address}:{listening[_SYSTEM]}'}/metrics"
-            if container.is_main
-            else None,
+            metrics_url=metrics_url,
             url=url,
             secrets=frozenset(variables.secrets),
         )
@@ -325,11 +327,6 @@ class _Draughtsman:
         if words[0].startswith("/") and words[0] != argv[0]:
             self.findings.override(service.name, words[0], f"{argv[0]}: there is no such interpreter here")
         return argv
-
-    def _volumes(self, pod: Pod) -> Volumes:
-        home = Path(self.drawing.shared["HF_HOME"])
-        needed = (self.place.work, home, Path(self.interpreter), Path(__file__), state_directory())
-        return Volumes(self.place.work, needed, self.drawing.tree, self.findings)
 
     def _directory(self, pod: Pod, container: Container, mounts: list[list[str]]) -> str:
         wanted = container.document.get("workingDir")

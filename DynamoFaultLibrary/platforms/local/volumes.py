@@ -174,9 +174,8 @@ class Volumes:
         data = pod.graph.near.data(called, name)
         if data is None:
             if not source.get("optional"):
-                self.findings.lack(
-                    pod.service.name, f"{called} {name}", "it is not in the graph's file: an empty directory"
-                )
+                why = "it is not in the graph's file: an empty directory"
+                self.findings.lack(pod.service.name, f"{called} {name}", why)
             return
         yield from self._items(pod, data, source, f"{called} {name}")
 
