@@ -109,25 +109,6 @@ def was_completed(directory: Path) -> bool:
     return (directory / SUMMARY_FILE).exists()
 
 
-def read_counts(path: Path) -> tuple[int, int]:
-    """Numbers of good and of failed requests in a ``profile_export_aiperf.json`` of any version.
-
-    Raises:
-        LoadError: it cannot be read, or is of another tool.
-    """
-    try:
-        data: dict[str, Any] = orjson.loads(path.read_bytes())
-        failed = sum(int(each["count"]) for each in data.get("error_summary") or [])
-        if "error_request_count" in data:
-            failed = round(data["error_request_count"]["avg"])
-        good = round(data["request_count"]["avg"]) if "request_count" in data else 0
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LoadError(f"'{path}' is no summary of aiperf: {error!r}") from error
-    if "request_count" not in data and not failed:
-        raise LoadError(f"'{path}' is no summary of aiperf: it has neither 'request_count' nor 'error_summary'")
-    return good, failed
-
-
 def write_exports(directory: Path, load: Segment, was_cancelled: bool, afters: Sequence[Aftermath] = ()) -> None:
     """Write the figures of a load as ``profile_export_aiperf.json`` and ``.csv``.
 
