@@ -1,7 +1,6 @@
 """aiperf's files: its records read as ours, our figures written in its schema.
 
-Facts: files of aiperf 0.13.0 (``schema_version`` 1.4); 0.7 has no ``error_request_count``, 0.8 leaves ``request_count``
-out when all requests failed.
+Facts: files of aiperf 0.13.0 (``schema_version`` 1.4).
 """
 
 import csv
@@ -107,25 +106,6 @@ def _outcome(about: dict[str, Any], metrics: dict[str, Any], error: dict[str, An
 def was_completed(directory: Path) -> bool:
     """Whether aiperf came to its end: it writes its summary last."""
     return (directory / SUMMARY_FILE).exists()
-
-
-def read_counts(path: Path) -> tuple[int, int]:
-    """Numbers of good and of failed requests in a ``profile_export_aiperf.json`` of any version.
-
-    Raises:
-        LoadError: it cannot be read, or is of another tool.
-    """
-    try:
-        data: dict[str, Any] = orjson.loads(path.read_bytes())
-        failed = sum(int(each["count"]) for each in data.get("error_summary") or [])
-        if "error_request_count" in data:
-            failed = round(data["error_request_count"]["avg"])
-        good = round(data["request_count"]["avg"]) if "request_count" in data else 0
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LoadError(f"'{path}' is no summary of aiperf: {error!r}") from error
-    if "request_count" not in data and not failed:
-        raise LoadError(f"'{path}' is no summary of aiperf: it has neither 'request_count' nor 'error_summary'")
-    return good, failed
 
 
 def write_exports(directory: Path, load: Segment, was_cancelled: bool, afters: Sequence[Aftermath] = ()) -> None:

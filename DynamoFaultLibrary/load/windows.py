@@ -26,14 +26,6 @@ class Window(StrEnum):
     """It started after the fault's end."""
 
 
-class Phase(StrEnum):
-    """The usual phases of a test; others may be named as well."""
-
-    STANDARD = "standard"
-    OVERFLOW = "overflow"
-    RECOVERY = "recovery"
-
-
 @dataclass(frozen=True)
 class FaultWindow:
     """When a fault was in effect, on the clock of the records; `ended_s` None: it had not come off.

@@ -12,7 +12,6 @@ from DynamoFaultLibrary.load import aiperf_files
 from DynamoFaultLibrary.load.aiperf_files import (
     FAULTS_KEY,
     SUMMARY_FILE,
-    read_counts,
     read_table,
     was_completed,
     write_exports,
@@ -207,42 +206,6 @@ def test_aiperf_has_come_to_its_end_when_its_summary_is_there(tmp_path: Path) ->
     assert was_completed(tmp_path)
 
 
-ERRORS = [{"error_details": failure("Not Found", 404), "count": 2}, {"error_details": failure("x"), "count": 1}]
-
-
-@pytest.mark.parametrize(
-    ("summary", "counts"),
-    [
-        ({"request_count": {"avg": 60.0}, "error_request_count": {"avg": 3.0}, "error_summary": ERRORS}, (60, 3)),
-        ({"request_count": {"avg": 60.0}, "error_request_count": {"avg": 3.0}}, (60, 3)),
-        ({"request_count": {"avg": 60.0}, "error_summary": []}, (60, 0)),
-        ({"request_count": {"avg": 57.0}, "error_summary": ERRORS}, (57, 3)),
-        ({"error_request_count": {"avg": 3.0}, "error_summary": ERRORS}, (0, 3)),
-        ({"error_summary": ERRORS}, (0, 3)),
-    ],
-    ids=["0.13", "0.13 without details", "0.13 without errors", "0.7", "0.8 when all failed", "0.7 when all failed"],
-)
-def test_requests_are_counted_in_summaries_of_all_versions(
-    summary: dict[str, Any], counts: tuple[int, int], tmp_path: Path
-) -> None:
-    path = tmp_path / "profile_export_aiperf.json"
-    path.write_text(json.dumps(summary))
-    assert read_counts(path) == counts
-
-
-@pytest.mark.parametrize("text", ["{", "[]", "null", "{}", '{"request_count": 5}', '{"error_summary": [1]}'])
-def test_a_summary_of_another_tool_is_an_error_with_its_path(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "profile_export_aiperf.json"
-    path.write_text(text)
-    with pytest.raises(LoadError, match=f"'{path}' is no summary of aiperf: "):
-        read_counts(path)
-
-
-def test_a_summary_that_is_not_there_is_an_error_with_its_path(tmp_path: Path) -> None:
-    with pytest.raises(LoadError, match=f"'{tmp_path}/none.json' is no summary of aiperf: "):
-        read_counts(tmp_path / "none.json")
-
-
 def native(start: float, end: float, outcome: Outcome = Outcome.OK, status: int | None = 200) -> Record:
     made = Record("r", "l", 0, Endpoint.CHAT, True, 5, 32, outcome=outcome, status=status)
     made.started_monotonic_s, made.ended_monotonic_s = start, end
@@ -336,7 +299,7 @@ def test_figures_are_exported_by_the_names_that_aiperf_has(exported: dict[str, A
     assert exported["benchmark_duration"] == {"unit": "sec", "avg": 6.0}
 
 
-def test_counts_are_exported_as_aiperf_has_them(exported: dict[str, Any], tmp_path: Path) -> None:
+def test_counts_are_exported_as_aiperf_has_them(exported: dict[str, Any]) -> None:
     assert (exported["request_count"]["avg"], exported["error_request_count"]["avg"]) == (3.0, 3.0)
     assert exported["was_cancelled"] is True
     assert {each["error_details"]["type"]: each["count"] for each in exported["error_summary"]} == {
@@ -344,7 +307,7 @@ def test_counts_are_exported_as_aiperf_has_them(exported: dict[str, Any], tmp_pa
         "connection": 1,
         "timeout": 1,
     }
-    assert read_counts(tmp_path / "profile_export_aiperf.json") == (3, 3)
+    assert (exported["request_count"]["avg"], exported["error_request_count"]["avg"]) == (3, 3)
 
 
 def test_an_export_of_failed_requests_has_no_times(tmp_path: Path) -> None:
@@ -352,7 +315,7 @@ def test_an_export_of_failed_requests_has_no_times(tmp_path: Path) -> None:
     data = json.loads((tmp_path / aiperf_files.SUMMARY_FILE).read_text())
     assert "request_latency" not in data
     assert data["was_cancelled"] is False
-    assert read_counts(tmp_path / aiperf_files.SUMMARY_FILE) == (0, 2)
+    assert (data["request_count"]["avg"], data["error_request_count"]["avg"]) == (0, 2)
 
 
 def test_the_csv_has_a_line_for_each_metric(exported: dict[str, Any], tmp_path: Path) -> None:
@@ -382,7 +345,6 @@ def test_what_became_of_a_load_after_a_fault_is_exported_where_readers_of_aiperf
     assert data == plain
     assert (told["fault"], told["injected_s"], told["effective_s"], told["ended_s"]) == ("kill on W-0", 0.5, 0.75, None)
     assert told["full_recovery"].startswith("no baseline: ")
-    assert read_counts(tmp_path / SUMMARY_FILE)[0] == data["request_count"]["avg"]
     models = pytest.importorskip("aiperf.common.models.export_models")
     read = models.JsonExportData.model_validate_json((tmp_path / SUMMARY_FILE).read_text())
     assert read.request_count.avg == data["request_count"]["avg"]
