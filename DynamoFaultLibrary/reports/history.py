@@ -12,7 +12,7 @@ from DynamoFaultLibrary.reports.grid import Grid
 from DynamoFaultLibrary.reports.measures import MEASURES, Measure
 from DynamoFaultLibrary.reports.page import document
 from DynamoFaultLibrary.reports.run import Run, Verdict
-from DynamoFaultLibrary.reports.svg import LEFT, RIGHT, WIDTH, line, nice, rectangle, svg, text
+from DynamoFaultLibrary.reports.svg import LEFT, RIGHT, WIDTH, grid, line, nice, rectangle, svg, text
 
 _COLOURS = {
     Verdict.PASSED: "#68a37c",
@@ -109,20 +109,11 @@ def _tip(run: Run) -> str:
     return f"{_name(run)}, {run.started:%Y-%m-%d %H:%M}{', Dynamo ' + run.version if run.version else ''}"
 
 
-def _grid(top: float, most: float, left: float = LEFT) -> str:
-    parts = []
-    for part in range(3):
-        y = top + _CHART * part / 2
-        parts.append(line(left, y, WIDTH - RIGHT, y, "#cbd5e0"))
-        parts.append(text(left - 6, y + 4, f"{most * (2 - part) / 2:g}", anchor="end"))
-    return "".join(parts)
-
-
 def _verdicts(runs: Sequence[Run]) -> str:
     """Stacked bars: tests by verdict."""
     columns = _Columns(runs)
     most = nice(max(len(run.tests or {}) for run in runs))
-    parts, x = [_grid(_TOP, most)], float(LEFT)
+    parts, x = [grid(_TOP, _CHART, most)], float(LEFT)
     for verdict, colour in list(_COLOURS.items())[:-1]:
         parts += [rectangle(x, 4, 9, 9, colour), text(x + 13, 12, verdict.value)]
         x += 110
@@ -198,7 +189,7 @@ def _chart(runs: Sequence[Run], measure: Measure, values: Sequence[float | None]
     known = [value for value in values if value is not None and math.isfinite(value)]
     most = nice(max(known, default=0.0))
     unit = {"seconds": " (s)", "rate": "", "count": ""}[measure.unit.value]
-    parts = [text(4, 14, measure.title + unit), _grid(_TOP, most)]
+    parts = [text(4, 14, measure.title + unit), grid(_TOP, _CHART, most)]
     last: tuple[float, float] | None = None
     for place, (run, value) in enumerate(zip(runs, values, strict=True)):
         if value is None:

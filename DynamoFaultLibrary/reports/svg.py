@@ -87,6 +87,16 @@ def line(x1: float, y1: float, x2: float, y2: float, colour: str, opacity: float
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"{more}/>'
 
 
+def grid(top: float, height: float, most: float) -> str:
+    """Grid lines of a chart with their values, from 0 to `most`."""
+    parts = []
+    for part in range(3):
+        y = top + height * part / 2
+        parts.append(line(LEFT, y, WIDTH - RIGHT, y, "#cbd5e0"))
+        parts.append(text(LEFT - 6, y + 4, f"{most * (2 - part) / 2:g}", anchor="end"))
+    return "".join(parts)
+
+
 def text(x: float, y: float, words: str, colour: str = INK, anchor: str = "start") -> str:
     """A line of text."""
     return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}">{escape(words)}</text>'
