@@ -133,7 +133,7 @@ def _verdicts(runs: Sequence[Run]) -> str:
 def _changes(runs: Sequence[Run]) -> str:
     """A row for each test that did not have the same verdict in all runs."""
     names = dict.fromkeys(name for run in runs for name in run.tests or {})
-    changed = [name for name in names if len({_verdict(run, name) for run in runs}) > 1]
+    changed = [name for name in names if len({run.ruling(name).verdict for run in runs}) > 1]
     if not changed:
         return "<p>Every test had the same verdict in all runs.</p>"
     columns = _Columns(runs, left=WIDTH * 0.55)
@@ -141,18 +141,13 @@ def _changes(runs: Sequence[Run]) -> str:
     for row, name in enumerate(changed):
         parts.append(text(4, _ROW * row + 12, name if len(name) <= 86 else f"…{name[-85:]}"))
         for place, run in enumerate(runs):
-            verdict = _verdict(run, name)
+            verdict = run.ruling(name).verdict
             width = max(1.0, min(24.0, columns.width - 2))
             tip = f"{verdict.value}: {_tip(run)}"
             left = columns.x(place) - width / 2
             parts.append(rectangle(left, _ROW * row + 2, width, _ROW - 4, _COLOURS[verdict], tip))
     head = "<h3>Tests that changed their verdict</h3>"
     return head + svg(_ROW * len(changed) + 4, "".join(parts))
-
-
-def _verdict(run: Run, name: str) -> Verdict:
-    tested = (run.tests or {}).get(name)
-    return tested.verdict if tested else Verdict.MISSING
 
 
 def _overall(runs: Sequence[Run], loads: Sequence[str]) -> str:
