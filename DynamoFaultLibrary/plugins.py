@@ -6,7 +6,6 @@ name of a run, whatever the ledger says, and returns what is left. Another distr
 point group ``DynamoFaultLibrary.platforms``.
 """
 
-import site
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -51,7 +50,8 @@ def platform_module(platform: str, module: str) -> ModuleType:
 
 
 def _plugged() -> dict[str, str]:
-    from importlib.metadata import entry_points  # costs a guard more time than all else that it imports
+    import site  # this and what follows costs a guard more time than all else that it imports
+    from importlib.metadata import entry_points
 
     if sys.flags.no_site and site.ENABLE_USER_SITE is None:  # a guard, started without what is installed
         site.main()

@@ -87,9 +87,6 @@ class CancelRequests(Effect):
             f"the workers have noticed: {_told(workers)}",
         ]
 
-    def heal(self) -> str:
-        return "there is nothing to undo"
-
     def _hung_up(self, request: Request) -> Record:
         try:
             record = request.wait(self.timeout)

@@ -68,6 +68,7 @@ class GuardClient:
         except OSError:
             pass
         self._connection.close()
+        self._launcher.poll()
         if left := self._left():
             raise RecoveryError("; ".join(left))
 
@@ -88,22 +89,17 @@ class GuardClient:
             RecoveryError, LedgerError: as raised by the guard.
         """
         try:
-            self._launcher.wait(reply_timeout)  # at the first call only: the guard itself is not our child
             self._connection.settimeout(reply_timeout)
             reply = self._ask({"id": next(self._ids), "call": call, "arguments": arguments})
-        except subprocess.TimeoutExpired as error:
-            raise DeploymentError(
-                f"the {self.called} has not started in {reply_timeout:g} s; see {self.log}"
-            ) from error
         except TimeoutError as error:
-            raise DeploymentError(
-                f"the {self.called} has not answered '{call}' in {reply_timeout:g} s; see {self.log}"
-            ) from error
+            done = "started" if self._launcher.poll() is None else f"answered '{call}'"
+            raise DeploymentError(f"the {self.called} has not {done} in {reply_timeout:g} s; see {self.log}") from error
         except OSError as error:
             self._connection.close()
             left = self._left()
             gone = f"the {self.called} is gone ({error.strerror or error}){self._on_gone()}"
             raise DeploymentError("; ".join([gone, *left, f"see {self.log}"])) from error
+        self._launcher.poll()  # a zombie since the first call: the guard itself is not our child
         if "error" in reply:
             name, message = reply["error"]
             raise _ERRORS.get(name, DeploymentError)(message)

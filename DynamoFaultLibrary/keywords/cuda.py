@@ -17,7 +17,7 @@ from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.nodes.xid import XIDS
 from DynamoFaultLibrary.platforms.base import Deployment, require
 from DynamoFaultLibrary.platforms.cuda import CudaPlatform
-from DynamoFaultLibrary.platforms.effects import ALL_GPUS, CudaEffect, CudaRule
+from DynamoFaultLibrary.platforms.effects import ALL_GPUS, CudaRule, FailingCudaCalls
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.times import check_fault_time
 
@@ -207,7 +207,7 @@ class CudaKeywords(InjectingComponent):
         | `Cuda Faults Should Be Visible` | VllmWorker |
         """
         active = [(each.entry.target["replica"], each.fault.effect) for each in self._active(service)]
-        effects = [(name, effect) for name, effect in active if isinstance(effect, CudaEffect)]
+        effects = [(name, effect) for name, effect in active if isinstance(effect, FailingCudaCalls)]
         if not effects:
             raise FaultError("no CUDA fault is active, so none can be visible")
         for name, effect in effects:
@@ -273,5 +273,5 @@ class CudaKeywords(InjectingComponent):
             if changed:
                 platform.wait_ready(deployment, timeout)
 
-    def _fails_again(self, effect: CudaEffect, before: int, timeout: timedelta) -> bool:
+    def _fails_again(self, effect: FailingCudaCalls, before: int, timeout: timedelta) -> bool:
         return wait_until(lambda: effect.failures > before, timeout, self.context.platform.poll_s)

@@ -261,6 +261,7 @@ class DeploymentKeywords(Component):
         for name, text in texts.items():
             with suppress(OSError):  # a disk may be full
                 path = deployment.results / name.rpartition("-")[0] / f"{name}.metrics"
+                path.parent.mkdir(exist_ok=True)  # where a platform's logs lie elsewhere
                 path.write_text(text, encoding="utf-8")
 
     def _results(self, alias: str) -> Path:

@@ -39,9 +39,11 @@ def _tell(ends: Iterable[UnorderedEnd]) -> list[str]:
 def nothing_comes(context: Context, deployment: Deployment, service: str) -> str:
     """Why nothing more comes from a service; empty when something may.
 
-    All its replicas have ended, and not by a fault of ours, whose undo would start them again. What cannot be seen,
-    others tell.
+    All its replicas have ended, and neither the platform nor the undo of a fault of ours starts them again. What cannot
+    be seen, others tell.
     """
+    if context.platform.replaces_ended:
+        return ""
     with suppress(FaultLibraryError):
         ended = [end for end in context.platform.ended(deployment) if end.replica.service == service]
         ordered = any(is_ordered(context, end) for end in ended)

@@ -217,7 +217,7 @@ class EtcdKeywords(InjectingComponent):
         self, kind: str, victim: Replica, number: int, force: bool, timeout: timedelta, ttl: timedelta | None
     ) -> str:
         platform, deployment = self.context.platform, self.context.deployment
-        end, loss = End(number, stays_dead=True, timeout=timeout), self._loss(victim, force, timeout)
+        end, loss = End(number, timeout=timeout), self._loss(victim, force, timeout)
         effect = require(platform, Ending).plan_end(deployment, victim, end)
         members = require(platform, ControlPlane)
         fault = EndOfMember(kind, deployment, [[victim]], effect, loss=loss, platform=members)

@@ -1,6 +1,7 @@
 """Keywords that inject faults and take them off."""
 
 import signal
+from dataclasses import replace
 from datetime import timedelta
 
 from robot.api.deco import keyword
@@ -120,8 +121,8 @@ class FaultKeywords(InjectingComponent):
                 f"process_name is missing: this keyword ends processes of a replica of service '{service}' by name; "
                 "write 'Process.Terminate Process' to end what the library Process has started"
             )
-        end = _end(ending_signal(signal_name), respawn, timeout, ttl, process_name)
-        return self._end("Terminate Process", self._choose(service, replica, serving), end, ttl, serving)
+        end = End(ending_signal(signal_name), process_name, timeout=timeout)
+        return self._end("Terminate Process", service, replica, serving, end, respawn, ttl)
 
     @keyword(tags=["Fault"])
     @on_graph
@@ -291,12 +292,27 @@ class FaultKeywords(InjectingComponent):
         timeout: timedelta,
         ttl: timedelta | None,
     ) -> str:
-        end = _end(signal.SIGTERM if graceful else signal.SIGKILL, respawn, timeout, ttl)
-        return self._end(kind, self._choose(service, replica, serving), end, ttl, serving)
+        end = End(signal.SIGTERM if graceful else signal.SIGKILL, timeout=timeout)
+        return self._end(kind, service, replica, serving, end, respawn, ttl)
 
-    def _end(self, kind: str, chosen: Replica, end: End, ttl: timedelta | None, serving: Request | None) -> str:
-        deployment = self.context.deployment
-        effect = require(self.context.platform, Ending).plan_end(deployment, chosen, end)
+    def _end(
+        self,
+        kind: str,
+        service: str,
+        replica: ReplicaChoice,
+        serving: Request | None,
+        end: End,
+        respawn: bool | None,
+        ttl: timedelta | None,
+    ) -> str:
+        check_fault_time("timeout", end.timeout)
+        platform, deployment = self.context.platform, self.context.deployment
+        at_once = platform.replaces_ended if respawn is None else respawn
+        if at_once and ttl is not None:
+            where = "with respawn=True" if respawn else f"on platform '{platform.name}' without respawn=False"
+            raise FaultError(f"ttl has no effect {where}: the replica is started again at once, give one of them")
+        chosen = self._choose(service, replica, serving)
+        effect = require(platform, Ending).plan_end(deployment, chosen, replace(end, stays_dead=not at_once))
         fault = Fault(kind, deployment, [[chosen]], effect)
         return self.inject(fault, ttl, serving, f"{end.signal_name} to {chosen.name}")
 
@@ -317,13 +333,3 @@ class FaultKeywords(InjectingComponent):
 def _utc(moment_s: float) -> str:
     """A moment of the monotonic clock in UTC."""
     return utc_text(utc_now() - timedelta(seconds=monotonic() - moment_s))
-
-
-def _end(
-    number: int, respawn: bool | None, timeout: timedelta, ttl: timedelta | None, process_name: str | None = None
-) -> End:
-    """What is asked for, unless it is a time to live of what is over at once."""
-    check_fault_time("timeout", timeout)
-    if respawn and ttl is not None:
-        raise FaultError("ttl has no effect with respawn=True: the replica is started again at once, give one of them")
-    return End(number, process_name, None if respawn is None else not respawn, timeout)

@@ -36,13 +36,13 @@ class NatsKeywords(InjectingComponent):
         | `Kill Nats` |
         | `Start Nats` |
         """
-        return self._end("Kill Nats", End(stays_dead=True, timeout=timeout), ttl)
+        return self._end("Kill Nats", End(timeout=timeout), ttl)
 
     @keyword(tags=["Fault", "NATS"])
     @on_graph
     def stop_nats(self, *, timeout: timedelta = timedelta(seconds=30), ttl: timedelta | None = None) -> str:
         """Shuts the NATS server down with SIGTERM, and returns the id of the fault. The rest is as in `Kill Nats`."""
-        return self._end("Stop Nats", End(signal.SIGTERM, stays_dead=True, timeout=timeout), ttl)
+        return self._end("Stop Nats", End(signal.SIGTERM, timeout=timeout), ttl)
 
     @keyword(tags=["Fault", "NATS"])
     @on_graph

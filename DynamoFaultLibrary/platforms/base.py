@@ -13,7 +13,7 @@ from DynamoFaultLibrary.cuda_toggle import Toggle
 from DynamoFaultLibrary.errors import Unready, Unsupported
 from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.ledger import Entry
-from DynamoFaultLibrary.platforms.effects import CudaEffect, CudaRule, Effect, End, Partition
+from DynamoFaultLibrary.platforms.effects import CudaRule, Effect, End, FailingCudaCalls, Partition
 from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, Node, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.settings import DeploySettings
@@ -229,7 +229,9 @@ class CudaShimming(Protocol):
         """Processes of a replica that have the shim mapped, as texts for people."""
         ...
 
-    def plan_cuda(self, deployment: Deployment, replica: Replica, rule: CudaRule, timeout: timedelta) -> CudaEffect:
+    def plan_cuda(
+        self, deployment: Deployment, replica: Replica, rule: CudaRule, timeout: timedelta
+    ) -> FailingCudaCalls:
         """Plan that CUDA calls of a replica fail; one must have, `timeout` after the rule's delay, to prove it.
 
         Raises:

@@ -10,7 +10,7 @@ from DynamoFaultLibrary.cuda_toggle import Counters, ShimmedProcess, Toggle, new
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
 from DynamoFaultLibrary.ledger.undo import undo
 from DynamoFaultLibrary.platforms.base import CudaShimming, Deployment, Observing, Replacing
-from DynamoFaultLibrary.platforms.effects import CudaEffect, CudaRule
+from DynamoFaultLibrary.platforms.effects import CudaRule, FailingCudaCalls
 from DynamoFaultLibrary.platforms.replicas import Replica
 
 
@@ -20,7 +20,7 @@ class CudaPlatform(CudaShimming, Replacing, Observing, Protocol):
 
 
 @dataclass(eq=False)
-class ToggledCuda(CudaEffect):
+class ToggledCuda(FailingCudaCalls):
     """By the toggle of the replica. Its neighbours are watched, but for those with a CUDA fault of their own."""
 
     platform: CudaPlatform
@@ -104,10 +104,6 @@ class ToggledCuda(CudaEffect):
     @property
     def goes_with_deployment(self) -> bool:
         return self.rule.lasting
-
-    @property
-    def is_over_when_healed(self) -> bool:
-        return not self.rule.lasting
 
     def _failed(self, toggle: Toggle) -> list[Counters]:
         """Those of processes whose calls have failed since it was applied."""

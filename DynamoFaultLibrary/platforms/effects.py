@@ -6,10 +6,12 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from itertools import product
 from typing import Any
 
 from DynamoFaultLibrary.cuda_toggle import CLASSES
 from DynamoFaultLibrary.errors import FaultError
+from DynamoFaultLibrary.ledger.undo import undo
 from DynamoFaultLibrary.nodes.xid import ERROR_NAMES, STICKY, XIDS
 from DynamoFaultLibrary.platforms.replicas import Incarnation, Replica
 
@@ -52,13 +54,15 @@ class Effect(ABC):
             EvidenceMissing: there is none, or something else was hit too.
         """
 
-    @abstractmethod
     def heal(self) -> str:
         """Take it off and see that it is; harmless when that was done already. Returns what was found or done.
+
+        By its recipe, as anybody else would.
 
         Raises:
             RecoveryError: it is still there.
         """
+        return undo(self.recipe)
 
     def verify(self) -> str:
         """See, once it is off, that what it hit works again. Returns what was seen; nothing when there is nothing.
@@ -76,7 +80,7 @@ class Effect(ABC):
     @property
     def is_over_when_healed(self) -> bool:
         """Whether `heal` ends it; else it is over once what it hit works again: what just starts serves nobody."""
-        return True
+        return not self.goes_with_deployment
 
     @property
     def ended(self) -> Sequence[Incarnation]:
@@ -109,13 +113,13 @@ class End:
     Without `process_name` the whole replica ends: all of its processes by SIGKILL, or its leader by any other signal,
     after which the others must be gone too. With it, those end whose command line contains it.
 
-    `stays_dead` says what becomes of a whole replica then: True, it stays ended until the effect is healed; False, it
-    is started again at once, which makes the effect good; None, what the platform does by itself.
+    With `stays_dead` the replica stays ended until the effect is healed; else it is started again at once, by whomever,
+    which makes the effect good.
     """
 
     number: int = signal.SIGKILL
     process_name: str | None = None
-    stays_dead: bool | None = None
+    stays_dead: bool = True
     timeout: timedelta = timedelta(seconds=5)
 
     @property
@@ -171,6 +175,18 @@ class Partition:
             raise FaultError("a partition has either a loss or a rate; two that overlap can have one each")
         if self.mode is PartitionMode.RESET and self.direction is not Direction.BOTH:
             raise FaultError("mode=reset cuts connections at both ends, so it has no direction")
+        if not self.pairs:
+            names = ", ".join(replica.name for replica in self.sources)
+            raise FaultError(f"a partition needs two sides, but source and target are both {names}")
+
+    @property
+    def pairs(self) -> list[tuple[Replica, Replica]]:
+        """Each two that it parts, once."""
+        found: dict[frozenset[str], tuple[Replica, Replica]] = {}
+        for source, target in product(self.sources, self.targets):
+            if source.key != target.key:
+                found.setdefault(frozenset({source.key, target.key}), (source, target))
+        return list(found.values())
 
     @property
     def is_partial(self) -> bool:
@@ -241,7 +257,7 @@ class CudaRule:
         return " ".join(f"{key}={value}" for key, value in words.items())
 
 
-class CudaEffect(Effect):
+class FailingCudaCalls(Effect):
     """CUDA calls of one replica fail by a `CudaRule`."""
 
     @property

@@ -1,228 +1,165 @@
-"""What every platform must do, held against real processes. Another platform joins by a line in `PLATFORMS`."""
+"""What every platform must do, held against each of `PLATFORMS` by nothing but the port."""
 
-import signal
-from collections.abc import Iterator
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import httpx
 import pytest
+from contract_bench import PLATFORMS, WORKER, Bench, complete, kill
+from prometheus_client.parser import text_string_to_metric_families
 
-from DynamoFaultLibrary.clock import utc_now, wait_until
-from DynamoFaultLibrary.errors import DeploymentError, Unready, Unsupported
-from DynamoFaultLibrary.graph import Manifest
-from DynamoFaultLibrary.graph.shipped import find_graph
-from DynamoFaultLibrary.ledger import Ledger, Owner, read_ledger
-from DynamoFaultLibrary.platforms.base import Deployment, Replacing, Signalling, require
-from DynamoFaultLibrary.platforms.local.network import check_isolation
-from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
-from DynamoFaultLibrary.platforms.running import Inspecting
-from DynamoFaultLibrary.platforms.settings import DeploySettings, Discovery, EventPlane, NetworkMode, RequestPlane
-from DynamoFaultLibrary.processes import ProcessId
+from DynamoFaultLibrary.errors import DeploymentError, Unready
+from DynamoFaultLibrary.platforms.base import Deployment, NodeHealth, Platform, Replacing
+from DynamoFaultLibrary.platforms.replicas import Replica
+from DynamoFaultLibrary.platforms.settings import DeploySettings
 
-SECONDS = timedelta(seconds=10)
-WORKER = "PositionWorker"
-VARIANTS = {
-    "file+tcp": DeploySettings(),
-    "file+nats": DeploySettings(request_plane=RequestPlane.NATS, event_plane=EventPlane.NATS),
-    "etcd1+tcp": DeploySettings(discovery=Discovery.ETCD),
-    "etcd3+nats": DeploySettings(discovery=Discovery.ETCD, etcd_members=3, request_plane=RequestPlane.NATS),
-}
-NETWORKS = list(NetworkMode)
-"""A platform does the same whatever its network; isolated ones are skipped where they are not allowed."""
+MOMENT, SECONDS = timedelta(milliseconds=50), timedelta(seconds=10)
 
 
-@pytest.fixture
-def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalPlatform]:
-    monkeypatch.setenv("DYNAMO_FAULT_STATE", str(tmp_path / "state"))
-    found = LocalPlatform(Ledger("contract", Owner(ProcessId.current())))
-    yield found
-    found.close()
-    ledger = read_ledger(tmp_path / "state" / "runs" / "contract.jsonl")
-    assert ledger.open_entries == []
-    assert list((tmp_path / "state" / "work").iterdir()) == []
-
-
-@pytest.fixture(params=NETWORKS)
-def network(request: pytest.FixtureRequest) -> NetworkMode:
-    mode: NetworkMode = request.param
-    if mode is NetworkMode.ISOLATED:
-        try:
-            check_isolation()
-        except Unsupported as reason:
-            pytest.skip(str(reason))
-    return mode
-
-
-@pytest.fixture
-def deployment(platform: LocalPlatform, tmp_path: Path, network: NetworkMode) -> Deployment:
-    return deploy(platform, tmp_path, DeploySettings(network=network))
-
-
-def deploy(platform: LocalPlatform, tmp_path: Path, settings: DeploySettings) -> Deployment:
-    return platform.deploy(Manifest.load(find_graph("position-agg.yaml")).graph(), settings, tmp_path / "results")
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_a_ready_deployment_answers_and_a_deleted_one_is_gone(
-    platform: LocalPlatform, tmp_path: Path, variant: str, network: NetworkMode
-) -> None:
-    deployment = deploy(platform, tmp_path, replace(VARIANTS[variant], network=network))
-    services = [*deployment.graph.services, *deployment.infrastructure]
-    processes = [replica.process for service in services for replica in platform.replicas(deployment, service)]
-    body = {"model": deployment.model, "prompt": "one two", "max_tokens": 3}
-    answer = httpx.post(f"{deployment.url}/v1/completions", json=body)
-    assert answer.json()["choices"][0]["text"] == "12 13 14"
-    platform.delete(deployment)
-    assert [process.pid for process in processes if process.is_running] == []
+def test_a_ready_deployment_answers_and_a_deleted_one_is_gone(bench: Bench, deployment: Deployment) -> None:
+    assert complete(deployment) == "12 13 14"
+    assert not bench.platform.is_lost(deployment)
+    bench.platform.delete(deployment)
     with pytest.raises(httpx.HTTPError):  # no connection; or a stranger's answer, from beyond this machine
         httpx.get(f"{deployment.url}/health", timeout=2).raise_for_status()
+    for look in (bench.platform.ended, lambda gone: bench.platform.replicas(gone, WORKER)):
+        with pytest.raises(DeploymentError, match=f"deployment '{deployment.name}' was deleted"):
+            look(deployment)
 
 
-@pytest.mark.parametrize("graph", ["mocker-vllm-disagg.yaml", "mocker-sglang-disagg.yaml", "mocker-trtllm-disagg.yaml"])
-def test_disaggregated_graphs_use_their_prefill_worker(
-    platform: LocalPlatform, tmp_path: Path, graph: str, network: NetworkMode
-) -> None:
-    settings = DeploySettings(network=network)
-    deployment = platform.deploy(Manifest.load(find_graph(graph)).graph(), settings, tmp_path / "results")
-    prefill = next(service.name for service in deployment.graph.workers if service.role == "prefill")
-    (log,) = platform.logs(deployment, prefill)
-    log.flush()
-    assert b"request completed" in log.since()
-
-
-def test_two_deployments_live_side_by_side(platform: LocalPlatform, tmp_path: Path, network: NetworkMode) -> None:
-    first = deploy(platform, tmp_path / "1", DeploySettings(network=network))
-    second = deploy(platform, tmp_path / "2", DeploySettings(network=network))
+def test_two_deployments_live_side_by_side(bench: Bench) -> None:
+    first, second = bench.deploy(), bench.deploy()
+    assert first.name != second.name
     assert first.url != second.url
-    for deployment in (first, second):
-        instances = httpx.get(f"{deployment.url}/health").json()["instances"]
-        assert len(instances) == 2
+    bench.platform.delete(first)
+    assert complete(second) == "12 13 14"
 
 
-def test_nothing_is_left_in_the_machines_temporary_directory(
-    platform: LocalPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_runs_that_share_a_home_do_not_share_names(
+    make_bench: Callable[..., Bench], case: tuple[str, DeploySettings]
 ) -> None:
-    """Dynamo's logging leaves a file for each process (row 33)."""
-    machines = tmp_path / "machine"
-    machines.mkdir()
-    monkeypatch.setenv("TMPDIR", str(machines))
-    deployment = deploy(platform, tmp_path, DeploySettings())
-    assert list((tmp_path / "state" / "work").glob("*/tmp/*.json")), "there was nothing to leave"
-    platform.delete(deployment)
-    assert list(machines.iterdir()) == []
-
-
-def test_runs_that_share_a_home_do_not_share_names(platform: LocalPlatform, tmp_path: Path) -> None:
     """Names were made of pids, which two containers have in common (row 27)."""
-    mine = deploy(platform, tmp_path / "1", DeploySettings())
-    other = LocalPlatform(Ledger("other", Owner(ProcessId.current())))
-    try:
-        theirs = deploy(other, tmp_path / "2", DeploySettings())
-        assert mine.name != theirs.name
-        assert len(list((tmp_path / "state" / "work").iterdir())) == 2
-    finally:
-        other.close()
-    assert httpx.get(f"{mine.url}/health").is_success
+    mine, other = make_bench(*case), make_bench(*case)
+    kept, theirs = mine.deploy(), other.deploy()
+    assert kept.name != theirs.name
+    other.platform.close()
+    assert complete(kept) == "12 13 14"
 
 
-def test_a_replica_that_has_ended_is_told_with_its_end(platform: LocalPlatform, deployment: Deployment) -> None:
-    assert platform.ended(deployment) == []
-    url = deployment.url
-    victim = platform.replicas(deployment, "Frontend")[0]
-    platform.send(victim, [victim.process], signal.SIGKILL)
-    assert platform.wait_exit(victim, SECONDS) is not None
-    (end,) = platform.ended(deployment)
-    assert (end.replica, end.exit.signal, str(end)) == (victim, signal.SIGKILL, "Frontend-0 was killed by SIGKILL")
-    with pytest.raises(Unready, match=r"was not ready within 0\.2 s; .*; Frontend-0 was killed by SIGKILL, .* ago"):
-        platform.wait_ready(deployment, timedelta(seconds=0.2))
-    platform.respawn(deployment, victim)
-    assert platform.ended(deployment) == []
-    platform.wait_ready(deployment, timedelta(seconds=60))
-    assert deployment.url == url
-    assert httpx.get(f"{url}/health").is_success
+def test_a_plan_starts_nothing(bench: Bench, deployment: Deployment) -> None:
+    plan = bench.platform.plan(deployment.graph, bench.settings)
+    assert [process.name for process in plan.processes] == [process.name for process in deployment.plan.processes]
+    assert {f"{WORKER}-0", f"{WORKER}-1", "Frontend-0"} == {process.name for process in plan.processes}
+    assert plan.refusal == ""
 
 
-def test_replicas_have_indices_logs_and_metrics(platform: LocalPlatform, deployment: Deployment) -> None:
-    replicas = platform.replicas(deployment, WORKER)
-    assert [replica.index for replica in replicas] == [0, 1]
-    logs = platform.logs(deployment, WORKER)
-    assert [(replica.log, replica.name) for replica in replicas] == [(log, log.replica) for log in logs]
-    assert all(0 < log.mark() <= len(log.since()) for log in logs)
-    texts, problems = platform.metrics(deployment, WORKER, "Frontend")
+def test_settings_that_have_no_effect_are_refused(bench: Bench, deployment: Deployment) -> None:
+    others = {"interpreter": "/usr/bin/python3", "http_port": 20_000, "network": "shared"}
+    refused = [name for name in others if not {name, f"{name}={others[name]}"} & bench.platform.settings]
+    for name in refused:
+        for attempt in (bench.platform.plan, lambda *those: bench.platform.deploy(*those, bench.results)):
+            with pytest.raises(DeploymentError, match=f"{name}={others[name]} has no effect on platform"):
+                attempt(deployment.graph, replace(bench.settings, **{name: others[name]}))  # type: ignore[arg-type]
+    assert bench.platform.settings, "a platform that takes no setting is not seen to take one"
+
+
+def test_replicas_are_told_apart(bench: Bench, deployment: Deployment) -> None:
+    workers, (frontend,) = bench.workers(deployment), bench.platform.replicas(deployment, "Frontend")
+    assert [(one.service, one.index, one.name) for one in workers] == [
+        (WORKER, 0, f"{WORKER}-0"),
+        (WORKER, 1, f"{WORKER}-1"),
+    ]
+    for what in ("key", "incarnation"):
+        assert len({getattr(one, what) for one in [*workers, frontend]}) == 3
+    assert all(str(one.incarnation) and one.node for one in workers)
+    assert bench.workers(deployment) == workers, "nothing has changed"
+    assert bench.platform.ended(deployment) == []
+
+
+def test_replicas_are_on_nodes_of_the_platform(bench: Bench, deployment: Deployment) -> None:
+    nodes = {node.name: node for node in bench.able(NodeHealth).nodes()}
+    assert all(nodes[one.node].is_ready and nodes[one.node].is_schedulable for one in bench.workers(deployment))
+
+
+def test_logs_grow_and_outlive_their_replicas(bench: Bench, deployment: Deployment, victim: Replica) -> None:
+    logs = {log.replica: log for log in bench.platform.logs(deployment, WORKER)}
+    assert set(logs) == {f"{WORKER}-0", f"{WORKER}-1"}
+    assert victim.log == logs[victim.name]
+    log, before = victim.log, victim.log.mark()
+    assert len(log.since()) == before > 0
+    log.flush()
+    kill(bench.platform, deployment, victim)
+    again = bench.able(Replacing).respawn(deployment, victim)
+    bench.able(Replacing).wait_ready(deployment, SECONDS)
+    again.log.flush()
+    assert again.log == log
+    assert len(log.since(before)) == log.mark() - before > 0
+    assert log.since() == log.since()[:before] + log.since(before)
+
+
+def test_metrics_are_told_by_replica(bench: Bench, deployment: Deployment, victim: Replica) -> None:
+    texts, problems = bench.platform.metrics(deployment, WORKER, "Frontend")
     assert set(texts) == {f"{WORKER}-0", f"{WORKER}-1", "Frontend-0"}
-    assert "dynamo_frontend" in texts["Frontend-0"]
+    assert all(any(family.samples for family in text_string_to_metric_families(text)) for text in texts.values())
     assert problems == []
+    kill(bench.platform, deployment, victim)
+    assert set(bench.platform.metrics(deployment, WORKER)[0]) == {f"{WORKER}-1"}
 
 
-def test_an_unknown_service_is_named_with_those_that_exist(platform: LocalPlatform, deployment: Deployment) -> None:
-    with pytest.raises(DeploymentError, match=r"no service 'Nobody'; it has \['PositionWorker', 'Frontend'\]"):
-        platform.replicas(deployment, "Nobody")
+def test_an_unknown_service_is_named_with_those_that_exist(platform: Platform, deployment: Deployment) -> None:
+    looks = [platform.replicas, platform.logs, platform.metrics]
+    for look in looks:
+        with pytest.raises(DeploymentError, match=r"no service 'Nobody'; it has \[.*\]") as error:
+            look(deployment, "Nobody")
+        assert all(f"'{service}'" in str(error.value) for service in deployment.graph.services)
 
 
-def test_a_killed_replica_is_reported_with_its_signal_and_respawns_as_another_process(
-    platform: LocalPlatform, deployment: Deployment
-) -> None:
-    assert isinstance(platform, Signalling)
-    assert isinstance(platform, Replacing)
-    victim = platform.replicas(deployment, WORKER)[0]
-    platform.send(victim, platform.processes(victim), signal.SIGKILL)
-    ended = platform.wait_exit(victim, SECONDS)
-    assert ended is not None
-    assert (ended.signal, ended.how) == (signal.SIGKILL, "killed by SIGKILL")
-    assert [replica.index for replica in platform.replicas(deployment, WORKER)] == [1]
-    again = platform.respawn(deployment, victim)
-    assert again.process != victim.process
-    assert (again.index, again.generation) == (0, 1)
-    platform.wait_ready(deployment, timedelta(seconds=30))
-    assert len(platform.replicas(deployment, WORKER)) == 2
+def test_waiting_for_the_end_of_a_living_replica_gives_up(platform: Platform, victim: Replica) -> None:
+    assert platform.wait_exit(victim, MOMENT) is None
 
 
-def test_replicas_do_not_inherit_ignored_signals(platform: LocalPlatform, deployment: Deployment) -> None:
-    replica = platform.replicas(deployment, WORKER)[0]
-    status = Path(f"/proc/{replica.process.pid}/status").read_text()
-    ignored = int(next(line for line in status.splitlines() if line.startswith("SigIgn")).split()[1], 16)
-    assert [n.name for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if ignored >> (n - 1) & 1] == []
+def test_an_end_is_told_as_long_as_nothing_follows_it(bench: Bench, deployment: Deployment) -> None:
+    platform, frontend = bench.platform, bench.frontend(deployment)
+    kill(bench.platform, deployment, frontend)
+    (ended,) = platform.ended(deployment)
+    assert ended.replica == frontend
+    assert ended.exit == platform.wait_exit(frontend, MOMENT)
+    assert (ended.exit.signal, str(ended)) == (9, "Frontend-0 was killed by SIGKILL")
+    assert platform.replicas(deployment, "Frontend") == []
+    replacing = bench.able(Replacing)
+    with pytest.raises(Unready, match=r"was not ready within 0\.2 s; .*; Frontend-0 was killed by SIGKILL, .* ago"):
+        replacing.wait_ready(deployment, timedelta(seconds=0.2))
+    replacing.respawn(deployment, frontend)
+    assert platform.ended(deployment) == []
+    replacing.wait_ready(deployment, SECONDS)
+    assert complete(deployment) == "12 13 14"
 
 
-def test_waiting_for_the_end_of_a_living_replica_gives_up(platform: LocalPlatform, deployment: Deployment) -> None:
-    replica = platform.replicas(deployment, WORKER)[0]
-    assert platform.wait_exit(replica, timedelta(milliseconds=50)) is None
+def test_respawning_ends_what_is_left_and_starts_once(bench: Bench, deployment: Deployment, victim: Replica) -> None:
+    replacing = bench.able(Replacing)
+    again = replacing.respawn(deployment, victim)
+    assert again.incarnation != victim.incarnation
+    assert replace(again, incarnation=victim.incarnation) == victim
+    assert bench.platform.wait_exit(victim, SECONDS) is not None
+    assert replacing.respawn(deployment, victim) == again
+    replacing.wait_ready(deployment, SECONDS)
+    assert bench.workers(deployment)[0] == again
+    assert bench.platform.ended(deployment) == []
 
 
-def test_respawning_twice_starts_one_new_process(platform: LocalPlatform, deployment: Deployment) -> None:
-    replica = platform.replicas(deployment, WORKER)[0]
-    again = platform.respawn(deployment, replica)
-    assert again.process != replica.process
-    assert not replica.process.is_running
-    assert platform.respawn(deployment, replica).process == again.process
+def test_a_deployment_that_does_not_come_up_leaves_nothing(bench: Bench, deployment: Deployment) -> None:
+    graph = deployment.graph
+    with pytest.raises(DeploymentError, match=r"not ready within|had not|before the graph was ready") as error:
+        bench.platform.deploy(graph, replace(bench.settings, timeout=timedelta(microseconds=1)), bench.results)
+    assert not isinstance(error.value, Unready), "it never was ready, so this is no symptom"
+    assert complete(deployment) == "12 13 14"
 
 
-def test_a_signal_tells_whom_it_reached(platform: LocalPlatform, deployment: Deployment) -> None:
-    replica = platform.replicas(deployment, WORKER)[0]
-    assert platform.send(replica, [replica.process], signal.SIGKILL) == [replica.process]
-    assert platform.wait_exit(replica, SECONDS) is not None
-    assert platform.send(replica, [replica.process], signal.SIGKILL) == []
-
-
-def test_a_guarded_stall_ends_at_its_expiry(platform: LocalPlatform, deployment: Deployment) -> None:
-    replica = platform.replicas(deployment, WORKER)[0]
-    recipe = {"action": "continue", "processes": [replica.process.to_json()]}
-    entry = platform.ledger.intend("Stall Process", {}, recipe, expires_at=utc_now() + timedelta(seconds=0.3))
-    platform.guard(entry)
-    platform.send(replica, [replica.process], signal.SIGSTOP)
-    assert wait_until(lambda: replica.process.state == "T", 1.0)
-    assert wait_until(lambda: replica.process.state != "T", 2.0)
-    view = read_ledger(platform.ledger.path)
-    assert wait_until(lambda: not read_ledger(view.path).entries[entry.id].state.is_open, 2.0)
-    assert "its time was over" in read_ledger(view.path).entries[entry.id].detail
-
-
-def test_a_replica_shows_what_its_processes_were_told(platform: LocalPlatform, deployment: Deployment) -> None:
-    (replica, *_) = platform.replicas(deployment, WORKER)
-    leader, *_ = require(platform, Inspecting).inspect(replica)
-    assert leader.pid == replica.process.pid
-    assert leader.command[1:3] == ["-m", "DynamoFaultLibrary.engines.position"]
-    url = platform.metrics_urls(deployment, deployment.graph.workers)[0]
-    assert leader.environment["DYN_SYSTEM_PORT"] == str(httpx.URL(url).port)
+def test_platforms_are_called_as_they_are_asked_for(bench: Bench, case: tuple[str, DeploySettings]) -> None:
+    assert bench.platform.name == case[0]
+    assert isinstance(bench.platform.replaces_ended, bool)
+    assert bench.platform.poll_s > 0
+    assert {name for name, _ in PLATFORMS.values()} == {"local", "memory"}
+    assert json.dumps(sorted(bench.platform.settings))

@@ -307,7 +307,6 @@ def test_counts_are_exported_as_aiperf_has_them(exported: dict[str, Any]) -> Non
         "connection": 1,
         "timeout": 1,
     }
-    assert (exported["request_count"]["avg"], exported["error_request_count"]["avg"]) == (3, 3)
 
 
 def test_an_export_of_failed_requests_has_no_times(tmp_path: Path) -> None:

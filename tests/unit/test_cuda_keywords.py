@@ -12,11 +12,11 @@ sys.path.insert(0, str(Path(__file__).parent / "testdata"))
 from FakeDynamo import FakeDynamo
 
 from DynamoFaultLibrary.errors import RecoveryError
-from DynamoFaultLibrary.platforms.effects import CudaEffect
+from DynamoFaultLibrary.platforms.effects import FailingCudaCalls
 
 
 @dataclass(eq=False)
-class Counted(CudaEffect):
+class Counted(FailingCudaCalls):
     """Calls that fail, so many more each time that somebody looks."""
 
     more: int

@@ -11,8 +11,10 @@ from typing import Any
 import psutil
 import pytest
 
+from DynamoFaultLibrary.errors import DeploymentError
+from DynamoFaultLibrary.guard.client import GuardClient
 from DynamoFaultLibrary.guard.job import is_guard
-from DynamoFaultLibrary.ledger import read_ledger
+from DynamoFaultLibrary.ledger import Ledger, read_ledger
 from DynamoFaultLibrary.ledger.recovery import GONE_WITH_DEPLOYMENT
 from DynamoFaultLibrary.plugins import GROUP
 from DynamoFaultLibrary.processes import all_pids, read_command
@@ -231,3 +233,20 @@ def test_nobody_ends_the_lease_of_a_guard_that_was_killed(spoil: Callable[..., S
     os.kill(spoilt.guard, signal.SIGKILL)
     eventually(lambda: spoilt.guards == [])
     assert spoilt.leases == 1
+
+
+def test_a_guard_that_does_not_start_gets_a_sentence(
+    tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was `TimeoutExpired`, with its whole command line."""
+    (tmp_path / "idle.py").write_text("import signal; signal.pause()")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(GuardClient, "module", "idle")
+    client = GuardClient(ledger)
+    with pytest.raises(DeploymentError, match=r"^the guard has not started in 0\.05 s; see .*\.log$"):
+        client.call("release", 0.05, identity="none")
+    client._launcher.kill()
+    client._launcher.wait()
+    with pytest.raises(DeploymentError, match=r"^the guard is gone \(.*\); see .*\.log$"):
+        client.call("release", identity="none")
+    client.close()

@@ -199,3 +199,31 @@ def test_what_has_arrived_of_a_log_is_kept_at_least(dynamo: FakeDynamo, frontend
     frontend.is_cut_off = True
     (file,) = save_log_slices(dynamo.context, "S.T")
     assert file.read_text() == "early words\n"
+
+
+def test_a_platform_says_how_often_it_is_looked_at(
+    dynamo: FakeDynamo, frontend: LateLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the beginning, twice at the end of the time, and once more when all has arrived."""
+    looks: list[int] = []
+    since = frontend.since
+    monkeypatch.setattr(frontend, "since", lambda mark=0: looks.append(mark) or since(mark))
+    dynamo.context.platform.poll_s = 60.0
+    with pytest.raises(AssertionError, match="no line matches 'ready'"):
+        dynamo.run_keyword("service_log_should_contain", ["Frontend", "ready"], {"timeout": timedelta(seconds=0.3)})
+    assert len(looks) <= 4
+
+
+def test_logs_are_shown_with_rejections_and_prove_none(dynamo: FakeDynamo, logs: dict[str, list[LateLog]]) -> None:
+    """One that was missing failed the check with a raw error of Python."""
+    shown: list[str] = []
+    dynamo.run_keyword("start_load", [], {"request_count": 2, "output_tokens": 2})
+    dynamo.run_keyword("wait_for_load_completion", [])
+    worker, other = logs["VllmWorker"]
+    worker.write("Service temporarily overloaded")
+    other.is_cut_off = True
+    component = dynamo.keywords["load_should_have_been_rejected"].__self__
+    component.info = shown.append
+    with pytest.raises(AssertionError, match="0 responses with status 503 or 529, at least 1 expected"):
+        dynamo.run_keyword("load_should_have_been_rejected", [])
+    assert shown == ["rejection in a log: Service temporarily overloaded"]

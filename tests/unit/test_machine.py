@@ -1,14 +1,10 @@
-"""What this machine keeps of deployments: all of it is let go, whatever fails on the way; and calls to a supervisor."""
+"""What this machine keeps of deployments: all of it is let go, whatever fails on the way."""
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from DynamoFaultLibrary.errors import DeploymentError, RecoveryError
+from DynamoFaultLibrary.errors import RecoveryError
 from DynamoFaultLibrary.ledger import Ledger
-from DynamoFaultLibrary.platforms.local.client import SupervisorClient
 from DynamoFaultLibrary.platforms.local.machine import LocalDeployment, Machine
 
 
@@ -38,18 +34,3 @@ def test_all_networks_are_closed_though_one_does_not_go(ledger: Ledger) -> None:
         ", and what it had started with it: d0, d1; its leg is still there; 'Deploy Graph' starts another"
     )
     assert [network.is_closed for network in networks] == [True, True]
-
-
-def test_a_supervisor_that_does_not_start_gets_a_sentence(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was `TimeoutExpired`, with its whole command line."""
-    client = SupervisorClient(ledger)
-
-    def wait(timeout: float) -> None:
-        raise subprocess.TimeoutExpired("python3", timeout)
-
-    client.status()
-    with monkeypatch.context() as patch:
-        patch.setattr(client._launcher, "wait", wait)
-        with pytest.raises(DeploymentError, match=r"^the supervisor has not started in 30 s; see .*\.log$"):
-            client.status()
-    client.close()

@@ -6,6 +6,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
+from replicas import make_replica
 
 from DynamoFaultLibrary.errors import DeploymentError, FaultError, RecoveryError, Unsupported
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
@@ -117,8 +118,17 @@ def test_a_partition_that_contradicts_itself_is_refused(options: dict[str, objec
 
 
 def test_replicas_that_share_a_host_cannot_be_cut_off(tmp_path: Path) -> None:
+    partition = Partition([make_replica("Frontend")], [make_replica("PositionWorker")])
     with pytest.raises(FaultError, match=r"share this machine's loopback.*network=isolated"):
-        plan_cut(SharedNetwork(), deployment("position-agg.yaml", tmp_path), Partition([], []))
+        plan_cut(SharedNetwork(), deployment("position-agg.yaml", tmp_path), partition)
+
+
+def test_a_partition_parts_each_two_once_and_nobody_from_itself() -> None:
+    one, other, third = (make_replica("PositionWorker", index) for index in range(3))
+    both = Partition([one, other], [other, one, third])
+    assert both.pairs == [(one, other), (one, third), (other, third)]
+    with pytest.raises(FaultError, match="two sides, but source and target are both PositionWorker-0"):
+        Partition([one], [make_replica("PositionWorker", 0, incarnation="another life")])
 
 
 def deployment(graph: str, results: Path, *infrastructure: str) -> Deployment:

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text, wait_until
 from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, FaultError
-from DynamoFaultLibrary.ledger.undo import undo
 from DynamoFaultLibrary.platforms.base import Deployment, Observing, Replacing
 from DynamoFaultLibrary.platforms.effects import Effect, End
 from DynamoFaultLibrary.platforms.local.machine import leader_of
+from DynamoFaultLibrary.platforms.local.undoers import local_recipe
 from DynamoFaultLibrary.platforms.replicas import Incarnation, Replica, ReplicaExit
 from DynamoFaultLibrary.processes import STOPPED, ProcessId
 
@@ -96,7 +96,7 @@ class EndOfProcesses(SignalEffect):
     @property
     def recipe(self) -> dict[str, Any]:
         """See `Effect.recipe`."""
-        return {"action": "respawn", "name": self.replica.key, "victim": self.leader.to_json()}
+        return local_recipe("respawn", name=self.replica.key, victim=self.leader.to_json())
 
     @property
     def ended(self) -> Sequence[Incarnation]:
@@ -157,11 +157,6 @@ class EndOfProcesses(SignalEffect):
         """See `Effect.verification`."""
         return "ready", self.deployment.name
 
-    @property
-    def is_over_when_healed(self) -> bool:
-        """See `Effect.is_over_when_healed`."""
-        return False
-
 
 @dataclass
 class EndOfReplica(EndOfProcesses):
@@ -216,7 +211,7 @@ class Pause(SignalEffect):
     @property
     def recipe(self) -> dict[str, Any]:
         """See `Effect.recipe`."""
-        return {"action": "continue", "processes": [process.to_json() for process in self.processes]}
+        return local_recipe("continue", processes=[process.to_json() for process in self.processes])
 
     def prove(self) -> list[str]:
         """See `Effect.prove`."""
@@ -229,10 +224,6 @@ class Pause(SignalEffect):
             raise EvidenceMissing(f"{self.replica.name} has started {[p.pid for p in others]} while it was stopped")
         after = seconds_text(self.effective_s - self.applied_s)
         return [f"{self._name(process)} is in state T, {after} after SIGSTOP" for process in self.processes]
-
-    def heal(self) -> str:
-        """See `Effect.heal`."""
-        return undo(self.recipe)
 
     @property
     def moot(self) -> str:
@@ -257,7 +248,7 @@ def plan_end(host: Host, deployment: Deployment, replica: Replica, end: End) -> 
     else:
         kind = EndOfReplica
         processes = host.processes(replica) if end.number == signal.SIGKILL else [leader_of(replica)]
-    respawn = end.stays_dead is False
+    respawn = not end.stays_dead
     return kind(host, deployment, replica, processes, end.number, timeout=end.timeout, respawn=respawn)
 
 

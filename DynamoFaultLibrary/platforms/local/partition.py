@@ -6,12 +6,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import product
 from typing import Any
 
 from DynamoFaultLibrary.clock import monotonic, seconds_text, wait_until
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, RecoveryError
-from DynamoFaultLibrary.ledger.undo import undo
 from DynamoFaultLibrary.net.filter import Rule, Verdict
 from DynamoFaultLibrary.net.namespace import HeldNamespace, inside
 from DynamoFaultLibrary.net.sockets import Connection, connections, destroy
@@ -21,7 +19,6 @@ from DynamoFaultLibrary.platforms.local.host import Host
 from DynamoFaultLibrary.platforms.local.network import IsolatedNetwork, Network
 from DynamoFaultLibrary.platforms.local.probe import Answer, Probe, Way
 from DynamoFaultLibrary.platforms.local.undoers import local_recipe
-from DynamoFaultLibrary.platforms.replicas import Replica
 
 PROOF_TIMEOUT = 2.0
 """Seconds by which a packet that was sent must have been counted, or have arrived."""
@@ -70,7 +67,7 @@ def plan_cut(network: Network, deployment: Deployment, partition: Partition) -> 
     """Plan a partition of a deployment.
 
     Raises:
-        FaultError: its replicas share a host, or the partition contradicts itself.
+        FaultError: its replicas share a host, or so high a rate cannot be proven here.
     """
     if not isinstance(network, IsolatedNetwork):
         raise FaultError(
@@ -79,20 +76,9 @@ def plan_cut(network: Network, deployment: Deployment, partition: Partition) -> 
         )
     if partition.rate is not None and partition.rate > MAX_RATE:
         raise FaultError(f"rate must be from 1 to {MAX_RATE} bytes a second, not {partition.rate}")
-    pairs: list[Pair] = []
-    for source, target in product(_ends(network, partition.sources), _ends(network, partition.targets)):
-        pair = Pair(source, target)
-        if source != target and not any(pair.is_same(known) for known in pairs):
-            pairs.append(pair)
-    if not pairs:
-        names = ", ".join(replica.name for replica in partition.sources)
-        raise FaultError(f"a partition needs two sides, but source and target are both {names}")
+    pairs = [Pair(*(End(each.name, network.hosts[each.name]) for each in pair)) for pair in partition.pairs]
     kind = ResetCut if partition.mode is PartitionMode.RESET else ThinCut if partition.is_partial else FullCut
     return kind(network, pairs, partition)
-
-
-def _ends(network: IsolatedNetwork, replicas: Sequence[Replica]) -> list[End]:
-    return [End(replica.name, network.hosts[replica.name]) for replica in replicas]
 
 
 @dataclass
@@ -142,15 +128,13 @@ class LocalCut(Effect):
 
     def prove(self) -> list[str]:
         """See `Effect.prove`."""
+        if not self.probes:
+            raise EvidenceMissing(f"nothing was cut between {'; '.join(map(str, self.pairs))}")
         return [self.prove_pair(pair, self.probes[pair]) for pair in self.pairs]
 
     @abstractmethod
     def prove_pair(self, pair: Pair, probe: Probe) -> str:
         """Evidence from one pair."""
-
-    def heal(self) -> str:
-        """See `Effect.heal`."""
-        return undo(self.recipe)
 
     def verify(self) -> str:
         """See `Effect.verify`. Where another cut stands, nothing can be shown but that this one's filter is out."""
@@ -339,6 +323,7 @@ class ResetCut(LocalCut):
         evidence = super().prove()
         if not any(self._closed.values()):
             raise EvidenceMissing(f"there was no open connection to reset between {'; '.join(map(str, self.pairs))}")
+        self.compensation = "new connections work"
         return evidence
 
     def verify(self) -> str:

@@ -26,7 +26,7 @@ from DynamoFaultLibrary.processes import ProcessId, become_subreaper, group_memb
 logger = logging.getLogger("guard")
 
 
-@dataclass
+@dataclass(eq=False)
 class Supervisor(Guard):
     """Hosts the process groups and directories of one client's deployments."""
 

@@ -49,7 +49,7 @@ class Obstacles:
         context = BuiltIn().get_library_instance("DynamoFaultLibrary").context
         (replica,) = context.platform.replicas(context.deployment, service)
         print(f"killed at {monotonic()}")
-        os.kill(replica.process.pid, signal.SIGKILL)
+        os.kill(replica.incarnation.pid, signal.SIGKILL)
         assert context.platform.wait_exit(replica, timedelta(seconds=5)) is not None
 
     @staticmethod

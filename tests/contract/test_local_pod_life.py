@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from contract_bench import kill
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import DeploymentError
@@ -110,8 +111,7 @@ def test_the_probe_of_a_replica_that_ended_is_not_asked(platform: LocalPlatform,
     )
     deployment = platform.deploy(graph(worker(f"exec {POSITION}"), probed), SHORT, tmp_path / "results")
     (replica,) = platform.replicas(deployment, "Other")
-    platform.send(replica, platform.processes(replica), signal.SIGKILL)
-    assert platform.wait_exit(replica, timedelta(seconds=10)) is not None
+    kill(platform, deployment, replica)
     up.unlink()
     platform.wait_ready(deployment, timedelta(seconds=20))
 

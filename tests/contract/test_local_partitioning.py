@@ -1,4 +1,4 @@
-"""What every platform that partitions must do, held against real processes on hosts of their own."""
+"""What partitions are on platform `local` beyond the contract: packets on real hosts of their own."""
 
 import os
 from collections.abc import Iterator
@@ -8,17 +8,15 @@ from pathlib import Path
 import pytest
 
 from DynamoFaultLibrary.clock import wait_until
-from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, Unsupported
-from DynamoFaultLibrary.faults.injector import Injector
-from DynamoFaultLibrary.faults.network import NetworkPartition
+from DynamoFaultLibrary.errors import EvidenceMissing, Unsupported
+from DynamoFaultLibrary.faults.injector import Fault, Injector
 from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
-from DynamoFaultLibrary.ledger import Ledger, Owner, State, read_ledger
+from DynamoFaultLibrary.ledger import Ledger, Owner, read_ledger
 from DynamoFaultLibrary.net.filter import PacketFilter
 from DynamoFaultLibrary.net.links import link_exists
 from DynamoFaultLibrary.platforms.base import Deployment, Partitioning, read_metrics
-from DynamoFaultLibrary.platforms.effects import Direction, Partition, PartitionMode
-from DynamoFaultLibrary.platforms.http import get_text
+from DynamoFaultLibrary.platforms.effects import Partition, PartitionMode
 from DynamoFaultLibrary.platforms.local.network import check_isolation
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.platforms.replicas import Replica
@@ -26,16 +24,6 @@ from DynamoFaultLibrary.platforms.settings import DeploySettings, NetworkMode
 from DynamoFaultLibrary.processes import ProcessId
 
 MINUTE = timedelta(minutes=1)
-SHAPES = {
-    "drop": {},
-    "drop one way": {"direction": Direction.TO},
-    "drop the other way": {"direction": Direction.FROM},
-    "reject": {"mode": PartitionMode.REJECT},
-    "reject one way": {"mode": PartitionMode.REJECT, "direction": Direction.TO},
-    "reject the other way": {"mode": PartitionMode.REJECT, "direction": Direction.FROM},
-    "loss": {"loss": 20},
-    "rate": {"rate": 100_000},
-}
 
 
 @pytest.fixture(scope="module")
@@ -77,37 +65,8 @@ def workers(platform: LocalPlatform, deployment: Deployment) -> list[Replica]:
     return platform.replicas(deployment, "PositionWorker")
 
 
-def partition(platform: LocalPlatform, deployment: Deployment, shape: Partition) -> NetworkPartition:
-    return NetworkPartition(platform, deployment, shape)
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_partition_is_proven_and_its_healing_too(
-    platform: LocalPlatform,
-    deployment: Deployment,
-    injector: Injector,
-    frontend: Replica,
-    workers: list[Replica],
-    shape: str,
-) -> None:
-    wanted = Partition([frontend], workers, **SHAPES[shape])  # type: ignore[arg-type]
-    active = injector.inject(partition(platform, deployment, wanted))
-    assert active.entry.state is State.ACTIVE
-    assert len(active.entry.evidence) == len(workers)
-    injector.recover(active)
-    assert "open and new connections work" in active.entry.detail
-
-
-def test_only_the_two_sides_are_cut_off(
-    platform: LocalPlatform, deployment: Deployment, injector: Injector, frontend: Replica, workers: list[Replica]
-) -> None:
-    injector.inject(partition(platform, deployment, Partition([frontend], workers[:1])))
-    for other in ([frontend], workers[:1]):  # both still reach the other worker, which this proves first
-        second = injector.inject(partition(platform, deployment, Partition(other, workers[1:])))
-        assert "an open connection: no answer" in second.entry.evidence[0]
-        injector.recover(second)
-    assert get_text(f"{deployment.url}/health", 2)
-    assert workers[0].name in read_metrics(platform, deployment, workers[0].service, timeout_s=2)
+def partition(platform: LocalPlatform, deployment: Deployment, shape: Partition) -> Fault:
+    return Fault("cut", deployment, [shape.sources, shape.targets], platform.plan_cut(deployment, shape))
 
 
 def test_overlapping_partitions_come_off_one_by_one(
@@ -156,13 +115,6 @@ def test_a_reset_needs_a_connection_and_leaves_nothing(
     with pytest.raises(EvidenceMissing, match="no open connection to reset between PositionWorker-0"):
         injector.inject(partition(platform, deployment, shape))
     assert injector.active == []
-
-
-def test_a_replica_is_not_cut_off_from_itself(
-    platform: LocalPlatform, deployment: Deployment, workers: list[Replica]
-) -> None:
-    with pytest.raises(FaultError, match="two sides, but source and target are both PositionWorker-0"):
-        partition(platform, deployment, Partition(workers[:1], workers[:1]))
 
 
 def test_rules_that_are_not_there_are_no_partition(

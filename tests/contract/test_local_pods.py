@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from contract_bench import kill
 
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import DeploymentError
@@ -124,8 +125,7 @@ def test_a_graph_has_what_its_pods_would_have_and_survives_a_killed_worker(
         assert note.endswith(f" prepared 42 by {work}/bin/python3\n")
     body = {"model": deployment.model, "prompt": "one two", "max_tokens": 3}
     victim, _ = platform.replicas(deployment, "decode")
-    platform.send(victim, platform.processes(victim), signal.SIGKILL)
-    assert platform.wait_exit(victim, timedelta(seconds=10)) is not None
+    kill(platform, deployment, victim)
     platform.respawn(deployment, victim)
     platform.wait_ready(deployment, timedelta(seconds=60))
     assert httpx.post(f"{deployment.url}/v1/completions", json=body).status_code == 200

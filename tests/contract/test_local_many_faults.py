@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from DynamoFaultLibrary.faults.process import StallProcesses
 
-from DynamoFaultLibrary.faults.injector import Injector
+from DynamoFaultLibrary.faults.injector import Fault, Injector
 from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.ledger import Ledger, Owner, State, read_ledger
@@ -48,8 +47,8 @@ def test_a_thousand_faults_leave_nothing_open(platform: LocalPlatform, tmp_path:
     first: list[dict[str, int]] = []
     for _ in range(FAULTS):
         replica = platform.replicas(deployment, "PositionWorker")[0]
-        found = platform.processes(replica)
-        active = injector.inject(StallProcesses(platform, deployment, replica, found, whole=True))
+        effect = platform.plan_pause(deployment, replica, None)
+        active = injector.inject(Fault("Stall Process", deployment, [[replica]], effect))
         injector.recover(active)
         first = first or [what_is_open(pid) for pid in processes]
     assert [what_is_open(pid) for pid in processes] == first

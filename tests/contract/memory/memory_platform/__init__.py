@@ -1,0 +1,1 @@
+"""Platform `memory`: replicas are dictionaries. The smallest platform there is; see docs/platforms.md."""
