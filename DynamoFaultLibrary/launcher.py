@@ -26,7 +26,7 @@ from DynamoFaultLibrary.ledger.undo import sweep
 from DynamoFaultLibrary.load.progress import PROGRESS_FILE
 from DynamoFaultLibrary.plugins import LOCAL
 from DynamoFaultLibrary.processes import die_with_parent
-from DynamoFaultLibrary.reports.place import results_folder
+from DynamoFaultLibrary.reports.run import results_folder
 from DynamoFaultLibrary.run_id import ledgers_of
 
 REPORTS = ("log.html", "report.html", "xunit.xml", "output.xml")

@@ -10,7 +10,7 @@ from statistics import median
 from DynamoFaultLibrary.errors import FaultLibraryError
 from DynamoFaultLibrary.reports.measures import JUDGED, MEASURES, Measure
 from DynamoFaultLibrary.reports.noise import Pair, are_enough, fisher, p_values
-from DynamoFaultLibrary.reports.run import Ruling, Run, Verdict
+from DynamoFaultLibrary.reports.run import Run, Verdict
 
 OVERALL = "all loads"
 _MORE_OFTEN = 0.05
@@ -26,16 +26,12 @@ class Side:
 
     def verdicts(self, test: str) -> Counter[Verdict]:
         """How often it had which verdict."""
-        return Counter(self._tested(run, test).verdict for run in self.runs if run.tests is not None)
+        return Counter(run.ruling(test).verdict for run in self.runs if run.tests is not None)
 
     def message(self, test: str, verdict: Verdict) -> str:
         """Why a test had it, in the first run in which it had."""
-        found = (self._tested(run, test) for run in self.runs if run.tests is not None)
+        found = (run.ruling(test) for run in self.runs if run.tests is not None)
         return next((tested.message for tested in found if tested.verdict is verdict), "")
-
-    @staticmethod
-    def _tested(run: Run, test: str) -> Ruling:
-        return (run.tests or {}).get(test, Ruling(Verdict.MISSING))
 
     @property
     def tests(self) -> list[str]:
