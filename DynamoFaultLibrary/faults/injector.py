@@ -14,6 +14,7 @@ from DynamoFaultLibrary.errors import (
     LedgerError,
     RecoveryError,
     StateError,
+    Unsupported,
 )
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.ledger import Entry, Ledger, State
@@ -129,7 +130,8 @@ class Injector:
     """Injects and recovers the faults of one run."""
 
     ledger: Ledger
-    guard: Guarding
+    guard: Guarding | None
+    """None where nobody can: then nothing is injected, and all else goes on."""
     radius: BlastRadius = field(default_factory=BlastRadius)
     faults: list[ActiveFault] = field(default_factory=list)
     on_recovered: Callable[[ActiveFault], None] = lambda fault: None
@@ -144,9 +146,12 @@ class Injector:
         """Lead `fault` from intent to active. When it cannot be proven, it is undone before the error is raised.
 
         Raises:
+            Unsupported: nobody could guard it, so nothing was injected.
             LedgerError: the intent is not on disk, so nothing was injected.
             EvidenceMissing: nothing proves that the fault took effect, or it came off before that was proven.
         """
+        if self.guard is None:
+            raise Unsupported("no fault is injected: the platform has no capability 'Guarding', so none would come off")
         check_fault_time(fault.lifetime, ttl)
         self.radius.check(fault.kind, fault.target, [active.entry.id for active in self.active])
         entry = self.ledger.intend(fault.kind, fault.target, fault.effect.recipe, expires_at=utc_now() + ttl)
@@ -182,11 +187,11 @@ class Injector:
             self.ledger.renew(active.entry, utc_now() + ttl)
         except StateError as error:
             raise FaultError(f"{active} has come off just now: {active.entry.detail}") from error
-        self.guard.guard(active.entry)
+        if self.guard is not None:
+            self.guard.guard(active.entry)
         self.refresh()  # its old expiry may have come before the guard knew of the new one
         if active.recovered_s is not None:
-            with suppress(DeploymentError):
-                self.guard.release(active.entry)
+            self._release(active)
             raise FaultError(f"{active} has come off just now: {active.entry.detail}")
 
     def recover(self, active: ActiveFault) -> None:
@@ -222,8 +227,7 @@ class Injector:
                 self._close(active, f"{why}{done}")
             except LedgerError as error:
                 problems.append(str(error))
-                with suppress(DeploymentError):
-                    self.guard.release(active.entry)
+                self._release(active)
                 self._has_come_off(active)
             except Exception as error:
                 problems.append(f"{active} is not undone: {error}")
@@ -249,8 +253,7 @@ class Injector:
             made_good = effect.made_good_s or moment
             self.ledger.mark(active.entry, State.IRREVERSIBLE, effect.compensation, evidence, came_off_s=made_good)
             active.undone_s = active.recovered_s = made_good
-            with suppress(DeploymentError):
-                self.guard.release(active.entry)
+            self._release(active)
             effect.close()
         else:
             self.ledger.mark(active.entry, State.ACTIVE, evidence=evidence)
@@ -325,9 +328,13 @@ class Injector:
 
     def _close(self, active: ActiveFault, detail: str, came_off_s: float | None = None) -> None:
         self.ledger.mark(active.entry, State.RECOVERED, detail, came_off_s=came_off_s)
-        with suppress(DeploymentError):  # a guard that is dead undoes nothing any more
-            self.guard.release(active.entry)
+        self._release(active)
         self._has_come_off(active)
+
+    def _release(self, active: ActiveFault) -> None:
+        if self.guard is not None:
+            with suppress(DeploymentError):  # a guard that is dead undoes nothing any more
+                self.guard.release(active.entry)
 
     def _has_come_off(self, active: ActiveFault) -> None:
         came_off = active.entry.came_off_s

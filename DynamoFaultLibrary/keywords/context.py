@@ -125,7 +125,7 @@ class Context:
     def injector(self) -> Injector:
         """Leads faults through their life."""
         if self._injector is None:
-            guard = require(self.platform, Guarding)
+            guard = self.platform if isinstance(self.platform, Guarding) else None
             self._injector = Injector(self.ledger, guard, self.options.radius, on_recovered=self._note_recovery)
         return self._injector
 

@@ -7,7 +7,14 @@ from typing import Any, ClassVar
 import pytest
 
 from DynamoFaultLibrary.clock import monotonic
-from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, FaultError, LedgerError, RecoveryError
+from DynamoFaultLibrary.errors import (
+    DeploymentError,
+    EvidenceMissing,
+    FaultError,
+    LedgerError,
+    RecoveryError,
+    Unsupported,
+)
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL, ActiveFault, Injector
 from DynamoFaultLibrary.ledger import Entry, Ledger, Owner, State, read_ledger
@@ -518,6 +525,17 @@ def test_a_fault_that_comes_off_during_its_proof_is_not_active(ledger: Ledger, g
         f"Raise Flag {active.entry.id} on flag came off during its proof (its time was over); give it a longer ttl"
     )
     assert (injector.active, active.active_s, states(injector)) == ([], 0.0, ["recovered"])
+
+
+def test_where_nobody_guards_no_fault_is_injected_and_all_else_goes_on(ledger: Ledger, tmp_path: Path) -> None:
+    """`Delete Graph` was skipped, and left the graph, on a platform that guards no faults."""
+    injector = Injector(ledger, None)
+    fault = Flag(tmp_path / "flag")
+    with pytest.raises(Unsupported, match="no capability 'Guarding'"):
+        injector.inject(fault)
+    injector.heal(lambda active: True)
+    assert not ledger.path.exists()
+    assert (injector.active, injector.forget(lambda active: True, "gone"), injector.recover_all()) == ([], [], [])
 
 
 @pytest.mark.parametrize("proof", [lambda: None, failing(KeyboardInterrupt())])

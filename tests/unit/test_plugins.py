@@ -85,6 +85,7 @@ def test_a_platform_of_another_distribution_is_found_by_its_name() -> None:
     assert known_platform("MOON") == "moon"
     context = Context(Options("moon", 1, timedelta(minutes=1), BlastRadius()))
     assert type(context.platform).__module__ == "moon_for_tests.platform"
+    assert context.injector.active == []  # though it guards no faults
     context._platform = None
     context.close()
 
