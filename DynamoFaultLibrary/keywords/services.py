@@ -63,7 +63,7 @@ class ServiceKeywords(Component):
             value = self._metric(service, name, labels)
             return float(check(value, assertion_operator, assertion_expected, f"{selector} of {service}", message))
 
-        return until_it_holds(look, timeout)
+        return until_it_holds(look, timeout, self.context.platform.poll_s)
 
     @keyword(tags=["Getter"])
     @on_graph
@@ -93,7 +93,7 @@ class ServiceKeywords(Component):
                 raise Unready(f"the frontend does not tell its workers at {deployment.url}: {error}") from error
             return int(check(value, assertion_operator, assertion_expected, "Workers known to the frontend", message))
 
-        return until_it_holds(look, timeout)
+        return until_it_holds(look, timeout, self.context.platform.poll_s)
 
     @keyword(tags=["Check", "Wait"])
     @on_graph
@@ -211,7 +211,7 @@ def _parse(selector: str) -> tuple[str, dict[str, str]]:
     return found["name"], dict(_LABEL.findall(found["labels"] or ""))
 
 
-def until_it_holds(look: Callable[[], Value], timeout: timedelta) -> Value:
+def until_it_holds(look: Callable[[], Value], timeout: timedelta, poll_s: float) -> Value:
     """What `look` returns, as soon as the value is there and as it should be; after `timeout` its failure."""
     deadline = monotonic() + timeout.total_seconds()
     while True:
@@ -220,4 +220,4 @@ def until_it_holds(look: Callable[[], Value], timeout: timedelta) -> Value:
         except (AssertionError, MetricMissing):
             if monotonic() >= deadline:
                 raise
-        sleep(INTERVAL)
+        sleep(max(INTERVAL, poll_s))

@@ -230,11 +230,12 @@ def test_a_ledger_that_names_no_platforms_is_recovered(
     tmp_path: Path, start: Callable[..., Any], eventually: Eventually
 ) -> None:
     """As versions before the port's second edition wrote it, with an entry of each action (issue 12)."""
-    child = start("/bin/sleep", "60", env={DEPLOYMENT_VARIABLE: "mocker-agg-1"})
+    mark = f"unit-test-{os.getpid()}"
+    child = start("/bin/sleep", "60", env={DEPLOYMENT_VARIABLE: mark})
     child.identity.send(signal.SIGSTOP)
     eventually(lambda: child.identity.state == STOPPED)
     text = (Path(__file__).parent / "testdata" / "ledger_without_platforms.jsonl").read_text()
-    filled = {"@host@": os.uname().nodename, "/STATE": str(tmp_path), "72000001": str(child.pid)}
+    filled = {"@host@": os.uname().nodename, "/STATE": str(tmp_path), "mocker-agg-1": mark, "72000001": str(child.pid)}
     for placeholder, value in (filled | {"72000002": str(child.identity.started)}).items():
         text = text.replace(placeholder, value)
     path = tmp_path / "runs" / "old.jsonl"

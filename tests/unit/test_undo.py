@@ -19,7 +19,8 @@ from DynamoFaultLibrary.plugins import LOCAL
 from DynamoFaultLibrary.processes import STOPPED, ProcessId, group_members, read_command
 
 Eventually = Callable[[Callable[[], bool]], None]
-MARK = "deployment-of-a-unit-test"
+MARK = f"unit-test-{os.getpid()}"
+"""Other tests may run on this machine, too."""
 OURS = {DEPLOYMENT_VARIABLE: MARK}
 FAMILY = "/bin/sleep 60 & echo $!; read end"
 """Prints its child's pid, and leaves that child behind when its input ends."""
@@ -264,7 +265,7 @@ def test_a_recipe_that_lacks_what_its_action_needs_is_an_error_with_the_recipe(a
         undo({"action": action})
 
 
-MARKED = {RUN_VARIABLE: "a-run-of-a-unit-test"}
+MARKED = {RUN_VARIABLE: f"unit-test-{os.getpid()}"}
 GUARD = ("/bin/sh", "-c", "/bin/echo up; read end; exit 0", GUARD_MARK)
 
 
