@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from contract_bench import Bench, complete
+from contract_bench import ONE_EACH, PLATFORMS, Bench, complete
 
 from DynamoFaultLibrary.clock import monotonic, wait_until
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
@@ -37,6 +37,11 @@ EFFECTS: dict[str, Plan] = {
     "pause of a process": lambda bench, graph, replica: bench.able(Pausing).plan_pause(graph, replica, LEADER),
 }
 ENDS = [name for name in EFFECTS if "end" in name]
+
+
+@pytest.fixture(params=ONE_EACH)
+def case(request: pytest.FixtureRequest) -> object:
+    return PLATFORMS[request.param]
 
 
 def stopped(bench: Bench, replica: Replica) -> set[bool]:
