@@ -145,6 +145,13 @@ def test_a_platform_that_is_closed_takes_its_faults_with_it(
     bench.platform.close()  # once more does no harm
 
 
+def test_a_recipe_outlives_its_platform(bench: Bench, deployment: Deployment, victim: Replica) -> None:
+    """A ledger is read on another day: what it is about is gone, and that is said."""
+    recipe = EFFECTS["pause"](bench, deployment, victim).recipe
+    bench.platform.close()
+    assert "gone" in undo(json.loads(json.dumps(recipe)))
+
+
 @pytest.mark.parametrize("what", ENDS)
 def test_an_end_may_be_made_good_at_once(bench: Bench, deployment: Deployment, victim: Replica, what: str) -> None:
     name = None if what != "end of a process" else LEADER
