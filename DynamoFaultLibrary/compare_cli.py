@@ -19,18 +19,12 @@ if TYPE_CHECKING:
 
 _FIGURES = "figures"
 _KINDS = {
-    "failed": ("FAILS", "FAILS_MORE"),
-    "defect": ("DEFECT",),
-    "skipped": ("SKIPPED",),
-    "missing": ("MISSING",),
+    "failed": (("FAILS", "FAILS_MORE"), "newly failed, or more often"),
+    "defect": (("DEFECT",), "newly with a known defect"),
+    "skipped": (("SKIPPED",), "newly skipped"),
+    "missing": (("MISSING",), "missing"),
 }
-"""What may count, and the changes of verdicts that it means."""
-_WORDS = {
-    "failed": "newly failed, or more often",
-    "defect": "newly with a known defect",
-    "skipped": "newly skipped",
-    "missing": "missing",
-}
+"""What may count, the changes of verdicts that it means, and the words for them."""
 _VS, _MARK = "--vs", "\0"
 """As typed, and as a positional argument, so that click keeps its place among the paths."""
 
@@ -227,14 +221,13 @@ def _worse(found: Sequence["Comparison"], counts: Sequence[str]) -> list[str]:
     for each in found:
         for what in counts:
             if what == _FIGURES:
-                number = len(each.with_judgement(Judgement.WORSE))
-                verb = "is" if number == 1 else "are"
-                told += (
-                    [f"{counted(number, 'figure')} of {each.other.label} {verb} worse beyond noise"] if number else []
-                )
+                noun, number = "figure", len(each.with_judgement(Judgement.WORSE))
+                how = f"{'is' if number == 1 else 'are'} worse beyond noise"
             else:
-                number = sum(change.kind.name in _KINDS[what] for change in each.tests)
-                told += [f"{counted(number, 'test')} of {each.other.label} {_WORDS[what]}"] if number else []
+                kinds, how = _KINDS[what]
+                noun, number = "test", sum(change.kind.name in kinds for change in each.tests)
+            if number:
+                told.append(f"{counted(number, noun)} of {each.other.label} {how}")
     return told
 
 

@@ -32,11 +32,11 @@ def examine() -> list[Finding]:
     """Look at everything."""
     return [
         *(_package(name) for name in ("robotframework", "robotframework-pabot", "kubernetes")),
-        _dynamo(),
-        _program("etcd", etcd_binary, "Deploy Graph with discovery=etcd fails"),
-        _program("nats-server", nats_binary, "Deploy Graph with request_plane=nats or event_plane=nats fails"),
-        _program("aiperf", find_aiperf, "Start Load with engine=aiperf skips its test"),
-        _isolation(),
+        _asked("Dynamo", _dynamo, "Deploy Graph on platform 'local' fails"),
+        _asked("etcd", etcd_binary, "Deploy Graph with discovery=etcd fails"),
+        _asked("nats-server", nats_binary, "Deploy Graph with request_plane=nats or event_plane=nats fails"),
+        _asked("aiperf", find_aiperf, "Start Load with engine=aiperf skips its test"),
+        _asked("isolated networks", _isolation, "Deploy Graph with network=isolated skips its tests"),
         *([] if may_administer_networks() else [_own_network()]),
         _gpus(),
         _compiler(),
@@ -52,31 +52,23 @@ def _package(name: str) -> Finding:
         return Finding(name, False, "not installed", "pip install .")
 
 
-def _dynamo() -> Finding:
-    consequence = "Deploy Graph on platform 'local' fails"
+def _asked(what: str, ask: Callable[[], str], consequence: str) -> Finding:
     try:
-        interpreter = choose_interpreter(None)
-        if missing_modules(interpreter, ("dynamo._core",)):
-            return Finding("Dynamo", False, f"not installed for {interpreter}", consequence)
-        return Finding("Dynamo", True, f"installed for {interpreter}")
+        return Finding(what, True, ask())
     except FaultLibraryError as error:
-        return Finding("Dynamo", False, str(error), consequence)
+        return Finding(what, False, str(error), consequence)
 
 
-def _program(name: str, find: Callable[[], str], consequence: str) -> Finding:
-    try:
-        return Finding(name, True, find())
-    except FaultLibraryError as error:
-        return Finding(name, False, str(error), consequence)
+def _dynamo() -> str:
+    interpreter = choose_interpreter(None)
+    if missing_modules(interpreter, ("dynamo._core",)):
+        raise FaultLibraryError(f"not installed for {interpreter}")
+    return f"installed for {interpreter}"
 
 
-def _isolation() -> Finding:
-    consequence = "Deploy Graph with network=isolated skips its tests"
-    try:
-        check_isolation()
-    except FaultLibraryError as error:
-        return Finding("isolated networks", False, str(error), consequence)
-    return Finding("isolated networks", True, "packet filters work")
+def _isolation() -> str:
+    check_isolation()
+    return "packet filters work"
 
 
 def _own_network() -> Finding:

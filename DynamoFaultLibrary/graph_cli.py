@@ -36,7 +36,8 @@ class _Setting(click.ParamType[tuple[str, str, str]]):
         name, dot, key = place.partition(".")
         self._check(value, name, bool(dot), key)
         if not equals:
-            raise click.UsageError(f"--set {value} needs a value: {place}=…" + _flag_hint(name))
+            hint = " (with nothing behind '=' it is a flag)" if name in _OPTIONS else ""
+            raise click.UsageError(f"--set {value} needs a value: {place}=…{hint}")
         if not given and name not in (*_OPTIONS, "env"):
             raise click.UsageError(f"--set {value} must not be empty")
         return name, key, given
@@ -154,10 +155,6 @@ def _number(name: str, text: str) -> int:
     return int(text)
 
 
-def _flag_hint(name: str) -> str:
-    return " (with nothing behind '=' it is a flag)" if name in _OPTIONS else ""
-
-
 def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8", newline="")
@@ -194,8 +191,6 @@ def _tell(graph: "Graph", changes: "list[Change]", plan: "Plan", refusal: str) -
 
 
 def _to_json(graph: "Graph", changes: "list[Change]", plan: "Plan", refusal: str) -> dict[str, Any]:
-    from DynamoFaultLibrary.reports.graph_tables import model
-
     return {
         "graph": graph.name,
         "source": graph.source,
@@ -205,7 +200,7 @@ def _to_json(graph: "Graph", changes: "list[Change]", plan: "Plan", refusal: str
                 "role": service.role,
                 "replicas": service.replicas,
                 "gpus": service.gpus,
-                "model": model(service) or None,
+                "model": service.model or None,
                 "command": service.command,
             }
             for service in graph.services.values()

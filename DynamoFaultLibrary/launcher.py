@@ -26,7 +26,7 @@ from DynamoFaultLibrary.ledger.undo import sweep
 from DynamoFaultLibrary.load.progress import PROGRESS_FILE
 from DynamoFaultLibrary.plugins import LOCAL
 from DynamoFaultLibrary.processes import die_with_parent
-from DynamoFaultLibrary.reports.place import results_folder
+from DynamoFaultLibrary.reports.run import results_folder
 from DynamoFaultLibrary.run_id import ledgers_of
 
 REPORTS = ("log.html", "report.html", "xunit.xml", "output.xml")
@@ -156,7 +156,7 @@ class Launcher:
         if not Path(PLAN).exists() or Path(PLAN).stat().st_mtime < self._began - 1:
             return []  # pabot has not come as far as planning
         result = _read(output) or self._merge_what_there_is()
-        seen = set(_names(result.suite)) if result else set()
+        seen = {test.parent.full_name for test in result.suite.all_tests} if result else set()
         missing = [name for name in planned_suites(Path(PLAN)) if name not in seen]
         if result is None or (not missing and output.exists()):
             return missing
@@ -207,11 +207,6 @@ def planned_suites(plan: Path) -> list[str]:
         return []
     lines = plan.read_text(encoding="utf-8").splitlines()
     return [line.removeprefix("--suite ").strip() for line in lines if line.startswith("--suite ")]
-
-
-def _names(suite: TestSuite) -> list[str]:
-    own = [suite.full_name] if suite.tests else []
-    return own + [name for child in suite.suites for name in _names(child)]
 
 
 def _add_failed_suite(root: TestSuite, name: str) -> None:

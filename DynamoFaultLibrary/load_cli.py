@@ -58,9 +58,12 @@ class _JsonObject(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            return value if isinstance(value, dict) else _json_object(value)
-        except LoadError as error:
-            raise click.UsageError(str(error)) from error
+            data = value if isinstance(value, dict) else json.loads(value)
+        except ValueError as error:
+            raise click.UsageError(f"--extra-body is not valid JSON: {error}") from error
+        if not isinstance(data, dict):
+            raise click.UsageError(f"--extra-body must be a JSON object, not {value}")
+        return data
 
 
 def _load_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,13 +85,7 @@ def _click_option(each: Option) -> Callable[[Callable[..., Any]], Callable[..., 
     elif isinstance(shown, Enum):
         shown = shown.value
     flags = [f"--{flag}" for flag in (each.flag, name) if flag]
-    return click.option(
-        *flags,
-        each.name,
-        type=kind,
-        default=None if shown == {} else shown,
-        help=f"{each.text}.",
-    )
+    return click.option(*flags, each.name, type=kind, default=None if shown == {} else shown, help=f"{each.text}.")
 
 
 @click.command("load", context_settings={"show_default": True})
@@ -193,16 +190,6 @@ def _served_model(url: str, wanted: str | None) -> str:
         asked = f"model '{wanted}' is not" if wanted else "name one with --model: not exactly one is"
         raise LoadError(f"{asked} served at {address.url}; served are {served or 'none'}")
     return served[0]
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise LoadError(f"--extra-body is not valid JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise LoadError(f"--extra-body must be a JSON object, not {text}")
-    return data
 
 
 def _drive(plan: LoadPlan, directory: Path, engine: str, tokenizer: str) -> bool:

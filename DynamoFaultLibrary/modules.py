@@ -7,8 +7,5 @@ from pathlib import Path
 def module_environment() -> dict[str, str]:
     """An environment in which ``python -m DynamoFaultLibrary…`` works, also where we run from a source tree."""
     root = str(Path(__file__).parents[1])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*filter(None, _python_path()), root]))}
-
-
-def _python_path() -> list[str]:
-    return os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    path = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*path, root]))}

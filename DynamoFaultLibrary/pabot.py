@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -26,13 +27,9 @@ def pabot_helpers(pabot: psutil.Process) -> list[ProcessId]:
     """Pabot's own server process: it would outlive a pabot that was killed."""
     found = []
     for child in pabot.children():
-        try:
-            if "pabot.pabotlib" in child.cmdline():
-                identity = ProcessId.of(child.pid)
-                if identity:
-                    found.append(identity)
-        except psutil.Error:
-            continue
+        with suppress(psutil.Error):
+            if "pabot.pabotlib" in child.cmdline() and (identity := ProcessId.of(child.pid)):
+                found.append(identity)
     return found
 
 

@@ -103,7 +103,7 @@ def read_run(place: Path) -> Run:
     named = _named(folder, reports)
     return Run(
         place,
-        (robot and robot.started) or _first_start(reports) or _changed(output or folder),
+        (robot and robot.started) or min(filter(None, map(_start, reports)), default=_changed(output or folder)),
         robot.version if robot else "",
         robot.tests if robot else None,
         {name: measure(report) for name, report in named.items()},
@@ -143,12 +143,8 @@ def _title(folder: Path, report: LoadReport) -> str:
     return load.name if load.plan else load.engine if inside == "." else inside
 
 
-def _first_start(reports: Sequence[LoadReport]) -> datetime | None:
-    """Local time at which the first request of all loads began."""
-    return min(filter(None, map(_start, reports)), default=None)
-
-
 def _start(report: LoadReport) -> datetime | None:
+    """Local time at which its first request began."""
     load = report.folder
     if load.engine != "native":
         return datetime.fromtimestamp(float(load.table.started.min()) + load.clock_offset_s)

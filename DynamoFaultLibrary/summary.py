@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 from robot.api import ExecutionResult
@@ -11,6 +10,7 @@ from robot.result import TestCase
 
 from DynamoFaultLibrary.output_xml import first_line, is_marked, verdict_of
 from DynamoFaultLibrary.reports.run import Verdict
+from DynamoFaultLibrary.words import counted
 
 _FINDINGS = "Known defects are described in docs/findings.md, and in the documentation of their tests."
 
@@ -30,7 +30,7 @@ def summary(output: Path) -> list[str]:
     defects, others = by_verdict[Verdict.DEFECT], by_verdict[Verdict.SKIPPED]
     fixed = [test for test in passed if is_marked(test)]
     lines = [
-        f"{_count(tests, 'test')}: {len(passed)} passed, "
+        f"{counted(len(tests), 'test')}: {len(passed)} passed, "
         f"{len(others)} {'was' if len(others) == 1 else 'were'} skipped, "
         f"{len(defects)} {'shows a known defect' if len(defects) == 1 else 'show known defects'} of Dynamo, "
         f"{len(failed)} failed."
@@ -42,16 +42,12 @@ def summary(output: Path) -> list[str]:
         lines += ["Failed:", *(f"  {test.full_name}: {first_line(test)}" for test in failed)]
     if fixed:
         lines += [
-            f"FIXED? {_count(fixed, 'test')} of a known defect passed:",
+            f"FIXED? {counted(len(fixed), 'test')} of a known defect passed:",
             *(f"  {_titled(test)}" for test in fixed),
         ]
     if defects or fixed:
         lines.append(_FINDINGS)
     return lines
-
-
-def _count(tests: Sequence[TestCase], noun: str) -> str:
-    return f"{len(tests)} {noun}{'' if len(tests) == 1 else 's'}"
 
 
 def _reason(test: TestCase) -> str:

@@ -34,10 +34,10 @@ class Layer(nn.Module):  # type: ignore[misc]  # PyTorch is not there where type
 
 
 class Decoder:
-    """Decodes single tokens; `device` is ``cuda``, ``cpu``, or what there is."""
+    """Decodes single tokens; `device` is ``cuda`` where there is one, else ``cpu``."""
 
-    def __init__(self, device: str | None = None) -> None:
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    def __init__(self) -> None:
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
         torch.manual_seed(0)
         self.embedding = nn.Embedding(VOCABULARY, WIDTH).to(self.device)
         self.layers = nn.ModuleList(Layer() for _ in range(LAYERS)).to(self.device)

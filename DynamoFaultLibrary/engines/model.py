@@ -36,6 +36,7 @@ def write_tiny_model(directory: Path) -> Path:
 
 def _files() -> dict[str, object]:
     special = {UNKNOWN: "<unk>", START: "<s>", END: "</s>"}
+    as_it_stands = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     words = {special.get(token, str(token)): token for token in range(VOCABULARY_SIZE)}
     return {
         "config.json": {
@@ -66,16 +67,7 @@ def _files() -> dict[str, object]:
             "truncation": None,
             "padding": None,
             "added_tokens": [
-                {
-                    "id": token,
-                    "content": content,
-                    "single_word": False,
-                    "lstrip": False,
-                    "rstrip": False,
-                    "normalized": False,
-                    "special": True,
-                }
-                for token, content in special.items()
+                {"id": token, "content": content, "special": True, **as_it_stands} for token, content in special.items()
             ],
             "normalizer": None,
             "pre_tokenizer": {"type": "WhitespaceSplit"},

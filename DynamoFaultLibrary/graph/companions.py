@@ -32,15 +32,20 @@ class Companions:
         found = self.find("ConfigMap", name)
         return _map(found, "data") if found else {}
 
-    def config_map(self, name: str) -> dict[str, str] | None:
-        """Data of a ConfigMap as text; None when it is not among the documents."""
-        found = self.find("ConfigMap", name)
-        return None if found is None else _entries(found, "data", _text) | _entries(found, "binaryData", _decoded)
+    def data(self, kind: str, name: str) -> dict[str, str] | None:
+        """Data of a ConfigMap or a Secret as text; None when it is not among the documents.
 
-    def secret(self, name: str) -> dict[str, str] | None:
-        """Decoded data of a Secret; `stringData` wins over `data`, as in Kubernetes."""
-        found = self.find("Secret", name)
-        return None if found is None else _entries(found, "data", _decoded) | _entries(found, "stringData", _text)
+        Binary data that is no UTF-8 comes with surrogates for its bytes (`surrogateescape`).
+
+        Raises:
+            GraphError: its data is not base64, or nothing that Kubernetes would take.
+        """
+        found = self.find(kind, name)
+        if found is None:
+            return None
+        if kind == "Secret":  # `stringData` wins, as in Kubernetes
+            return _entries(found, "data", _decoded) | _entries(found, "stringData", str)
+        return _entries(found, "data", str) | _entries(found, "binaryData", _decoded)
 
 
 def _entries(document: Document, field: str, read: Callable[[str], str]) -> dict[str, str]:
@@ -68,10 +73,6 @@ def _map(document: Document, field: str) -> Document:
 
 def _where(document: Document, field: str) -> str:
     return f"{field} of {document['kind']} '{document['metadata']['name']}'"
-
-
-def _text(entry: str) -> str:
-    return entry
 
 
 def _decoded(entry: str) -> str:

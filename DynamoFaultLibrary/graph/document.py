@@ -81,24 +81,6 @@ class Graph:
         found = self.document["metadata"].get("namespace")
         return None if found is None else str(found)
 
-    def config_map(self, name: str) -> dict[str, str] | None:
-        """Data of the ConfigMap `name` in the graph's file and namespace; None when there is none.
-
-        Binary data that is no UTF-8 comes with surrogates for its bytes (`surrogateescape`).
-
-        Raises:
-            GraphError: its data is nothing that Kubernetes would take.
-        """
-        return self.near.config_map(name)
-
-    def secret(self, name: str) -> dict[str, str] | None:
-        """Decoded `data` and `stringData` of the Secret `name` in the graph's file and namespace; None without one.
-
-        Raises:
-            GraphError: its data is not base64, or nothing that Kubernetes would take.
-        """
-        return self.near.secret(name)
-
     def service(self, name: str) -> Service:
         """Return the service of that name.
 

@@ -26,11 +26,6 @@ _PART = re.compile(r"\$[{(](\w+)[)}](?=[\w/.:-])|\$(\w+)(?=[/.:-])")
 _JSON_KEY = re.compile(r"""("(?:model_name|model_path|model)"\s*:\s*)"((?:[^"\\]|\\.)*)\"""")
 
 
-def made(changes: list[Change]) -> list[Change]:
-    """Those that were made."""
-    return [change for change in changes if not change.why_not]
-
-
 class ModelEdit:
     """One model that takes the place of those that a graph's workers name."""
 
@@ -38,20 +33,17 @@ class ModelEdit:
         self.graph = graph
         self.model = model
         self.old = {name for service in graph.workers for name in _names(service)}
-        self.old |= {name for service in graph.workers for _, text in _files(graph, service) for name in _named(text)}
+        self.old |= {
+            name for service in graph.workers for data, key, _ in _files(graph, service) for name in _named(data[key])
+        }
         self.old = {name for name in self.old if name != model and "$" not in name}  # with a $, it is not known here
 
     def apply(self) -> list[Change]:
         """Put the model everywhere; returns what was reached and what was not.
 
         Raises:
-            GraphError: the graph has no worker, or the command of one is not certain.
+            GraphError: no worker is reached, or the command of one is not certain.
         """
-        if not self.graph.workers:
-            raise GraphError(
-                f"model={self.model} has no effect: graph '{self.graph.name}' has no worker service "
-                f"({self.graph.source})"
-            )
         parts = {name for service in self.graph.services.values() for name in _parts_of_values(service)}
         shared = [item for key in ("envs", "env") for item in self.graph.document["spec"].get(key) or []]
         changes = [
@@ -62,7 +54,8 @@ class ModelEdit:
             if service.role.is_worker and not found:
                 found = [self._added(service)]
             changes += found
-        if not any(change.service in {service.name for service in self.graph.workers} for change in made(changes)):
+        workers = {service.name for service in self.graph.workers}
+        if not any(change.service in workers and not change.why_not for change in changes):
             reasons = ", ".join(f"'{change.service}': {change.why_not}" for change in changes if change.why_not)
             raise GraphError(f"model={self.model} reaches no worker of graph '{self.graph.name}': {reasons}")
         return [*changes, *self._in_companions(), *self._left()]
@@ -74,7 +67,7 @@ class ModelEdit:
         parts = _parts_of_values(service)
         for path, entries in service.variable_entries():
             yield from (self._change(service, f"{path} {name}") for name in self._in_variables(entries, parts))
-        for data, key, name in service.variables_of_config_maps():
+        for _, data, key, name in service.config_entries():
             if str(data[key]) in self.old and key not in parts:
                 data[key] = self.model
                 yield self._change(service, f"ConfigMap {name}, {key}")
@@ -87,13 +80,11 @@ class ModelEdit:
         if isinstance(reference, dict) and reference.get("name"):
             reference["name"] = self.model
             yield self._change(service, "modelRef.name")
-        for config, text in list(_files(self.graph, service)):
-            new = self._in_text(text)
-            if new != text:
-                config[0][config[1]] = new
-                yield self._change(service, f"ConfigMap {config[2]}, {config[1]}")
-            elif service.role.is_worker and self.model in _named(text):
-                yield self._change(service, f"ConfigMap {config[2]}, {config[1]}")
+        for data, key, name in list(_files(self.graph, service)):
+            text = data[key]
+            data[key] = self._in_text(text)
+            if data[key] != text or (service.role.is_worker and self.model in _named(text)):
+                yield self._change(service, f"ConfigMap {name}, {key}")
 
     def _in_variables(self, entries: list[Document], parts: set[str]) -> Iterator[str]:
         for entry in entries:
@@ -135,12 +126,11 @@ class ModelEdit:
             raise GraphError(f"model={self.model} cannot be set on service '{service.name}': {error}") from error
 
     def _in_json(self, text: str) -> str:
-        return _JSON_KEY.sub(
-            lambda match: match[1] + json.dumps(self.model) if self._is_meant(match) else match[0], text
-        )
+        def put(match: re.Match[str]) -> str:
+            is_meant = "model_name" in match[1] or match[2] in self.old
+            return match[1] + json.dumps(self.model) if is_meant else match[0]
 
-    def _is_meant(self, match: re.Match[str]) -> bool:
-        return "model_name" in match[1] or match[2] in self.old
+        return _JSON_KEY.sub(put, text)
 
     def _in_words(self, line: CommandLine) -> Iterator[str]:
         """In commands of other containers, whose programs need not be known."""
@@ -177,15 +167,13 @@ class ModelEdit:
                 yield Change(f"DynamoModel {_name_of(item)}", f"model={self.model}", "spec.baseModelName")
 
     def _left(self) -> Iterator[Change]:
-        for service in self.graph.services.values():
-            for path, text in _strings(service.document):
-                for old in self._named_in(text):
-                    yield self._change(service, path, f"it still names '{old}'")
+        trees: list[tuple[str, Document]]
+        trees = [(service.name, service.document) for service in self.graph.services.values()]
         spec = {key: item for key, item in self.graph.document["spec"].items() if key not in ("services", "components")}
-        beside = [("all services", {"spec": spec})]
-        beside += [(f"{item.get('kind')} {_name_of(item)}", item) for item in self.graph.near.documents]
-        for name, tree in beside:
-            for path, text in _strings(tree):
+        trees.append(("all services", {"spec": spec}))
+        trees += [(f"{item.get('kind')} {_name_of(item)}", item) for item in self.graph.near.documents]
+        for name, tree in trees:
+            for path, text in strings(tree):
                 for old in self._named_in(text):
                     yield Change(name, f"model={self.model}", path, f"it still names '{old}'")
 
@@ -224,25 +212,26 @@ def _named(text: str) -> set[str]:
     return {match[3] for match in _LINE.finditer(text) if match[3] not in ("|", ">", "{", "[", "true", "false", "null")}
 
 
-def _files(graph: Graph, service: Service) -> Iterator[tuple[tuple[dict[str, Any], str, str], str]]:
-    """Files of the ConfigMaps that a service mounts: where each can be edited (data, key, name), and its text."""
+def _files(graph: Graph, service: Service) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """Files of the ConfigMaps that a service mounts, where each can be edited: data, key, the ConfigMap's name."""
     wanted: dict[str, None] = {}
     for volume in service.pod.get("volumes") or []:
         sources = [volume, *((volume.get("projected") or {}).get("sources") or [])]
         wanted |= {str(item["configMap"].get("name")): None for item in sources if item.get("configMap")}
     for name in wanted:
         data = graph.near.config_map_data(name)
-        yield from (((data, key, name), text) for key, text in data.items() if isinstance(text, str))
+        yield from ((data, key, name) for key, text in data.items() if isinstance(text, str))
 
 
-def _strings(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+def strings(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """All texts in a document, each with its place."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _strings(item, f"{path}.{key}" if path else str(key))
+            yield from strings(item, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
             label = item.get("name", index) if isinstance(item, dict) else index
-            yield from _strings(item, f"{path}[{label}]")
+            yield from strings(item, f"{path}[{label}]")
     elif isinstance(value, str):
         yield path, value
 

@@ -83,15 +83,6 @@ class Splice:
     new: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Occurrence:
-    """An option where it stands, its values included."""
-
-    start: int
-    stop: int
-    is_joined: bool
-
-
 def literal(text: str) -> Word:
     """A word that the program sees as it is written."""
     return Word(text, text)
@@ -107,8 +98,8 @@ def _negation(option: str) -> str:
     return f"--{option[5:]}" if option.startswith("--no-") else f"--no-{option.lstrip('-')}"
 
 
-def occurrences(words: Sequence[Word], option: str, names: Sequence[str], many: bool) -> Iterator[Occurrence]:
-    """Where an option stands, under any of its names.
+def occurrences(words: Sequence[Word], option: str, names: Sequence[str], many: bool) -> Iterator[range]:
+    """Where an option stands, its values included, under any of its names.
 
     `many` tells that the program takes no positional arguments, so that all words behind an option are its values.
     """
@@ -126,7 +117,7 @@ def occurrences(words: Sequence[Word], option: str, names: Sequence[str], many: 
                     break
         if _same(word.name, names):
             is_other_flag = not _same(word.name, aliases_of(option))
-            yield Occurrence(start, index if is_other_flag else stop, word.is_joined)
+            yield range(start, index if is_other_flag else stop)
         index = stop
 
 
@@ -146,7 +137,7 @@ def value_of(words: Sequence[Word], option: str, many: bool) -> str | None:
     found = None
     for place in occurrences(flat, option, aliases_of(option), many):
         word = flat[place.start]
-        if place.is_joined:
+        if word.is_joined:
             whole = word.text if word.text is not None else word.source
             found = whole.partition("=")[2]
         elif place.stop > place.start + 1:
@@ -187,15 +178,15 @@ def set_option(words: Sequence[Word], option: str, value: str | None, many: bool
     behind = 1 + max((index for index in range(end) if _may_hold(words, index)), default=-1)
     kept = next((place for place in places if place.start >= behind), None)
     if kept is None:
-        new = _written(option, value, joined=any(place.is_joined for place in places))
+        new = _written(option, value, joined=any(words[place.start].is_joined for place in places))
         return [*(Splice(place.start, place.stop) for place in places), Splice(end, end, new)]
     splices = [Splice(place.start, place.stop) for place in places if place is not kept]
     return sorted([*splices, *_replaced(words, kept, option, value)], key=lambda splice: splice.start)
 
 
-def _replaced(words: Sequence[Word], kept: Occurrence, option: str, value: str | None) -> list[Splice]:
-    now = [words[index].text for index in range(kept.start, kept.stop)]
-    new = _written(option, value, joined=kept.is_joined and value is not None)
+def _replaced(words: Sequence[Word], kept: range, option: str, value: str | None) -> list[Splice]:
+    now = [words[index].text for index in kept]
+    new = _written(option, value, joined=words[kept.start].is_joined and value is not None)
     if now == list(new):
         return []
     if now[0] == new[0] and len(new) == 2:

@@ -109,7 +109,8 @@ class Program:
         self._script: Script | None = None
         words = [expand(word, self.lookup) for _, word in self._placed]
         self._start, self.name = self._find(words)
-        self.words = self._script.words if self._script else self._words()
+        own = self._placed[self._start :]
+        self.words = self._script.words if self._script else [Word(expand(word, lookup), word) for _, word in own]
         """The program's arguments."""
 
     def _find(self, words: list[str]) -> tuple[int, str]:
@@ -136,9 +137,6 @@ class Program:
             raise UnclearError(f"its command {words[start:]} runs no program that is known")
         return start + found[1], found[0]
 
-    def _words(self) -> list[Word]:
-        return [Word(expand(word, self.lookup), word) for _, word in self._placed[self._start :]]
-
     @property
     def is_dynamo(self) -> bool:
         """Whether it is a module or program of Dynamo; those take no positional arguments."""
@@ -160,16 +158,19 @@ class Program:
     def values(self, option: str) -> list[str]:
         """All known values of the option, those of its repetitions too."""
         found = []
-        for place in options.occurrences(self.words, option, options.aliases_of(option), self.is_dynamo):
-            words = self.words[place.start : place.stop]
-            texts = [words[0].text.partition("=")[2] if words[0].text else None] if place.is_joined else []
-            found += [text for text in (*texts, *(word.text for word in words[1:])) if text]
+        for head, *behind in self._given(option):
+            joined = [head.text.partition("=")[2]] if head.text and head.is_joined else []
+            found += [text for text in (*joined, *(word.text for word in behind)) if text]
         return found
 
     def written(self, option: str) -> str | None:
         """The name under which the option is given."""
+        return next((head.name for head, *_ in self._given(option)), None)
+
+    def _given(self, option: str) -> list[Sequence[Word]]:
+        """The option wherever it is given: its name and its values."""
         places = options.occurrences(self.words, option, options.aliases_of(option), self.is_dynamo)
-        return next((self.words[place.start].name for place in places), None)
+        return [self.words[place.start : place.stop] for place in places]
 
     def has(self, option: str) -> bool:
         """Whether the option is given."""
@@ -194,11 +195,7 @@ class Program:
 
     def variables(self, option: str) -> list[str]:
         """Variables of the container that the option's value consists of alone."""
-        found = []
-        for place in options.occurrences(self.words, option, options.aliases_of(option), self.is_dynamo):
-            for word in self.words[place.start + 1 : place.stop]:
-                found += self._variables_of(word)
-        return found
+        return [found for _, *behind in self._given(option) for word in behind for found in self._variables_of(word)]
 
     def _variables_of(self, word: Word) -> list[str]:
         match = re.fullmatch(r"""['"]?\$\(([A-Za-z_]\w*)\)['"]?""", word.source)
@@ -215,7 +212,7 @@ class Program:
             place = self._apply_to_list(splices)
         else:
             try:
-                text = self._script.edited(splices, escape)
+                text = self._script.edited(splices)
             except UnclearScriptError as error:
                 raise UnclearError(str(error)) from error
             field = self._placed[self._start][0]

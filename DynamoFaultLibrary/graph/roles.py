@@ -57,7 +57,7 @@ _MODE_VARIABLES = re.compile(r"DYN_\w*DISAGGREGATION_MODE")
 _FLAG_VARIABLES = {re.compile(rf"DYN_\w*{flag[2:].replace('-', '_').upper()}"): role for flag, role in _FLAGS.items()}
 
 
-def role_by_type(component: str, part: str) -> Role | None:
+def role_by_type(component: str, part: str = "") -> Role | None:
     """The role that a component type and its sub-type tell; None where they leave it open."""
     if component in _TYPES and component not in _MODES:
         return _TYPES[component]

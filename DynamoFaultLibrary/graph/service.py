@@ -26,6 +26,11 @@ MODEL_OPTIONS = ("--model-path", "--model")
 class Service(ABC):
     """A named service with replicas."""
 
+    type_fields: tuple[str, ...]
+    """Where the document says what the service is."""
+    pod_path: tuple[str, ...]
+    """Where it has the pod spec."""
+
     def __init__(
         self, name: str, document: Document, companions: Companions | None = None, spec: Document | None = None
     ) -> None:
@@ -40,14 +45,20 @@ class Service(ABC):
         return f"{type(self).__name__}({self.name!r}, replicas={self.replicas})"
 
     @property
-    @abstractmethod
-    def component_types(self) -> tuple[str, str]:
-        """What the document says that the service is: its component type and its sub-type, "" where it says nothing."""
+    def component_types(self) -> list[str]:
+        """What the document says that the service is: its component type, its sub-type; "" where it says nothing."""
+        return [str(self.document.get(field) or "") for field in self.type_fields]
 
     @property
-    @abstractmethod
     def pod(self) -> Document:
         """The pod spec as it is: `extraPodSpec` in v1alpha1, `podTemplate.spec` in v1beta1."""
+        return self._find_pod(make=False)
+
+    def _find_pod(self, make: bool) -> Document:
+        found = self.document
+        for key in self.pod_path:
+            found = _child(found, key, make)
+        return found
 
     @property
     def role(self) -> Role:
@@ -144,18 +155,6 @@ class Service(ABC):
         return command[skip_wrappers(command)] if find_script(command) is not None else None
 
     @property
-    def program(self) -> Program:
-        """The program that the command ends up running, also inside a shell script.
-
-        Raises:
-            GraphError: there is none, or it is not certain which it is.
-        """
-        try:
-            return Program(self._line(edit=True), self.variables.get)
-        except UnclearError as error:
-            raise GraphError(f"the program of service '{self.name}' is not known: {error}") from error
-
-    @property
     def module(self) -> str | None:
         """The program's name, such as ``dynamo.vllm``, ``dynamo-vllm-sidecar`` or ``worker.py``; None if not known."""
         program = self._program()
@@ -246,33 +245,23 @@ class Service(ABC):
     def variables(self) -> dict[str, str]:
         """All variables of the main container that the file tells: the graph's, those of ConfigMaps, the service's."""
         shared = [*(self.spec.get("envs") or []), *(self.spec.get("env") or [])]
-        found = self._config_variables()
+        found = {variable: str(data[key]) for variable, data, key, _ in self.config_entries()}
         for name, value in {**plain_variables(shared), **self.environment}.items():
             found[name] = expand(value, found.get)  # as Kubernetes does: those before it are known
         return found
 
-    def _config_variables(self) -> dict[str, str]:
-        return {variable: str(data[key]) for variable, data, key, _ in self._config_entries()}
-
-    def variables_of_config_maps(self) -> list[tuple[dict[str, Any], str, str]]:
-        """Where ConfigMaps of the file tell the main container's variables: data, key and the ConfigMap's name."""
-        return [(data, key, name) for _, data, key, name in self._config_entries()]
-
-    def _config_entries(self) -> Iterator[tuple[str, dict[str, Any], str, str]]:
+    def config_entries(self) -> Iterator[tuple[str, dict[str, Any], str, str]]:
         """Variables of the main container that ConfigMaps tell, each with its data, key and the ConfigMap's name."""
         for source in self.container.get("envFrom") or []:
             reference = source.get("configMapRef") or {}
-            data = self._config_map(reference)
+            data = self.companions.config_map_data(reference.get("name"))
             for key in data:
                 yield f"{source.get('prefix') or ''}{key}", data, key, str(reference.get("name"))
         for entry in self.container.get("env") or []:
             reference = (entry.get("valueFrom") or {}).get("configMapKeyRef") or {}
-            data = self._config_map(reference)
+            data = self.companions.config_map_data(reference.get("name"))
             if reference.get("key") in data:
                 yield str(entry["name"]), data, reference["key"], str(reference["name"])
-
-    def _config_map(self, reference: Document | None) -> dict[str, Any]:
-        return self.companions.config_map_data((reference or {}).get("name"))
 
     @property
     def model_option(self) -> str | None:
@@ -282,21 +271,20 @@ class Service(ABC):
             return None
         return next((word.name for word in reversed(program.words) if word.name in MODEL_OPTIONS), None)
 
+    @property
+    def model(self) -> str | None:
+        """The model that its arguments name, if any."""
+        return self.argument(self.model_option) if self.model_option else None
+
 
 class AlphaService(Service):
     """`spec.services.<Name>` of v1alpha1."""
 
-    @property
-    def component_types(self) -> tuple[str, str]:
-        return str(self.document.get("componentType") or ""), str(self.document.get("subComponentType") or "")
-
-    @property
-    def pod(self) -> Document:
-        return _child(self.document, "extraPodSpec", make=False)
+    type_fields = ("componentType", "subComponentType")
+    pod_path = ("extraPodSpec",)
 
     def _find_container(self, make: bool) -> Document:
-        pod = _child(self.document, "extraPodSpec", make)
-        return _child(pod, "mainContainer", make)
+        return _child(self._find_pod(make), "mainContainer", make)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -305,22 +293,18 @@ class AlphaService(Service):
     def set_variable(self, name: str, value: str) -> None:
         # The main container's own entries win over the service's, so a variable is set where it already is.
         in_container = any(entry.get("name") == name for entry in self.container.get("env") or [])
-        _set_entry((self.editable_container, "env") if in_container else (self.document, "envs"), name, value)
+        holder, key = (self.editable_container, "env") if in_container else (self.document, "envs")
+        _set_entry(holder, key, name, value)
 
 
 class BetaService(Service):
     """One entry of `spec.components` of v1beta1."""
 
-    @property
-    def component_types(self) -> tuple[str, str]:
-        return str(self.document.get("type") or ""), ""
-
-    @property
-    def pod(self) -> Document:
-        return _child(_child(self.document, "podTemplate", make=False), "spec", make=False)
+    type_fields = ("type",)
+    pod_path = ("podTemplate", "spec")
 
     def _find_container(self, make: bool) -> Document:
-        pod = _child(_child(self.document, "podTemplate", make), "spec", make)
+        pod = self._find_pod(make)
         containers = pod.get("containers") or []
         for container in containers:
             if container.get("name") == "main":
@@ -335,7 +319,7 @@ class BetaService(Service):
         return plain_variables(self.container.get("env") or [])
 
     def set_variable(self, name: str, value: str) -> None:
-        _set_entry((self.editable_container, "env"), name, value)
+        _set_entry(self.editable_container, "env", name, value)
 
 
 def _child(parent: Document, key: str, make: bool) -> Document:
@@ -354,8 +338,7 @@ def plain_variables(entries: list[Document]) -> dict[str, str]:
     return {entry["name"]: text_of(entry.get("value")) for entry in entries if not entry.get("valueFrom")}
 
 
-def _set_entry(place: tuple[Document, str], name: str, value: str) -> None:
-    holder, key = place
+def _set_entry(holder: Document, key: str, name: str, value: str) -> None:
     entries = holder.get(key) or []
     new = {"name": name, "value": value}
     others = [entry for entry in entries if entry.get("name") != name]

@@ -2,15 +2,15 @@
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from DynamoFaultLibrary.graph.launchers import DYNAMO, PYTHON, basename, find_program, guess_module
 from DynamoFaultLibrary.graph.options import Splice, Word
-from DynamoFaultLibrary.graph.references import Lookup, expand
+from DynamoFaultLibrary.graph.references import Lookup, escape, expand
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser
@@ -25,8 +25,8 @@ _POSITIONAL = re.compile(r"\$\{?[@*1-9]")
 _BUILTINS = frozenset(
     {"cd", "echo", "eval", "exit", "export", "printf", "read", "set", "source", ".", "ulimit", "unset"}
 )
-_WORDS = ("word", "number", "raw_string", "string", "concatenation", "simple_expansion", "expansion", "ansi_c_string")
-_OTHER_WORDS = ("translated_string", "arithmetic_expansion", "brace_expression", *_UNSEEN)
+_WORDS = frozenset({"word", "number", "raw_string", "string", "concatenation", "simple_expansion", "expansion"})
+_WORDS |= {"ansi_c_string", "translated_string", "arithmetic_expansion", "brace_expression", *_UNSEEN}
 
 
 class UnclearScriptError(Exception):
@@ -41,24 +41,18 @@ class _Place:
     in_array: bool = False
 
 
-@dataclass
 class Script:
-    """A script, and the one command of it that runs the program of interest."""
+    """A script, and the one command of it that runs the program of interest.
 
-    text: str
-    lookup: Lookup
-    positional: tuple[str, ...] = ()
-    """What ``"$@"`` stands for."""
-    program: str = ""
-    """Such as ``dynamo.vllm``."""
-    _head: int = 0
-    _places: list[_Place] = field(default_factory=list)
+    `positional` is what ``"$@"`` stands for; `program` is such as ``dynamo.vllm``.
+    """
 
-    def __post_init__(self) -> None:
-        self._bytes = self.text.encode()
+    def __init__(self, text: str, lookup: Lookup, positional: tuple[str, ...]) -> None:
+        self.text, self.lookup, self.positional = text, lookup, positional
+        self._bytes = text.encode()
         # A shell takes a backslash on the last line for a continuation by nothing; the parser calls it an error.
         root = _parser().parse(_LAST_CONTINUATION.sub(lambda end: b" " * len(end[0]), self._bytes)).root_node
-        self._assigned = dict(_assignments(root))
+        self._assigned = _assignments(root)
         self._assigned_elsewhere = set(_set_elsewhere(root))
         self._shifts = any(re.match(r"set\s+--|shift\b", _text(node)) for node in _commands(root))
         """Whether the script makes positional parameters of its own."""
@@ -82,13 +76,10 @@ class Script:
         """Variables of the container that the word consists of alone: ``$NAME``, ``"${NAME}"``."""
         match = _VARIABLE.fullmatch(word.source.strip('"'))
         name = (match[1] or match[2]) if match else ""
-        return (
-            [name]
-            if name.isidentifier() and name not in self._assigned and name not in self._assigned_elsewhere
-            else []
-        )
+        is_own = name in self._assigned or name in self._assigned_elsewhere
+        return [name] if name.isidentifier() and not is_own else []
 
-    def edited(self, splices: Sequence[Splice], escape: Callable[[str], str]) -> str:
+    def edited(self, splices: Sequence[Splice]) -> str:
         """The script with the splices carried out; all else stays, byte by byte.
 
         Raises:
@@ -97,14 +88,14 @@ class Script:
         done = self._bytes
         wanted = [word.source for word in self.words]
         for splice in sorted(splices, key=lambda item: item.start, reverse=True):
-            done = self._spliced(done, splice, escape)
+            done = self._spliced(done, splice)
             wanted[splice.start : splice.stop] = [escape(shlex.quote(text)) for text in splice.new]
         text = done.decode()
         if [word.source for word in Script(text, self.lookup, self.positional).words] != wanted:
             raise UnclearScriptError("its shell script is written in a way that this edit would break")
         return text
 
-    def _spliced(self, done: bytes, splice: Splice, escape: Callable[[str], str]) -> bytes:
+    def _spliced(self, done: bytes, splice: Splice) -> bytes:
         new = " ".join(escape(shlex.quote(text)) for text in splice.new).encode()
         behind = self._places[splice.stop - 1].stop if splice.stop else self._head
         if new[-1:].isdigit() and self._bytes[behind : behind + 1] in (b">", b"<"):
@@ -195,7 +186,7 @@ class Script:
             elements = [child for item in assignment.children if item.type == "array" for child in item.children]
             is_certain = assignment.parent is not None and assignment.parent.type == "program"
             for child in elements:
-                if child.type in _WORDS or child.type in _OTHER_WORDS:
+                if child.type in _WORDS:
                     if is_certain:
                         yield _Place(self._read(child), child.start_byte, child.end_byte, in_array=True)
                     else:
@@ -217,14 +208,17 @@ class Script:
         return Word(known, source)
 
     def _pieces(self, node: "Node") -> Iterator[tuple[str | None, bool]]:
-        """Texts that a word is made of, None for an unknown one, and whether each is quoted."""
+        """Texts that a word is made of, None for an unknown one, and whether each is quoted.
+
+        Kubernetes puts its references into a command before the shell sees it.
+        """
         source = _text(node)
         if node.type == "word":
-            yield _ESCAPED.sub(lambda match: "" if match[1] == "\n" else match[1], self._expand(source)), False
+            yield _ESCAPED.sub(lambda match: "" if match[1] == "\n" else match[1], expand(source, self.lookup)), False
         elif node.type == "number":
             yield source, False
         elif node.type == "raw_string":
-            yield self._expand(source[1:-1]), True
+            yield expand(source[1:-1], self.lookup), True
         elif node.type in ("concatenation", "command_name"):
             for child in node.children:
                 yield from self._pieces(child)
@@ -246,10 +240,6 @@ class Script:
             yield self._value(_text(child)) if is_known else None, True
             at = child.end_byte
         yield _unquoted(self._bytes[at : node.end_byte - 1].decode()), True
-
-    def _expand(self, text: str) -> str:
-        """Put in what Kubernetes puts into a command before the shell sees it."""
-        return expand(text, self.lookup)
 
     def _value(self, source: str) -> str | None:
         """The value of a shell's variable, or of what Kubernetes has put in before."""
@@ -308,24 +298,17 @@ def _commands(node: "Node") -> Iterator["Node"]:
 
 def _argument_nodes(command: "Node") -> list["Node"]:
     """Words of a command, its name first, those behind a redirection too."""
+    above = command.parent
+    redirects = above.children if above is not None and above.type == "redirected_statement" else []
     found = []
-    for child in command.children:
+    for child in [*command.children, *(node for node in redirects if node.type == "file_redirect")]:
         if child.type == "command_name":
             found += child.children
-        elif child.type in _WORDS or child.type in _OTHER_WORDS:
+        elif child.type in _WORDS:
             found.append(child)
         elif child.type == "file_redirect":
-            found += _behind_redirect(child)
-    above = command.parent
-    if above is not None and above.type == "redirected_statement":
-        for child in above.children:
-            if child.type == "file_redirect":
-                found += _behind_redirect(child)
+            found += child.children_by_field_name("destination")[1:]
     return found
-
-
-def _behind_redirect(redirect: "Node") -> list["Node"]:
-    return redirect.children_by_field_name("destination")[1:]
 
 
 def _within(node: "Node", kinds: Sequence[str]) -> bool:
@@ -337,14 +320,14 @@ def _within(node: "Node", kinds: Sequence[str]) -> bool:
     return False
 
 
-def _assignments(root: "Node") -> Iterator[tuple[str, list["Node"]]]:
+def _assignments(root: "Node") -> dict[str, list["Node"]]:
     """Variables that the script sets for itself, not for one command alone."""
     found: dict[str, list[Node]] = {}
     for node in _walk(root):
         if node.type == "variable_assignment" and (node.parent is None or node.parent.type != "command"):
             name = node.child_by_field_name("name")
             found.setdefault(_text(name).partition("[")[0] if name else "", []).append(node)
-    yield from found.items()
+    return found
 
 
 def _set_elsewhere(root: "Node") -> Iterator[str]:

@@ -53,8 +53,7 @@ def write(part: Part, wanted: Json) -> str:
 
 def unchanged(node: Node | None, wanted: Json) -> bool:
     """Whether the text says `wanted` already: nothing at all says an empty map, too."""
-    found = value(node)
-    return _same(found, wanted)
+    return _same(value(node), wanted)
 
 
 def _same(found: Json, wanted: Json) -> bool:
@@ -85,6 +84,10 @@ class Aliases(Enum):
 
 class _Unfit(Exception):  # noqa: N818  # no error: a signal of this module
     """The edit cannot be made inside this value; it is written anew as a whole."""
+
+
+_Added = tuple[int, str, list[str]]
+"""A new entry: the one that it stands behind (-1: before all), its first line, and those below."""
 
 
 class _Place(NamedTuple):
@@ -136,10 +139,8 @@ class _Writer:
                     self._mapping(node, wanted)
                 case Sequence() if isinstance(wanted, list) and wanted:
                     self._sequence(node, wanted)
-                case Scalar() if not unchanged(node, wanted):
-                    self._scalar(node, wanted, place)
                 case Scalar():
-                    pass
+                    self._scalar(node, wanted, place)
                 case _:
                     raise _Unfit
         except _Unfit:
@@ -172,14 +173,14 @@ class _Writer:
                 lead = self.text.index(":", key.end) + 1
                 self._edit(item, wanted[name], _Place(lead, column, flow=node.flow, quoted=quoted))
         spans = [(key.start, item.end) for key, item in own.values()]
-        groups: list[tuple[int, list[tuple[str, list[str]]]]] = []
+        added: list[_Added] = []
         last, index = -1, {name: at for at, name in enumerate(own)}
         for name, entry in wanted.items():
             if name in own:
                 last = index[name]
             elif name not in given or not (self.follow or _same(given[name], entry)):
-                groups.append((last, [self._pair(name, entry, column, node.flow, quoted)]))
-        self._rearrange(spans, kept, groups, column, node.flow)
+                added.append((last, *self._pair(name, entry, column, node.flow, quoted)))
+        self._rearrange(spans, kept, added, column, node.flow)
 
     def _pair(self, name: str, entry: Json, column: int, flow: bool, quoted: bool) -> tuple[str, list[str]]:
         label = inline(name, '"' if quoted else "", flow)
@@ -198,21 +199,18 @@ class _Writer:
         column = self._column(starts[0])
         styles = [item.style for item in node.items if isinstance(item, Scalar)]
         quote = styles[-1] if styles and styles[-1] in ("'", '"') else ""
-        groups: list[tuple[int, list[tuple[str, list[str]]]]] = []
+        added: list[_Added] = []
         last = -1
         for old, new in matches:
             if old is None and new is not None:
-                groups.append((last, [self._item(wanted[new], column, node.flow, quote)]))
+                added.append((last, *self._item(wanted[new], column, node.flow, quote)))
             elif old is not None and new is not None:
                 last = old
                 lead = starts[old] + (0 if node.flow else 1)
-                self._edit(
-                    node.items[old],
-                    wanted[new],
-                    _Place(lead, column, in_map=False, flow=node.flow, quoted=quote == '"'),
-                )
+                place = _Place(lead, column, in_map=False, flow=node.flow, quoted=quote == '"')
+                self._edit(node.items[old], wanted[new], place)
         ends = [item.end for item in node.items]
-        self._rearrange(list(zip(starts, ends, strict=True)), kept, groups, column, node.flow)
+        self._rearrange(list(zip(starts, ends, strict=True)), kept, added, column, node.flow)
 
     def _item(self, entry: Json, column: int, flow: bool, quote: str) -> tuple[str, list[str]]:
         if flow:
@@ -221,27 +219,21 @@ class _Writer:
         return f"- {head}", tail
 
     def _rearrange(
-        self,
-        spans: list[tuple[int, int]],
-        kept: list[bool],
-        groups: list[tuple[int, list[tuple[str, list[str]]]]],
-        column: int,
-        flow: bool,
+        self, spans: list[tuple[int, int]], kept: list[bool], added: list[_Added], column: int, flow: bool
     ) -> None:
-        """Take out the entries that are not kept, and put new ones behind those that are (-1: before all)."""
+        """Take out the entries that are not kept, and put new ones in."""
         first = kept.index(True)
         (self._drop_in_flow if flow else self._drop_lines)(spans, kept, first)
         pad = " " * column
-        for after, entries in groups:
-            for head, tail in entries:
-                if flow:
-                    self._insert_in_flow(spans, after, first, head, column)
-                elif after < 0:
-                    lines = "\n".join([head, *tail])
-                    self._change(spans[first][0], spans[first][0], f"{lines}\n{pad}")
-                else:
-                    at = self._line_end(spans[after][1])
-                    self._change(at, at, "".join(f"\n{line}" for line in [pad + head, *tail]))
+        for after, head, tail in added:
+            if flow:
+                self._insert_in_flow(spans, after, first, head, column)
+            elif after < 0:
+                lines = "\n".join([head, *tail])
+                self._change(spans[first][0], spans[first][0], f"{lines}\n{pad}")
+            else:
+                at = self._line_end(spans[after][1])
+                self._change(at, at, "".join(f"\n{line}" for line in [pad + head, *tail]))
 
     def _insert_in_flow(self, spans: list[tuple[int, int]], after: int, first: int, text: str, column: int) -> None:
         start, end = spans[max(after, first)]
@@ -279,6 +271,8 @@ class _Writer:
 
     def _scalar(self, node: Scalar, wanted: Json, place: _Place) -> None:
         raw = self.text[node.start : node.end]
+        if unchanged(node, wanted):
+            return
         if not isinstance(wanted, str) or not isinstance(value(node), str):
             raise _Unfit
         folded = node.style == ">" or (node.style != "|" and "\n" in raw)

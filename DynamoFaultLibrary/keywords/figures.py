@@ -157,11 +157,9 @@ class FigureKeywords(Component):
             table,
             segment,
             hit,
-            known.plan.ramp_s,
-            known.plan.think_time_s,
+            known.plan,
             now_s,
             str(known.folder.path),
-            segment.start_s,
             self.context.faults_on(load) if figure.of_fault else (),
         )
 
@@ -224,11 +222,9 @@ def _parameters(figure: Figure) -> list[Parameter]:
 
 
 def _documentation(figure: Figure) -> str:
-    looked_at = "fault" if figure.of_fault else "part"
-    where = {
-        "fault": "Asked of a load and of the last fault, or the one with the id ``fault``.",
-        "part": "Asked of a load, or of a part of it, see `Parts of a load`.",
-    }[looked_at]
+    where = "Asked of a load, or of a part of it, see `Parts of a load`."
+    if figure.of_fault:
+        where = "Asked of a load and of the last fault, or the one with the id ``fault``."
     return "\n\n".join(filter(None, [f"Returns {figure.definition}.", where, figure.more]))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from robot.libraries.BuiltIn import BuiltIn, RobotNotRunningError
 
-from DynamoFaultLibrary.reports.place import results_folder
+from DynamoFaultLibrary.reports.run import results_folder
 
 
 def variable(name: str, default: Any = None) -> Any:

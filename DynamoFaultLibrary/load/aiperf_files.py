@@ -1,24 +1,21 @@
 """aiperf's files: its records read as ours, our figures written in its schema.
 
-Facts: files of aiperf 0.13.0 (``schema_version`` 1.4); 0.7 has no ``error_request_count``, 0.8 leaves ``request_count``
-out when all requests failed.
+Facts: files of aiperf 0.13.0 (``schema_version`` 1.4).
 """
 
 import csv
 import zlib
-from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from DynamoFaultLibrary.errors import LoadError
-from DynamoFaultLibrary.load.records import Outcome, complete_lines
+from DynamoFaultLibrary.load.records import Outcome
 from DynamoFaultLibrary.load.recovery import Aftermath, to_json
 from DynamoFaultLibrary.load.statistics import Distribution, Figures
-from DynamoFaultLibrary.load.table import OUTCOMES, Table
+from DynamoFaultLibrary.load.table import OUTCOMES, Row, Table, rows_of
 from DynamoFaultLibrary.load.windows import Segment
 
 RECORDS_FILE = "profile_export.jsonl"
@@ -38,20 +35,10 @@ def read_table(path: Path, clock_offset_s: float = 0.0) -> Table:
     Raises:
         LoadError: the file is missing, or a line is no record of aiperf.
     """
-    return Table.from_rows(
-        row for row in (_parse(path, clock_offset_s, *line) for line in enumerate(complete_lines(path), 1)) if row
-    )
+    return Table.from_rows(rows_of(path, lambda data: _row(data, clock_offset_s), "record of aiperf"))
 
 
-def _parse(path: Path, offset: float, number: int, line: bytes) -> Iterable[float] | None:
-    try:
-        row = _row(orjson.loads(line), offset)
-        return row and array("d", row)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise LoadError(f"'{path}' line {number} is no record of aiperf: {error!r}") from error
-
-
-def _row(data: dict[str, Any], offset: float) -> tuple[float, ...] | None:
+def _row(data: dict[str, Any], offset: float) -> Row | None:
     about, metrics = data["metadata"], data["metrics"]
     if about.get("benchmark_phase") == "warmup":
         return None

@@ -7,7 +7,6 @@ import os
 import struct
 import time
 from contextlib import suppress
-from types import TracebackType
 
 from DynamoFaultLibrary.clock import monotonic
 
@@ -38,9 +37,7 @@ class Alarm:
         asyncio.get_running_loop().add_reader(self._fd, self._ring)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._watch.cancel()
         asyncio.get_running_loop().remove_reader(self._fd)
         os.close(self._fd)

@@ -34,11 +34,6 @@ class Tally:
     unsent: int = 0
     """Requests that were due before the end of an open-loop load, but found all `concurrency` clients busy."""
 
-    @property
-    def ended(self) -> int:
-        """Requests that have ended in whatever way."""
-        return self.good + self.errors + self.cancelled
-
     def count(self, record: Record) -> None:
         """Count a request that has ended."""
         if record.is_ok:

@@ -93,11 +93,9 @@ async def _attempt(client: Client, spec: RequestSpec, record: Record, answer: "_
         finally:
             record.text = "".join(answer.texts)  # also of an answer that was cut off
         answer.finish()
-    except ExchangeError as error:
+    except (ExchangeError, LoadError) as error:  # LoadError: an address that is none
         record.outcome = Outcome.TIMEOUT if isinstance(error, ConnectTimeoutError) else Outcome.CONNECTION
         record.error = str(error)
-    except LoadError as error:  # an address that is none
-        record.outcome, record.error = Outcome.CONNECTION, str(error)
     except _NoAnswerError as error:
         record.outcome, record.error = Outcome.MALFORMED, str(error)
     except Exception as error:

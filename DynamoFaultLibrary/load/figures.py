@@ -102,7 +102,7 @@ FIGURES = (
         "Get Request Count",
         "Requests",
         Unit.COUNT,
-        measures.request_count,
+        lambda look: look().segment.figures.requests,
         "the number of requests that have ended, whatever came of them",
         "Those that succeeded are counted by `Get Good Request Count`.\n\n"
         "Example:\n| `Get Request Count` | >= | 100 |\n| `Get Request Count` | > | 0 | part=during |",

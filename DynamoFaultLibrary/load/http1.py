@@ -10,6 +10,7 @@ import asyncio
 import select
 import ssl
 from collections import defaultdict
+from functools import cached_property
 from typing import Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -59,7 +60,6 @@ class Client:
     def __init__(self, *, reuse_connections: bool = True) -> None:
         self._reuse = reuse_connections
         self._idle: dict[tuple[str, int, bool], list[_Connection]] = defaultdict(list)
-        self._tls: ssl.SSLContext | None = None
         self._persistence = b"" if reuse_connections else b"connection: close\r\n"
 
     async def __aenter__(self) -> "Client":
@@ -109,7 +109,7 @@ class Client:
 
     async def _connect(self, address: Address) -> "_Connection":
         loop = asyncio.get_running_loop()
-        tls = self._tls_context() if address.is_tls else None
+        tls = self._tls if address.is_tls else None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 _, connection = await loop.create_connection(
@@ -137,11 +137,11 @@ class Client:
                 raise ExchangeError(f"no connection to {address}: {_words(error)}") from error
         return connection
 
-    def _tls_context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = ssl.create_default_context()  # knows SSL_CERT_FILE and SSL_CERT_DIR
-            self._tls.set_alpn_protocols(["http/1.1"])
-        return self._tls
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()  # knows SSL_CERT_FILE and SSL_CERT_DIR
+        context.set_alpn_protocols(["http/1.1"])
+        return context
 
 
 def _words(error: BaseException) -> str:

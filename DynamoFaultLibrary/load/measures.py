@@ -9,6 +9,7 @@ import numpy as np
 from DynamoFaultLibrary.errors import LoadError
 from DynamoFaultLibrary.load import statistics
 from DynamoFaultLibrary.load.client import Request
+from DynamoFaultLibrary.load.plan import LoadPlan
 from DynamoFaultLibrary.load.records import Outcome
 from DynamoFaultLibrary.load.recovery import full_recovery
 from DynamoFaultLibrary.load.statistics import Targets
@@ -29,13 +30,10 @@ class View:
     table: Table
     segment: Segment
     fault: FaultWindow | None
-    ramp_s: float
-    think_s: float
+    plan: LoadPlan
     now_s: float | None
     path: str
     """Where the records are."""
-    began_s: float
-    """When the load began."""
     faults: Sequence[FaultWindow] = ()
     """All that hit its graph."""
     remarks: list[str] = field(default_factory=list)
@@ -58,7 +56,7 @@ class View:
             LoadError: no request ended after it, or the load began after it.
         """
         assert self.fault is not None  # noqa: S101  # whoever makes a view for such a figure finds the fault first
-        late_s = self.began_s - self.fault.effective_s
+        late_s = self.segment.start_s - self.fault.effective_s
         if late_s > 0:
             raise LoadError(
                 f"{self.place} began {late_s:.1f} s after {self.fault.label} took effect, so it says nothing of the "
@@ -75,25 +73,15 @@ class View:
 Look = Callable[[], View]
 
 
-def request_count(look: Look) -> float:
-    """Requests that have ended."""
-    return look().segment.figures.requests
-
-
-def check_error_class(name: str, outcome: Outcome | None) -> None:
-    """Refuse an outcome that is no failure: a count of such failures is always 0.
+def error_count(look: Look, error_class: Outcome | None) -> float:
+    """Requests that failed, of one class or all.
 
     Raises:
-        LoadError: it is none.
+        LoadError: the class is no failure, so that their number is always 0.
     """
-    if outcome is not None and not outcome.is_error:
-        meant = "Get Cancellation Count" if outcome is Outcome.CANCELLED else "Get Good Request Count"
-        raise LoadError(f"{name} '{outcome.value}' is no failure; see '{meant}'")
-
-
-def error_count(look: Look, error_class: Outcome | None) -> float:
-    """Requests that failed, of one class or all."""
-    check_error_class("error_class", error_class)
+    if error_class is not None and not error_class.is_error:
+        meant = "Get Cancellation Count" if error_class is Outcome.CANCELLED else "Get Good Request Count"
+        raise LoadError(f"error_class '{error_class.value}' is no failure; see '{meant}'")
     figures = look().judged().figures
     return figures.errors.get(error_class.value, 0) if error_class else figures.failed
 
@@ -206,7 +194,8 @@ def full_recovery_time(look: Look, hold: timedelta) -> float:
     view = look()
     check_time("hold", hold)
     fault = view.hit()
-    found = full_recovery(view.table, fault, hold.total_seconds(), view.ramp_s, view.now_s, view.think_s, view.faults)
+    plan, hold_s = view.plan, hold.total_seconds()
+    found = full_recovery(view.table, fault, hold_s, plan.ramp_s, view.now_s, plan.think_time_s, view.faults)
     if found.seconds is None:
         verdict = "is" if found.level else "cannot be determined:"
         raise AssertionError(

@@ -258,7 +258,6 @@ class Option:
     """In `LoadPlan` or `Workload`."""
     kind: Any
     """The type, as users see it: a time is a `timedelta`."""
-    optional: bool
     default: Any
     text: str
     flag: str
@@ -289,9 +288,8 @@ def _options() -> list[Option]:
             default = {} if is_mapping else each.default
             if is_time and default is not None:
                 default = timedelta(seconds=default)  # type: ignore[arg-type]  # it is a number of seconds
-            optional = NoneType in get_args(hints[each.name])
             name = each.name.removesuffix("_s") if is_time else each.name
-            found.append(Option(name, each.name, kind, optional, default, each.metadata["text"], each.metadata["flag"]))
+            found.append(Option(name, each.name, kind, default, each.metadata["text"], each.metadata["flag"]))
     return found
 
 

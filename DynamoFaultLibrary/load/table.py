@@ -2,7 +2,7 @@
 
 import itertools
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +16,7 @@ from DynamoFaultLibrary.load.records import SCHEMA_VERSION, Outcome, Record, com
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Row = tuple[float, ...]
 
 OUTCOMES = list(Outcome)
 _CODES = {outcome.value: code for code, outcome in enumerate(OUTCOMES)}
@@ -121,6 +122,20 @@ def read_table(path: Path) -> Table:
     return Table.from_rows(row for row in (_parse(path, *line) for line in enumerate(complete_lines(path), 1)) if row)
 
 
+def rows_of(path: Path, row: Callable[[dict[str, Any]], Row | None], what: str) -> Iterator[Iterable[float]]:
+    """What `row` makes of each line of a file of another tool; a torn last line is left out.
+
+    Raises:
+        LoadError: the file is missing, or a line is not `what`.
+    """
+    for number, line in enumerate(complete_lines(path), 1):
+        try:
+            if found := row(orjson.loads(line)):
+                yield array("d", found)
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+            raise LoadError(f"'{path}' line {number} is no {what}: {error!r}") from error
+
+
 class Follower:
     """Reads a ``requests.jsonl`` that grows: each line once."""
 
@@ -159,7 +174,7 @@ def _parse(path: Path, number: int, line: bytes) -> Iterable[float] | None:
         raise LoadError(f"'{path}' line {number} is no record of schema {SCHEMA_VERSION}: {error}") from error
 
 
-def row_of(data: dict[str, Any]) -> tuple[float, ...] | None:
+def row_of(data: dict[str, Any]) -> Row | None:
     """The row of a record as JSON data; None for a request of the warm-up."""
     if data["version"] != SCHEMA_VERSION:
         raise ValueError(f"schema version {data['version']}, expected {SCHEMA_VERSION}")

@@ -6,18 +6,13 @@ time zone; they are read as UTC.
 """
 
 import re
-from array import array
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from DynamoFaultLibrary.errors import LoadError
-from DynamoFaultLibrary.load.records import Outcome, complete_lines
-from DynamoFaultLibrary.load.table import OUTCOMES, Table
+from DynamoFaultLibrary.load.records import Outcome
+from DynamoFaultLibrary.load.table import OUTCOMES, Row, Table, rows_of
 from DynamoFaultLibrary.load.windows import FaultWindow
 
 LOG_FILE = "test.log.txt"
@@ -39,20 +34,11 @@ def read_table(directory: Path) -> Table:
     Raises:
         LoadError: a file cannot be read, or a line is of another tool.
     """
-    files = sorted(directory.glob(CLIENTS))
-    return Table.from_rows(
-        _parse(path, number, line) for path in files for number, line in enumerate(complete_lines(path), 1)
-    )
+    what = "request of upstream's client"
+    return Table.from_rows(row for path in sorted(directory.glob(CLIENTS)) for row in rows_of(path, _row, what))
 
 
-def _parse(path: Path, number: int, line: bytes) -> Iterable[float]:
-    try:
-        return array("d", _row(orjson.loads(line)))
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise LoadError(f"'{path}' line {number} is no request of upstream's client: {error!r}") from error
-
-
-def _row(data: dict[str, Any]) -> tuple[float, ...]:
+def _row(data: dict[str, Any]) -> Row:
     ended, took, attempts = _moment(data["time"]), data["total_time"], data["results"]
     last = attempts[-1]
     usage = (last["result"] or {}).get("usage") or {}

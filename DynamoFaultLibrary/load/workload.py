@@ -1,7 +1,6 @@
 """Makes the requests of a load: prompts and lengths, the same ones for the same seed."""
 
 import random
-from dataclasses import dataclass, field
 
 from DynamoFaultLibrary.engines.model import FIRST_WORD, TINY_MODEL, VOCABULARY_SIZE
 from DynamoFaultLibrary.load.address import split_login
@@ -28,24 +27,16 @@ def prompt_of(tokens: int) -> str:
     return " ".join(words[index] if index < len(words) else "long" for index in range(tokens))
 
 
-@dataclass
 class RequestMaker:
     """Makes the requests of one load, one after the other."""
 
-    plan: LoadPlan
-    _random: random.Random = field(init=False)
-    _words: list[str] = field(init=False)
-    _prefixes: list[list[str]] = field(init=False)
-    _url: str = field(init=False)
-    _login: str = field(init=False)
-    _made: int = field(init=False, default=0)
-
-    def __post_init__(self) -> None:
-        self._url, self._login = split_login(self.plan.url)
-        self._random = random.Random(self.plan.seed)  # noqa: S311  # repeatable prompts, not secrets
-        self._words = _TINY_WORDS if self.plan.model == TINY_MODEL else WORDS
-        workload = self.plan.workload
-        self._prefixes = [self._pick(workload.prefix_tokens) for _ in range(workload.prefixes)]
+    def __init__(self, plan: LoadPlan) -> None:
+        self.plan = plan
+        self._made = 0
+        self._url, self._login = split_login(plan.url)
+        self._random = random.Random(plan.seed)  # noqa: S311  # repeatable prompts, not secrets
+        self._words = _TINY_WORDS if plan.model == TINY_MODEL else WORDS
+        self._prefixes = [self._pick(plan.workload.prefix_tokens) for _ in range(plan.workload.prefixes)]
 
     def make(self, client: int, warmup: bool) -> RequestSpec:
         """The next request, for a client."""

@@ -26,6 +26,7 @@ _EQUAL, _LESS = 0, 2
 _SOURCE_OFFSET = 12
 """Where an IPv4 header has its source address; the target's follows."""
 _TCP = 6
+_PORT_UNREACHABLE = 3
 _HEADER_SIZE = 4
 
 
@@ -59,24 +60,14 @@ class Rule:
             parts.append(_matches_by_chance(self.loss))
         if self.rate is not None:
             parts.append(_matches_beyond(self.rate, self.burst))
-        return b"".join([*parts, _counter(), _VERDICTS[self.verdict]()])
+        return b"".join([*parts, _COUNTER, _VERDICTS[self.verdict]])
 
 
-class PacketFilter:
-    """The filter of the namespace that this was made in."""
+class PacketFilter(NetlinkSocket):
+    """The filter of the namespace that this was made in. What was put in stays when it is closed."""
 
     def __init__(self) -> None:
-        self._socket = NetlinkSocket(_NETLINK_NETFILTER)
-
-    def __enter__(self) -> "PacketFilter":
-        return self
-
-    def __exit__(self, *ignored: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Hang up; what was put in stays."""
-        self._socket.close()
+        super().__init__(_NETLINK_NETFILTER)
 
     def add_table(self, name: str, rules: Sequence[Rule], priority: int) -> None:
         """Put in all rules at once; tables of lower priority are asked first.
@@ -108,12 +99,12 @@ class PacketFilter:
 
     def tables(self) -> list[str]:
         """Names of all tables."""
-        bodies = self._socket.dump(_message(_GETTABLE, Flag.DUMP))
+        bodies = self.dump(_message(_GETTABLE, Flag.DUMP))
         return [_text(dict(attributes(body[_HEADER_SIZE:]))[1]) for body in bodies]
 
     def packets(self, name: str) -> list[int]:
         """How many packets each rule of a table has matched, in the order of the rules."""
-        bodies = self._socket.dump(_message(_GETRULE, Flag.DUMP, attribute(_RULE_TABLE, name)))
+        bodies = self.dump(_message(_GETRULE, Flag.DUMP, attribute(_RULE_TABLE, name)))
         found = [dict(attributes(body[_HEADER_SIZE:])) for body in bodies]
         return [_counted(rule[_RULE_EXPRESSIONS]) for rule in found if _text(rule[_RULE_TABLE]) == name]
 
@@ -126,7 +117,7 @@ class PacketFilter:
         acknowledged = [Message(message.kind, message.flags | Flag.ACK, message.body) for message in messages]
         frame = _header(0, _NFTABLES)
         try:
-            self._socket.send(
+            self.send(
                 [
                     Message(_BATCH_BEGIN, Flag.REQUEST, frame),
                     *acknowledged,
@@ -159,87 +150,55 @@ def _text(content: bytes) -> str:
     return content.rstrip(b"\0").decode()
 
 
-def _expression(name: str, *parts: bytes) -> bytes:
-    return attribute(1, [attribute(1, name), attribute(2, list(parts))])
+def _expression(name: str, parts: Sequence[bytes]) -> bytes:
+    return attribute(1, [attribute(1, name), attribute(2, parts)])
+
+
+def _numbers(*numbers: int) -> list[bytes]:
+    """Attributes 1, 2, … of an expression, each a number of 32 bits."""
+    return [attribute(kind, _be32(number)) for kind, number in enumerate(numbers, 1)]
 
 
 def _compare(operator: int, value: bytes) -> bytes:
-    return _expression(
-        "cmp", attribute(1, _be32(_REGISTER)), attribute(2, _be32(operator)), attribute(3, [attribute(1, value)])
-    )
+    return _expression("cmp", [*_numbers(_REGISTER, operator), attribute(3, [attribute(1, value)])])
 
 
 def _matches_addresses(source: str, target: str) -> bytes:
     wanted = socket.inet_aton(source) + socket.inet_aton(target)
     network_header = 1
-    load = _expression(
-        "payload",
-        attribute(1, _be32(_REGISTER)),
-        attribute(2, _be32(network_header)),
-        attribute(3, _be32(_SOURCE_OFFSET)),
-        attribute(4, _be32(len(wanted))),
-    )
+    load = _expression("payload", _numbers(_REGISTER, network_header, _SOURCE_OFFSET, len(wanted)))
     return load + _compare(_EQUAL, wanted)
 
 
 def _matches_tcp() -> bytes:
     layer_4_protocol = 16
-    load = _expression("meta", attribute(1, _be32(_REGISTER)), attribute(2, _be32(layer_4_protocol)))
-    return load + _compare(_EQUAL, bytes([_TCP]))
+    return _expression("meta", _numbers(_REGISTER, layer_4_protocol)) + _compare(_EQUAL, bytes([_TCP]))
 
 
 def _matches_by_chance(percent: int) -> bytes:
     """A random number below 100, turned to network order since nftables compares bytes, is below `percent`."""
     random, to_network_order = 1, 1
-    draw = _expression(
-        "numgen",
-        attribute(1, _be32(_REGISTER)),
-        attribute(2, _be32(100)),
-        attribute(3, _be32(random)),
-        attribute(4, _be32(0)),
-    )
-    turn = _expression(
-        "byteorder",
-        attribute(1, _be32(_REGISTER)),
-        attribute(2, _be32(_REGISTER)),
-        attribute(3, _be32(to_network_order)),
-        attribute(4, _be32(4)),
-        attribute(5, _be32(4)),
-    )
+    draw = _expression("numgen", _numbers(_REGISTER, 100, random, 0))
+    turn = _expression("byteorder", _numbers(_REGISTER, _REGISTER, to_network_order, 4, 4))
     return draw + turn + _compare(_LESS, _be32(percent))
 
 
 def _matches_beyond(rate: int, burst: int) -> bytes:
     one_second, in_bytes, inverted = 1, 1, 1
-    return _expression(
-        "limit",
-        attribute(1, _be64(rate)),
-        attribute(2, _be64(one_second)),
-        attribute(3, _be32(burst)),
-        attribute(4, _be32(in_bytes)),
-        attribute(5, _be32(inverted)),
-    )
+    limit = [attribute(1, _be64(rate)), attribute(2, _be64(one_second))]
+    limit += [attribute(3, _be32(burst)), attribute(4, _be32(in_bytes)), attribute(5, _be32(inverted))]
+    return _expression("limit", limit)
 
 
-def _counter() -> bytes:
-    return _expression("counter", attribute(1, _be64(0)), attribute(2, _be64(0)))
-
-
-def _drop() -> bytes:
-    code = attribute(1, _be32(0))
-    return _expression("immediate", attribute(1, _be32(_VERDICT_REGISTER)), attribute(2, [attribute(2, [code])]))
-
-
-def _reset() -> bytes:
-    return _expression("reject", attribute(1, _be32(1)))
-
-
-def _unreachable() -> bytes:
-    port_unreachable = 3
-    return _expression("reject", attribute(1, _be32(0)), attribute(2, bytes([port_unreachable])))
-
-
-_VERDICTS = {Verdict.DROP: _drop, Verdict.RESET: _reset, Verdict.UNREACHABLE: _unreachable}
+_COUNTER = _expression("counter", [attribute(1, _be64(0)), attribute(2, _be64(0))])
+_DROPPED = [attribute(1, _be32(0))]
+_VERDICTS = {
+    Verdict.DROP: _expression(
+        "immediate", [attribute(1, _be32(_VERDICT_REGISTER)), attribute(2, [attribute(2, _DROPPED)])]
+    ),
+    Verdict.RESET: _expression("reject", [attribute(1, _be32(1))]),
+    Verdict.UNREACHABLE: _expression("reject", [attribute(1, _be32(0)), attribute(2, bytes([_PORT_UNREACHABLE]))]),
+}
 
 
 def _counted(expressions: bytes) -> int:

@@ -2,9 +2,8 @@
 
 import json
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Any
 
@@ -18,9 +17,7 @@ def get_text(url: str, timeout: float, headers: Mapping[str, str] | None = None)
         OSError: no connection, no answer in time, an answer that breaks off, or a status other than 2xx.
     """
     request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310
-    with _answers(), _OPENER.open(request, timeout=timeout) as answer:
-        text: str = answer.read().decode()
-        return text
+    return _body(request, timeout).decode()
 
 
 def get_json(url: str, timeout: float) -> Any:
@@ -41,8 +38,7 @@ def post_json(url: str, body: Any, timeout: float) -> Any:
         ValueError: the answer is not JSON.
     """
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
-    with _answers(), _OPENER.open(request, timeout=timeout) as answer:
-        return json.loads(answer.read())
+    return json.loads(_body(request, timeout))
 
 
 def scrape(urls: Mapping[str, str], timeout_s: float) -> tuple[dict[str, str], list[str]]:
@@ -59,10 +55,10 @@ def scrape(urls: Mapping[str, str], timeout_s: float) -> tuple[dict[str, str], l
     return texts, problems
 
 
-@contextmanager
-def _answers() -> Iterator[None]:
+def _body(request: urllib.request.Request, timeout: float) -> bytes:
     """What is no HTTP, or ends in its midst, is as good as no answer: whoever sends it may have been killed."""
     try:
-        yield
+        with _OPENER.open(request, timeout=timeout) as answer:
+            return bytes(answer.read())
     except HTTPException as error:
         raise ConnectionError(f"not a whole answer: {error!r}") from error

@@ -2,12 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
 from DynamoFaultLibrary.load.figures import NONE
-from DynamoFaultLibrary.reports.compare import OVERALL, Comparison, FigureChange, Judgement, Side, VerdictChange
+from DynamoFaultLibrary.reports.compare import OVERALL, Comparison, FigureChange, Judgement, Side
 from DynamoFaultLibrary.reports.grid import Grid
 from DynamoFaultLibrary.reports.measures import Measure
 from DynamoFaultLibrary.reports.noise import LEAST_ON_A_SIDE, LEAST_RUNS
@@ -89,7 +89,8 @@ def _text(comparison: Comparison, everything: bool) -> str:
         parts.append(tests_sentence(comparison))
     if comparison.tests:
         parts.append(tests_table(comparison).to_text())
-        parts += ["\n".join(_reasons(comparison.tests))] if any(change.message for change in comparison.tests) else []
+        reasons = [f"\n  {change.name}: {change.message}" for change in comparison.tests if change.message]
+        parts += [f"Reasons:{''.join(reasons)}"] if reasons else []
     if comparison.figures:
         parts.append(figures_sentence(comparison))
         shown = list(comparison.figures) if everything else noteworthy(comparison)
@@ -98,11 +99,6 @@ def _text(comparison: Comparison, everything: bool) -> str:
         parts.append(f"{counted(len(comparison.lone_loads), 'load')} on one side only:")
         parts[-1] += "".join(f"\n  {name}" for name in comparison.lone_loads)
     return "\n\n".join(parts)
-
-
-def _reasons(tests: Sequence[VerdictChange]) -> Iterator[str]:
-    yield "Reasons:"
-    yield from (f"  {change.name}: {change.message}" for change in tests if change.message)
 
 
 def tests_sentence(comparison: Comparison) -> str:

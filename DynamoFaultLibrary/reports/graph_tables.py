@@ -66,14 +66,9 @@ def runs(service: Service) -> str:
     return _cut(shlex.join(service.command), _PROGRAM)
 
 
-def model(service: Service) -> str:
-    """The model that a service's arguments name; empty when they name none."""
-    return (service.argument(service.model_option) or "") if service.model_option else ""
-
-
 def _service(service: Service) -> list[str]:
     figures = [str(service.replicas), str(service.gpus)]
-    return [service.name, service.role, *figures, model(service) or "-", runs(service) or "-"]
+    return [service.name, service.role, *figures, service.model or "-", runs(service) or "-"]
 
 
 def _remarks(remarks: Sequence[Remark]) -> Grid:

@@ -12,7 +12,7 @@ from DynamoFaultLibrary.reports.grid import Grid
 from DynamoFaultLibrary.reports.measures import MEASURES, Measure
 from DynamoFaultLibrary.reports.page import document
 from DynamoFaultLibrary.reports.run import Run, Verdict
-from DynamoFaultLibrary.reports.svg import LEFT, RIGHT, WIDTH, line, nice, rectangle, svg, text
+from DynamoFaultLibrary.reports.svg import LEFT, RIGHT, WIDTH, grid, line, nice, rectangle, svg, text
 
 _COLOURS = {
     Verdict.PASSED: "#68a37c",
@@ -109,20 +109,11 @@ def _tip(run: Run) -> str:
     return f"{_name(run)}, {run.started:%Y-%m-%d %H:%M}{', Dynamo ' + run.version if run.version else ''}"
 
 
-def _grid(top: float, most: float, left: float = LEFT) -> str:
-    parts = []
-    for part in range(3):
-        y = top + _CHART * part / 2
-        parts.append(line(left, y, WIDTH - RIGHT, y, "#cbd5e0"))
-        parts.append(text(left - 6, y + 4, f"{most * (2 - part) / 2:g}", anchor="end"))
-    return "".join(parts)
-
-
 def _verdicts(runs: Sequence[Run]) -> str:
     """Stacked bars: tests by verdict."""
     columns = _Columns(runs)
     most = nice(max(len(run.tests or {}) for run in runs))
-    parts, x = [_grid(_TOP, most)], float(LEFT)
+    parts, x = [grid(_TOP, _CHART, most)], float(LEFT)
     for verdict, colour in list(_COLOURS.items())[:-1]:
         parts += [rectangle(x, 4, 9, 9, colour), text(x + 13, 12, verdict.value)]
         x += 110
@@ -142,7 +133,7 @@ def _verdicts(runs: Sequence[Run]) -> str:
 def _changes(runs: Sequence[Run]) -> str:
     """A row for each test that did not have the same verdict in all runs."""
     names = dict.fromkeys(name for run in runs for name in run.tests or {})
-    changed = [name for name in names if len({_verdict(run, name) for run in runs}) > 1]
+    changed = [name for name in names if len({run.ruling(name).verdict for run in runs}) > 1]
     if not changed:
         return "<p>Every test had the same verdict in all runs.</p>"
     columns = _Columns(runs, left=WIDTH * 0.55)
@@ -150,18 +141,13 @@ def _changes(runs: Sequence[Run]) -> str:
     for row, name in enumerate(changed):
         parts.append(text(4, _ROW * row + 12, name if len(name) <= 86 else f"…{name[-85:]}"))
         for place, run in enumerate(runs):
-            verdict = _verdict(run, name)
+            verdict = run.ruling(name).verdict
             width = max(1.0, min(24.0, columns.width - 2))
             tip = f"{verdict.value}: {_tip(run)}"
             left = columns.x(place) - width / 2
             parts.append(rectangle(left, _ROW * row + 2, width, _ROW - 4, _COLOURS[verdict], tip))
     head = "<h3>Tests that changed their verdict</h3>"
     return head + svg(_ROW * len(changed) + 4, "".join(parts))
-
-
-def _verdict(run: Run, name: str) -> Verdict:
-    tested = (run.tests or {}).get(name)
-    return tested.verdict if tested else Verdict.MISSING
 
 
 def _overall(runs: Sequence[Run], loads: Sequence[str]) -> str:
@@ -198,7 +184,7 @@ def _chart(runs: Sequence[Run], measure: Measure, values: Sequence[float | None]
     known = [value for value in values if value is not None and math.isfinite(value)]
     most = nice(max(known, default=0.0))
     unit = {"seconds": " (s)", "rate": "", "count": ""}[measure.unit.value]
-    parts = [text(4, 14, measure.title + unit), _grid(_TOP, most)]
+    parts = [text(4, 14, measure.title + unit), grid(_TOP, _CHART, most)]
     last: tuple[float, float] | None = None
     for place, (run, value) in enumerate(zip(runs, values, strict=True)):
         if value is None:

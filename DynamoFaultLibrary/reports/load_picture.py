@@ -13,7 +13,7 @@ from DynamoFaultLibrary.load.served import Served
 from DynamoFaultLibrary.load.statistics import percentile
 from DynamoFaultLibrary.load.table import Floats, Table
 from DynamoFaultLibrary.load.windows import PhaseMark, Segment, whole
-from DynamoFaultLibrary.reports.svg import LEFT, LETTER, RIGHT, WIDTH, TimeAxis, line, nice, rectangle, svg, text
+from DynamoFaultLibrary.reports.svg import LEFT, LETTER, RIGHT, WIDTH, TimeAxis, grid, line, nice, rectangle, svg, text
 
 _MOST_BINS, _BIN_REQUESTS = 120, 4
 """Stretches of time that are drawn, and how many requests one should have on average."""
@@ -163,7 +163,7 @@ def _counts(bins: _Bins, axis: TimeAxis, top: float, level: ServiceLevel | None)
     """Stacked bars: how many requests a second ended, by outcome."""
     usual = level.throughput if level else 0.0
     most = nice(max([usual, *(len(rows) / bins.width_s for rows in bins.rows)]))
-    parts = [_scale(top, _CHART, most, "requests/s")]
+    parts = [text(4, top + 8, "requests/s"), grid(top, _CHART, most)]
     for number, rows in enumerate(bins.rows):
         left, right = axis.x(bins.edges[number]), axis.x(bins.edges[number + 1])
         y = top + _CHART
@@ -186,7 +186,7 @@ def _latencies(bins: _Bins, axis: TimeAxis, top: float, level: ServiceLevel | No
         return text(LEFT + 8, top + 20, "no good request, so there is no latency to show")
     usual = level.latency if level else 0.0
     most = nice(max([usual, *(float(values.max()) for values in good if len(values))]))
-    parts = [_scale(top, _CHART, most, "latency (s)")]
+    parts = [text(4, top + 8, "latency (s)"), grid(top, _CHART, most)]
     for place, (percent, colour) in enumerate(_LINES.items()):
         parts.append(_steps(bins, axis, good, percent, top + _CHART, _CHART / most, colour))
         parts.append(text(LEFT + 70 * place, top - 6, f"— p{percent}", colour))
@@ -206,7 +206,7 @@ def _replicas(bins: _Bins, served: Served | None, axis: TimeAxis, top: float) ->
     if len(busy) < 2:  # one replica is no comparison
         return ""
     most = nice(max(percentile(values, 50) for good in busy.values() for values in good if len(values)))
-    parts, x = [_scale(top, _SMALL_CHART, most, "p50 by replica (s)")], float(LEFT)
+    parts, x = [text(4, top + 8, "p50 by replica (s)"), grid(top, _SMALL_CHART, most)], float(LEFT)
     for (name, good), colour in zip(list(busy.items())[:_MOST_REPLICAS], _OF_REPLICAS, strict=False):
         parts.append(_steps(bins, axis, good, 50, top + _SMALL_CHART, _SMALL_CHART / most, colour))
         parts.append(text(x, top - 6, f"— {name}", colour))
@@ -253,13 +253,3 @@ def _legend(table: Table) -> tuple[str, float]:
         parts.append(rectangle(x, y, 9, 9, colour) + text(x + 13, y + 8, words))
         x += width
     return "".join(parts), y + _LEGEND_ROW
-
-
-def _scale(top: float, height: float, most: float, title: str) -> str:
-    """Grid lines with their values."""
-    parts = [text(4, top + 8, title)]
-    for part in range(3):
-        y = top + height * part / 2
-        parts.append(line(LEFT, y, WIDTH - RIGHT, y, "#cbd5e0"))
-        parts.append(text(LEFT - 6, y + 4, f"{most * (2 - part) / 2:g}", anchor="end"))
-    return "".join(parts)

@@ -8,10 +8,13 @@ false alarm in a whole comparison is at most what was asked for.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+
+from DynamoFaultLibrary.load.table import Floats
 
 LEAST_RUNS, LEAST_ON_A_SIDE = 8, 3
 """Repeats of both sides together, and of each: that noise of whatever shape parts the two sides completely has a chance
@@ -22,7 +25,6 @@ _MUCH_NOISIER = 3.0
 """Times the variance that is usual in the group."""
 _OF_ANOTHER_KIND = 10.0
 """Times the median variance of the group: hardly one in 10,000 is above it by chance."""
-_PRECISION = 1e-12
 
 
 @dataclass(frozen=True)
@@ -124,38 +126,21 @@ class _Usual:
 
 
 def student_tails(t: float, freedom: float) -> float:
-    """The chance of a value of Student's distribution that is farther from 0 than `t`."""
-    return _incomplete_beta(freedom / 2, 0.5, freedom / (freedom + t * t))
+    """The chance of a value of Student's distribution that is farther from 0 than `t`.
+
+    In the angle whose tangent is `t` by the root of `freedom`, the density is a power of the cosine.
+    """
+    nodes, weights = _quadrature()
+    first = math.atan(abs(t) / math.sqrt(freedom))
+    half = (math.pi / 2 - first) / 2
+    area = half * float(weights @ np.cos(first + half * (nodes + 1)) ** (freedom - 1))
+    return 2 * area * math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
 
 
-def _incomplete_beta(a: float, b: float, x: float) -> float:
-    """The regularised incomplete beta function (DLMF 8.17), by its continued fraction."""
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):
-        return 1 - _incomplete_beta(b, a, 1 - x)
-    log_beta = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
-    front = math.exp(a * math.log(x) + b * math.log1p(-x) - log_beta) / a
-    return front / _fraction(_beta_terms(a, b, x))
-
-
-def _beta_terms(a: float, b: float, x: float) -> Iterable[float]:
-    for m in range(10_000):
-        if m:
-            yield m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        yield -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-
-
-def _fraction(terms: Iterable[float]) -> float:
-    """1 + d1 / (1 + d2 / (1 + …)), from the front (Lentz)."""
-    value, c, d = 1.0, 1.0, 0.0
-    for term in terms:
-        d = 1 / (1 + term * d)
-        c = 1 + term / c
-        value *= c * d
-        if abs(c * d - 1) < _PRECISION:
-            break
-    return value
+@cache
+def _quadrature() -> tuple[Floats, Floats]:
+    """Gauss and Legendre's: with so many points 9 digits are right up to 20,000 degrees of freedom."""
+    return np.polynomial.legendre.leggauss(200)
 
 
 def _digamma(x: float) -> float:

@@ -19,6 +19,11 @@ class Verdict(StrEnum):
     """A run lacks it."""
 
 
+def results_folder(output: Path) -> Path:
+    """Where a run's results go: the output directory itself if it is called ``results``, else one in it."""
+    return output if output.name == "results" else output / "results"
+
+
 @dataclass(frozen=True)
 class Ruling:
     """What came of a test, and the first line of its message."""
@@ -43,6 +48,10 @@ class Run:
     """By test and name."""
     partial: tuple[str, ...] = ()
     """Loads that did not come to their end."""
+
+    def ruling(self, test: str) -> Ruling:
+        """What came of a test."""
+        return (self.tests or {}).get(test, Ruling(Verdict.MISSING))
 
     def count(self, verdict: Verdict) -> int:
         """Tests with a verdict."""

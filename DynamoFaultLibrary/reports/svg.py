@@ -33,19 +33,14 @@ class TimeAxis:
         """Place of a moment; what lies outside is put at the edge."""
         return LEFT + (WIDTH - LEFT - RIGHT) * min(max(moment_s - self.first_s, 0), self.span_s) / self.span_s
 
-    @property
-    def ticks(self) -> list[float]:
-        """Seconds from the left of each tick: 0 and multiples of 1, 2 or 5 times a power of ten."""
-        step = nice(self.span_s / _MOST_TICKS)
-        return [number * step for number in range(int(self.span_s / step + 1e-9) + 1)]
-
     def draw(self, y: float, note: str = "") -> str:
-        """The axis with ticks, at height `y`."""
+        """The axis at height `y`, with ticks at 0 and at multiples of 1, 2 or 5 times a power of ten, in seconds."""
         parts = [line(LEFT, y, WIDTH - RIGHT, y, "#2d3748")]
-        for seconds in self.ticks:
-            x = self.x(self.first_s + seconds)
+        step = nice(self.span_s / _MOST_TICKS)
+        for number in range(int(self.span_s / step + 1e-9) + 1):
+            x = self.x(self.first_s + number * step)
             parts.append(line(x, y, x, y + 4, "#2d3748"))
-            parts.append(text(x, y + 17, f"{seconds:.10g} s", anchor="middle"))
+            parts.append(text(x, y + 17, f"{number * step:.10g} s", anchor="middle"))
         return "".join(parts) + text(4, y + 31, note)
 
     def shade(self, faults: Sequence[FaultWindow], top: float, height: float) -> str:
@@ -85,6 +80,16 @@ def line(x1: float, y1: float, x2: float, y2: float, colour: str, opacity: float
     """A thin line."""
     more = (f' stroke-opacity="{opacity}"' if opacity < 1 else "") + (f' stroke-dasharray="{dashes}"' if dashes else "")
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"{more}/>'
+
+
+def grid(top: float, height: float, most: float) -> str:
+    """Grid lines of a chart with their values, from 0 to `most`."""
+    parts = []
+    for part in range(3):
+        y = top + height * part / 2
+        parts.append(line(LEFT, y, WIDTH - RIGHT, y, "#cbd5e0"))
+        parts.append(text(LEFT - 6, y + 4, f"{most * (2 - part) / 2:g}", anchor="end"))
+    return "".join(parts)
 
 
 def text(x: float, y: float, words: str, colour: str = INK, anchor: str = "start") -> str:

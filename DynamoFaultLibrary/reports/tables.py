@@ -99,20 +99,11 @@ def scenario_table(rows: Sequence[ScenarioRow]) -> Grid:
 
 
 def _scenario(row: ScenarioRow, with_sla: bool) -> list[str]:
-    def count(figures: Figures | None, what: str) -> str:
-        return NONE if figures is None else str(getattr(figures, what))
-
-    def latency(figures: Figures | None) -> str:
-        return seconds(figures.latency.mean if figures is not None and figures.latency is not None else None)
-
     cells = [row.scenario, row.failure, seconds(row.startup)]
-    cells += [
-        count(row.before, "good"),
-        count(row.before, "failed"),
-        count(row.after, "good"),
-        count(row.after, "failed"),
-    ]
-    cells += [latency(row.before), latency(row.after)]
+    for figures in (row.before, row.after):
+        cells += [NONE, NONE] if figures is None else [str(figures.good), str(figures.failed)]
+    for figures in (row.before, row.after):
+        cells.append(seconds(figures.latency.mean if figures and figures.latency else None))
     if with_sla:
         cells += [str(number) for number in row.violations] if row.violations else [NONE, NONE]
     return [*cells, *_facts(row.aftermath)]

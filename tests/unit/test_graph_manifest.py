@@ -86,7 +86,7 @@ def test_a_copy_is_edited_alone() -> None:
         other.companions[0]["data"]["A"] = "2"
         assert other.to_yaml() != graph.to_yaml()
     assert graph.service("Worker").replicas == 1
-    assert graph.config_map("settings") == {"A": "1", "B": ""}
+    assert graph.near.data("ConfigMap", "settings") == {"A": "1", "B": ""}
 
 
 def test_edits_of_a_companion_are_written(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_graphs_of_a_list_count() -> None:
     loaded = manifest(text)
     graph = loaded.graph("blue")
     graph.service("Worker").replicas = 4
-    assert graph.config_map("c") == {}
+    assert graph.near.data("ConfigMap", "c") == {}
     assert loaded.to_yaml() == text.replace("replicas: 1", "replicas: 4")
     assert yaml.safe_load(graph.to_yaml()) == graph.document
 
@@ -164,14 +164,14 @@ def graph_with(*companions: tuple[str, str, str], space: str = "") -> Graph:
 
 def test_a_secret_is_decoded_and_plain_text_wins() -> None:
     graph = graph_with(("Secret", "", 'data: {A: "aGk=", B: "aGk="}\nstringData: {B: "x"}'))
-    assert graph.secret("c") == {"A": "hi", "B": "x"}
-    assert graph.secret("other") is None
-    assert graph.config_map("c") is None
+    assert graph.near.data("Secret", "c") == {"A": "hi", "B": "x"}
+    assert graph.near.data("Secret", "other") is None
+    assert graph.near.data("ConfigMap", "c") is None
 
 
 def test_a_config_map_has_text_and_bytes() -> None:
     graph = graph_with(("ConfigMap", "", "data: {A: x}\nbinaryData: {B: /w==}"))
-    found = graph.config_map("c")
+    found = graph.near.data("ConfigMap", "c")
     assert found == {"A": "x", "B": "\udcff"}
     assert found["B"].encode("utf-8", "surrogateescape") == b"\xff"
 
@@ -190,7 +190,7 @@ def test_a_config_map_has_text_and_bytes() -> None:
 def test_data_that_kubernetes_would_refuse_is_refused(kind: str, entries: str, message: str) -> None:
     graph = graph_with((kind, "", entries))
     with pytest.raises(GraphError) as raised:
-        (graph.secret if kind == "Secret" else graph.config_map)("c")
+        graph.near.data(kind, "c")
     assert str(raised.value).startswith(message)
     assert "plain!" not in str(raised.value)
 
@@ -207,14 +207,14 @@ def test_data_that_kubernetes_would_refuse_is_refused(kind: str, entries: str, m
 )
 def test_a_config_map_of_another_namespace_is_not_the_graphs(of_map: str, of_graph: str, found: bool) -> None:
     graph = graph_with(("ConfigMap", of_map, "data: {A: x}"), space=of_graph)
-    assert graph.config_map("c") == ({"A": "x"} if found else None)
+    assert graph.near.data("ConfigMap", "c") == ({"A": "x"} if found else None)
 
 
 def test_of_two_config_maps_that_of_the_graphs_namespace_is_meant() -> None:
     graph = graph_with(
         ("ConfigMap", "", "data: {A: x}"), ("ConfigMap", ", namespace: b", "data: {A: z}"), space=", namespace: b"
     )
-    assert graph.config_map("c") == {"A": "z"}
+    assert graph.near.data("ConfigMap", "c") == {"A": "z"}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from DynamoFaultLibrary.errors import GraphError
 from DynamoFaultLibrary.graph.service import AlphaService
+from DynamoFaultLibrary.graph.shell import Script
 
 Run = Callable[[list[str]], list[str]]
 
@@ -324,5 +325,5 @@ def test_a_list_of_options_behind_a_flag_is_not_its_value(more: str) -> None:
 
 
 def test_a_positional_parameter_is_no_variable_of_the_container() -> None:
-    program = worker("python3 -m dynamo.vllm --model $1").program
-    assert program.variables("--model") == []
+    script = Script("python3 -m dynamo.vllm --model $1", {}.get, ())
+    assert [script.variables(word) for word in script.words] == [[], []]

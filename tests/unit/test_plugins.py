@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import venv
 from datetime import timedelta
 from pathlib import Path
 
@@ -127,6 +128,22 @@ def test_a_command_without_that_package_says_that_it_is_missing_and_with_it_undo
         "there is no platform 'moon'; installed are local",
     )
     assert call(root, str(site)).stdout == f"run-1: {entry.id} undone: calm\n"
+
+
+def test_a_guard_that_runs_without_site_packages_finds_a_platform_there(site: Path, tmp_path: Path) -> None:
+    """It starts so that robot need not wait for it, and undoes faults of all platforms."""
+    venv.create(tmp_path / "venv", with_pip=False)
+    (packages,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    (packages / "moon.pth").write_text(f"{site}\n")  # as `pip install --editable` does
+    script = "from DynamoFaultLibrary.ledger.undo import undo; print(undo({'platform': 'moon', 'action': 'calm'}))"
+    told = subprocess.run(
+        [tmp_path / "venv" / "bin" / "python", "-S", "-c", script],
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+    )
+    assert (told.stdout, told.stderr) == ("calm\n", "")
 
 
 @pytest.mark.usefixtures("plugged")

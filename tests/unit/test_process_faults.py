@@ -115,6 +115,7 @@ def test_a_running_process_is_not_stalled() -> None:
 
 def test_the_recipe_names_the_very_process_that_was_hit() -> None:
     assert fault(EndOfReplica, Machine(reached=[])).recipe == {
+        "platform": "local",
         "action": "respawn",
         "name": "d/Worker-0",
         "victim": {"pid": GONE.pid, "started": 1},

@@ -35,7 +35,7 @@ def test_a_value_may_become_what_it_should_be() -> None:
         assert len(seen) > 2, "not yet"
         return len(seen)
 
-    assert until_it_holds(look, timedelta(seconds=5)) == 3
+    assert until_it_holds(look, timedelta(seconds=5), 0.005) == 3
 
 
 def test_a_value_that_stays_wrong_is_told() -> None:
@@ -43,7 +43,7 @@ def test_a_value_that_stays_wrong_is_told() -> None:
         raise AssertionError("it is 5")
 
     with pytest.raises(AssertionError, match="it is 5"):
-        until_it_holds(look, timedelta(milliseconds=40))
+        until_it_holds(look, timedelta(milliseconds=40), 0.005)
 
 
 def test_numbers_are_compared_as_such() -> None:

@@ -35,7 +35,7 @@ _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 _PYTHON_WORD = re.compile(r"(?:^|[\s;&|(])python(3(\.\d+)?)?(?=$|\s)")
 _MODULE = re.compile(r"(?:^|\s)-m\s+([A-Za-z_][\w.]*)")
 _TINY_OPTION = re.compile(rf"""(--model(?:-path)?(?:=|\s+)["']?){re.escape(TINY_MODEL)}(?![\w./-])""")
-_WRAPPED = ("python", "python3", *(f"python3.{minor}" for minor in range(9, 15)))
+_OTHER_NAMES = ("python3", *(f"python3.{minor}" for minor in range(9, 15)))
 _DROPPED = ("DYN_", "ETCD_", "NATS_")
 _LONGEST_TMPDIR = 70
 """Characters: vLLM adds 37 to it for a Unix socket, whose path may have 107."""
@@ -183,13 +183,11 @@ def prepare_work(work: Path, interpreter: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     package = Path(__file__).parents[2]
     (library / package.name).symlink_to(package)
-    wrapper = f'#!/bin/sh\nexec {shlex.quote(interpreter)} "$@"\n'
-    for name in _WRAPPED:
-        if name == _WRAPPED[0]:
-            (programs / name).write_text(wrapper, encoding="utf-8")
-            (programs / name).chmod(0o755)
-        else:
-            (programs / name).symlink_to(_WRAPPED[0])
+    wrapper = programs / "python"
+    wrapper.write_text(f'#!/bin/sh\nexec {shlex.quote(interpreter)} "$@"\n', encoding="utf-8")
+    wrapper.chmod(0o755)
+    for name in _OTHER_NAMES:
+        (programs / name).symlink_to(wrapper.name)
     path = os.pathsep.join(map(shlex.quote, _programs(work, interpreter)))
     (home / ".profile").write_text(f'PATH={path}:"$PATH"\nexport PATH\n', encoding="utf-8")
 
@@ -230,18 +228,14 @@ def host_environment(host: Host) -> dict[str, str]:
 
 def uses_tiny_model(graph: Graph) -> bool:
     """Whether a worker names the model that this project makes itself."""
-    return any(_names_tiny_model(service) for service in graph.workers)
+    return any(service.model == TINY_MODEL for service in graph.workers)
 
 
 def place_tiny_model(graph: Graph, directory: Path) -> None:
     """Put the directory of that model in place of its name."""
-    for service in filter(_names_tiny_model, graph.workers):
-        service.set_argument(service.model_option or "", str(directory))
-
-
-def _names_tiny_model(service: Service) -> bool:
-    option = service.model_option
-    return option is not None and service.argument(option) == TINY_MODEL
+    for service in graph.workers:
+        if service.model == TINY_MODEL:
+            service.set_argument(service.model_option or "", str(directory))
 
 
 def with_tiny_model(text: str, directory: Path) -> str:

@@ -17,7 +17,7 @@ from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.platforms.base import Deployment, Plan, Remark
 from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local import commands, cuda
-from DynamoFaultLibrary.platforms.local.child import ProcessSpec, ProcessStatus
+from DynamoFaultLibrary.platforms.local.child import Exit, ProcessSpec, ProcessStatus
 from DynamoFaultLibrary.platforms.local.fitting import instances_of
 from DynamoFaultLibrary.platforms.local.host import Host
 from DynamoFaultLibrary.platforms.local.log_file import LocalLog
@@ -113,9 +113,7 @@ class LocalDeploying(LocalObserving, LocalShimming):
         expected = Expectation(urls, responses, timeout, others, self._unnamed(deployment))
 
         def check_alive() -> None:
-            self._check_alive(
-                deployment, [end for end in self.ended(deployment) if end.replica.incarnation not in gone]
-            )
+            self._check_alive([end for end in self.ended(deployment) if end.replica.incarnation not in gone])
 
         try:
             deployment.model = wait_until_ready(deployment.url, expected, check_alive)
@@ -165,18 +163,18 @@ class LocalDeploying(LocalObserving, LocalShimming):
             self._wait_healthy(deployment, part)
 
     def _wait_healthy(self, deployment: Deployment, part: Part) -> None:
-        deadline = monotonic() + deployment.settings.timeout.total_seconds()
+        limit = deployment.settings.timeout.total_seconds()
+        deadline = monotonic() + limit
         while True:
             with suppress(OSError):
                 get_text(part.health_url, TIMEOUT)
                 return
-            self._check_alive(deployment, self.ended(deployment))
+            self._check_alive(self.ended(deployment))
             if monotonic() > deadline:
-                limit = deployment.settings.timeout.total_seconds()
                 raise DeploymentError(f"{part.service} did not become healthy at {part.health_url} within {limit:g} s")
             sleep(INTERVAL)
 
-    def _check_alive(self, deployment: Deployment, ended: list[EndedReplica]) -> None:
+    def _check_alive(self, ended: list[EndedReplica]) -> None:
         for end in ended:
             log = end.replica.log
             tail = _tail(log)
@@ -199,7 +197,7 @@ class LocalDeploying(LocalObserving, LocalShimming):
                 if statuses[key].exit is not None or monotonic() > deadline:
                     self._check_init(deployment, local.beside[key], statuses[key])
                     inits |= self._go_on(deployment, local, inits.pop(key))
-            self._check_alive(deployment, self.ended(deployment))
+            self._check_alive(self.ended(deployment))
             sleep(INTERVAL)
 
     def _go_on(self, deployment: Deployment, local: LocalDeployment, pod: list[Start]) -> dict[str, list[Start]]:
@@ -234,11 +232,10 @@ class LocalDeploying(LocalObserving, LocalShimming):
         if status.exit is not None and status.exit.code == 0:
             return
         limit = deployment.settings.timeout.total_seconds()
-        how = f"was {status.exit}" if status.exit and status.exit.signal else f"ended with {status.exit}"
-        name = status.name.rpartition("/")[2]
+        how = _said(status.exit) if status.exit else f"had not ended after {limit:g} s"
+        name = status.name.rpartition(".")[2]
         raise DeploymentError(
-            f"init container '{name.rpartition('.')[2]}' of service '{log.path.parent.name}' "
-            f"{how if status.exit else f'had not ended after {limit:g} s'}; end of its log {log}:\n{_tail(log)}"
+            f"init container '{name}' of service '{log.path.parent.name}' {how}; end of its log {log}:\n{_tail(log)}"
         )
 
     def _ended_sidecars(self, local: LocalDeployment) -> list[Remark]:
@@ -246,11 +243,7 @@ class LocalDeploying(LocalObserving, LocalShimming):
         statuses = self.supervisor.status()
         ended = [(key, log, statuses[key].exit) for key, log in local.beside.items() if key not in local.inits]
         return [
-            Remark(
-                log.path.parent.name,
-                f"sidecar {key.rpartition('.')[2]}",
-                f"it {'was' if how.signal else 'ended with'} {how}, see {log}",
-            )
+            Remark(log.path.parent.name, f"sidecar {key.rpartition('.')[2]}", f"it {_said(how)}, see {log}")
             for key, log, how in ended
             if how is not None
         ]
@@ -269,6 +262,10 @@ class LocalDeploying(LocalObserving, LocalShimming):
         except DeploymentError as error:
             name = spec.name.rpartition("/")[2]
             raise DeploymentError(f"'{name}' cannot be started as '{spec.argv[0]}': {error}") from error
+
+
+def _said(end: Exit) -> str:
+    return f"{'was' if end.signal else 'ended with'} {end}"
 
 
 def _path_of(host: Host) -> str:

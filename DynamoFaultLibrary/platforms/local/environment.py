@@ -14,7 +14,20 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 FROM = "envFrom "
 SECRET = "(secret)"  # noqa: S105  # what is told instead
 _SECRET = "secret"  # noqa: S105  # the start of fields' names
-_SUFFIXES = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+STORES = {"configMap": "ConfigMap", _SECRET: "Secret"}
+"""Where references lead, by the start of their field's name."""
+_SUFFIXES = {
+    "": 1,
+    "m": 1e-3,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+}
 
 
 @dataclass
@@ -94,12 +107,12 @@ def _env_entries(pod: Pod, container: Container) -> list[Document]:
 
 def _add_source(found: Variables, graph: Graph, source: Document) -> None:
     prefix = str(source.get("prefix") or "")
-    for kind, look_up, called in _stores(graph):
+    for kind, called in STORES.items():
         reference = mapping(source, f"{kind}Ref", "envFrom")
         if not reference.get("name"):
             continue
         name = str(reference["name"])
-        data = look_up(name)
+        data = graph.near.data(called, name)
         if data is None:
             why = f"{called} '{name}' is not in the graph's file"
             found.lack(f"{FROM}{name}", why, optional=bool(reference.get("optional")))
@@ -130,11 +143,11 @@ def _add_entry(found: Variables, pod: Pod, container: Container, entry: Document
 
 
 def _value_from(pod: Pod, container: Container, source: Document) -> tuple[str | None, str, bool]:
-    for kind, look_up, called in _stores(pod.graph):
+    for kind, called in STORES.items():
         reference = mapping(source, f"{kind}KeyRef", "valueFrom")
         if reference:
             name, key = str(reference.get("name")), str(reference.get("key"))
-            data = look_up(name)
+            data = pod.graph.near.data(called, name)
             problem = f"is not in the graph's file (key '{key}')" if data is None else f"has no key '{key}'"
             return (data or {}).get(key), f"{called} '{name}' {problem}", bool(reference.get("optional"))
     reference = mapping(source, "fieldRef", "valueFrom")
@@ -156,13 +169,8 @@ def resource_field(pod: Pod, container: Container, reference: Document) -> str |
         pod.service.document.get("resources") if container.is_main else None
     )
     amounts = mapping(resources or {}, kind, "resources")
-    if name == "cpu":
-        machine = str(os.cpu_count() or 1)
-    elif name == "memory":
-        machine = str(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    else:
-        machine = ""
-    amount = quantity(str(amounts.get(name) or machine))
+    machine = {"cpu": os.cpu_count() or 1, "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")}
+    amount = quantity(str(amounts.get(name) or machine.get(name)))
     divisor = quantity(str(reference.get("divisor") or "1")) or 1
     return None if amount is None else str(int(-(-amount // divisor)))
 
@@ -170,11 +178,6 @@ def resource_field(pod: Pod, container: Container, reference: Document) -> str |
 def quantity(text: str) -> float | None:
     """A Kubernetes quantity such as ``500m`` or ``2Gi`` as a number; None when it is none."""
     match = re.fullmatch(r"(\d+(?:\.\d*)?)([A-Za-z]*)", text)
-    if match is None or (match.group(2) and match.group(2) not in _SUFFIXES):
+    if match is None or match[2] not in _SUFFIXES:
         return None
-    return float(match.group(1)) * _SUFFIXES.get(match.group(2), 1)
-
-
-def _stores(graph: Graph) -> list[tuple[str, Callable[[str], dict[str, str] | None], str]]:
-    """Where references lead: the start of their field's name, what looks them up, what that is called."""
-    return [("configMap", graph.config_map, "ConfigMap"), (_SECRET, graph.secret, "Secret")]
+    return float(match[1]) * _SUFFIXES[match[2]]

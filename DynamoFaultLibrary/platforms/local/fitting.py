@@ -42,9 +42,8 @@ def fit_options(service: Service, interpreter: str, findings: Findings) -> None:
     profile = service.argument(_PROFILE)
     if profile is not None and profile.startswith("/") and not Path(profile).exists():
         service.remove_argument(_PROFILE)
-        findings.lack(
-            service.name, f"{_PROFILE} {profile}", "there is no such path here; the mocker's own times are used"
-        )
+        why = "there is no such path here; the mocker's own times are used"
+        findings.lack(service.name, f"{_PROFILE} {profile}", why)
     if missing_modules(interpreter, (_PREDICTOR,)):
         dropped = [one for one in _PREDICTING if service.has_argument(one) and service.remove_argument(one)]
         if dropped:
@@ -60,7 +59,7 @@ def instances_of(service: Service) -> int:
 
 def tell_model(service: Service, environment: Mapping[str, str], findings: Findings) -> None:
     """Tell of a model that is to be fetched, since that may fail or take its time."""
-    model = service.argument(service.model_option) if service.model_option else None
+    model = service.model
     if not model or not _MODEL.fullmatch(model) or model == TINY_MODEL:
         return
     cache = environment.get("HF_HUB_CACHE") or str(Path(environment["HF_HOME"]) / "hub")
@@ -87,7 +86,7 @@ def _planner_environment(service: Service, graph: Graph) -> str:
         return "kubernetes"
     texts = [" ".join(command)]
     for volume in service.pod.get("volumes") or []:
-        texts += (graph.config_map(str((volume.get("configMap") or {}).get("name"))) or {}).values()
+        texts += (graph.near.data("ConfigMap", str((volume.get("configMap") or {}).get("name"))) or {}).values()
     said = service.argument("--environment")
     found = next(filter(None, (_ENVIRONMENT.search(text) for text in texts)), None)
     return said or (found.group(1) if found else "kubernetes")

@@ -53,10 +53,9 @@ def contradictions(settings: DeploySettings) -> Iterator[str]:
     for variable in sorted(_SERVERS & edits.env.keys()):
         yield f"env sets {variable}, but {_WHY_SERVERS}; see the arguments discovery, request_plane and event_plane"
     for variable, option in LISTENING.items():
-        chosen = "http_port=" if "HTTP" in variable else "nothing"
         for place, name, there in (("env", variable, edits.env), ("frontend_args", option, edits.frontend_args)):
             if name in there:
-                instead = "; use http_port=" if chosen == "http_port=" and name.endswith(("PORT", "port")) else ""
+                instead = "; use http_port=" if name in ("DYN_HTTP_PORT", "--http-port") else ""
                 yield f"{place} sets {name}, but this platform chooses where a process listens{instead}"
 
 
@@ -105,13 +104,12 @@ def override_variables(
 
 def _why(name: str, value: str, settings: DeploySettings) -> str:
     """Why the platform's own value of a variable stands, or none; empty when the graph's does."""
-    why = ""
     if name in PLANES:
-        why = f"{planes_of(settings)[name]}: {_WHY_PLANE.format(PLANES[name][0])}"
-    elif name in _SERVERS:
-        why = _WHY_SERVERS
-    elif name in LISTENING and not name.endswith("_PORT"):
-        why = _WHY_LISTENING
-    elif name in _DIRECTORIES and name not in settings.edits.env and (name == "HOME" or not Path(value).is_dir()):
-        why = _DIRECTORIES[name]
-    return why
+        return f"{planes_of(settings)[name]}: {_WHY_PLANE.format(PLANES[name][0])}"
+    if name in _SERVERS:
+        return _WHY_SERVERS
+    if name in LISTENING and not name.endswith("_PORT"):
+        return _WHY_LISTENING
+    if name in _DIRECTORIES and name not in settings.edits.env and (name == "HOME" or not Path(value).is_dir()):
+        return _DIRECTORIES[name]
+    return ""

@@ -63,3 +63,7 @@ class Leases:
     def take_gpus(self, count: int) -> str:
         """GPUs that no other replica has."""
         return ",".join(self._local.gpus.pop(0) for _ in range(count))
+
+
+Place = Names | Leases
+"""What a deployment takes from this machine: names of things for a plan, or real things."""

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from DynamoFaultLibrary.engines.model import TINY_MODEL
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unsupported
 from DynamoFaultLibrary.graph import Graph, Service
+from DynamoFaultLibrary.graph.model import strings
 from DynamoFaultLibrary.graph.references import references
 from DynamoFaultLibrary.ledger.store import state_directory
 from DynamoFaultLibrary.platforms.base import Plan, PlannedProcess
@@ -21,6 +21,7 @@ from DynamoFaultLibrary.platforms.local.fitting import fit_options, tell_model, 
 from DynamoFaultLibrary.platforms.local.host import Host
 from DynamoFaultLibrary.platforms.local.mounts import can_mount
 from DynamoFaultLibrary.platforms.local.overriding import override_options, override_variables
+from DynamoFaultLibrary.platforms.local.places import Place
 from DynamoFaultLibrary.platforms.local.planes import Planes, plan_planes
 from DynamoFaultLibrary.platforms.local.pod import Container, Document, Pod, make_pod, mapping, words
 from DynamoFaultLibrary.platforms.local.probes import Probe, find_probe, port_of
@@ -31,36 +32,6 @@ from DynamoFaultLibrary.platforms.settings import DeploySettings
 _SYSTEM, _HTTP = "DYN_SYSTEM_PORT", "DYN_HTTP_PORT"
 _SYSTEM_PORT, _HTTP_PORT = 9090, 8000
 """Variables and ports that the operator gives workers and frontends."""
-
-
-class Place(Protocol):
-    """What a deployment takes from this machine: real things, or names of them for a plan."""
-
-    @property
-    def name(self) -> str:
-        """Of the deployment."""
-        ...
-
-    @property
-    def work(self) -> Path:
-        """Its directory."""
-        ...
-
-    def take_port(self) -> str:
-        """A free port."""
-        ...
-
-    def take_http_port(self) -> str:
-        """A port for a frontend."""
-        ...
-
-    def take_host(self, name: str) -> Host:
-        """A host for the process of that name."""
-        ...
-
-    def take_gpus(self, count: int) -> str:
-        """Indices of so many GPUs."""
-        ...
 
 
 @dataclass
@@ -143,24 +114,26 @@ def draw(graph: Graph, settings: DeploySettings, place: Place, interpreter: str)
     except DeploymentError as error:
         findings.refuse("", "planes", error)
     drawing = Drawing(planes, {**commands.base_environment(place.work, interpreter), **planes.environment}, findings)
-    runnable = graph.copy()
-    _Draughtsman(runnable, settings, place, interpreter, drawing).draw()
+    _Draughtsman(graph.copy(), settings, place, interpreter, drawing).draw()
     return drawing
 
 
+@dataclass
 class _Draughtsman:
     """Draws one deployment; `graph` is a copy that it may change."""
 
-    def __init__(
-        self, graph: Graph, settings: DeploySettings, place: Place, interpreter: str, drawing: Drawing
-    ) -> None:
-        self.graph = graph
-        self.settings = settings
-        self.place = place
-        self.interpreter = interpreter
-        self.drawing = drawing
-        self.findings = drawing.findings
-        own = {name for name, value in drawing.shared.items() if os.environ.get(name) == value}
+    graph: Graph
+    settings: DeploySettings
+    place: Place
+    interpreter: str
+    drawing: Drawing
+
+    def __post_init__(self) -> None:
+        self.findings = self.drawing.findings
+        home = Path(self.drawing.shared["HF_HOME"])
+        needed = (self.place.work, home, Path(self.interpreter), Path(__file__), state_directory())
+        self.volumes = Volumes(self.place.work, needed, self.drawing.tree, self.findings)
+        own = {name for name, value in self.drawing.shared.items() if os.environ.get(name) == value}
         self.private = own - {"HF_HOME"}
         """Variables of the user's shell, whose values are nobody's business."""
 
@@ -212,7 +185,8 @@ class _Draughtsman:
 
     def _place_tiny_model(self) -> None:
         """The model's directory stands where options name it; elsewhere its name is a path in the work directory."""
-        if not any(_mentions(part, TINY_MODEL) for part in (self.graph.document, self.graph.companions)):
+        texts = (text for part in (self.graph.document, self.graph.companions) for _, text in strings(part))
+        if not any(TINY_MODEL in text for text in texts):
             return
         self.drawing.uses_tiny_model = True
         directory = _tiny_directory()
@@ -247,7 +221,7 @@ class _Draughtsman:
         gpus = service.gpus if container.is_main and not commands.is_mocker(service) else 0
         if gpus and commands.GPUS_VARIABLE not in own:
             environment[commands.GPUS_VARIABLE] = self.place.take_gpus(gpus)
-        mounts = self._volumes(pod).mounts(pod, container)
+        mounts = self.volumes.mounts(pod, container)
         directory = self._directory(pod, container, mounts)
         argv = self._command(pod, container, environment, variables, directory, mounts)
         if argv is None:
@@ -255,6 +229,7 @@ class _Draughtsman:
         hidden = {name: f"$({name})" for name in self.private - own.keys()} | dict.fromkeys(variables.secrets, SECRET)
         told = commands.command_line("", container.words, self.interpreter, {**environment, **hidden})
         url = f"http://{host.address}:{ports.http}" if ports.http else ""
+        metrics_url = f"{url or f'http://{host.address}:{listening[_SYSTEM]}'}/metrics" if container.is_main else None
         start = Start(
             service=service.name,
             index=pod.index,
@@ -266,9 +241,7 @@ class _Draughtsman:
             told=[commands.with_tiny_model(word, _tiny_directory()) for word in told],
             directory=directory,
             mounts=mounts,
-            metrics_url=f"{url or f'http://{host.address}:{listening[_SYSTEM]}'}/metrics"
-            if container.is_main
-            else None,
+            metrics_url=metrics_url,
             url=url,
             secrets=frozenset(variables.secrets),
         )
@@ -351,17 +324,9 @@ class _Draughtsman:
                 raise
             self.findings.lack(service.name, f"sidecar {container.name}", f"{error}; it is not started")
             return None
-        self._tell_interpreter(service.name, words, argv)
-        return argv
-
-    def _tell_interpreter(self, service: str, words: list[str], argv: list[str]) -> None:
         if words[0].startswith("/") and words[0] != argv[0]:
-            self.findings.override(service, words[0], f"{argv[0]}: there is no such interpreter here")
-
-    def _volumes(self, pod: Pod) -> Volumes:
-        home = Path(self.drawing.shared["HF_HOME"])
-        needed = (self.place.work, home, Path(self.interpreter), Path(__file__), state_directory())
-        return Volumes(self.place.work, needed, self.drawing.tree, self.findings)
+            self.findings.override(service.name, words[0], f"{argv[0]}: there is no such interpreter here")
+        return argv
 
     def _directory(self, pod: Pod, container: Container, mounts: list[list[str]]) -> str:
         wanted = container.document.get("workingDir")
@@ -392,11 +357,3 @@ def _listening(service: Service, container: Container, own: Mapping[str, str], p
 
 def _tiny_directory() -> Path:
     return state_directory() / "models" / TINY_MODEL
-
-
-def _mentions(data: object, text: str) -> bool:
-    if isinstance(data, dict):
-        return any(_mentions(value, text) for value in data.values())
-    if isinstance(data, list):
-        return any(_mentions(value, text) for value in data)
-    return isinstance(data, str) and text in data

@@ -12,7 +12,6 @@ from DynamoFaultLibrary.platforms.http import get_text
 from DynamoFaultLibrary.platforms.local.pod import Container, Document, mapping
 
 _TIMEOUT = 5.0
-KINDS = ("readinessProbe", "startupProbe")
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Probe:
 def find_probe(container: Container, service: Document) -> Document:
     """The probe that tells when a container is ready, else when it has started; an empty one when it has neither."""
     holders = [container.document, *([service] if container.is_main else [])]
-    found = (mapping(holder, kind, container.name) for kind in KINDS for holder in holders)
+    found = (mapping(holder, kind, container.name) for kind in ("readinessProbe", "startupProbe") for holder in holders)
     return next(filter(None, found), {})
 
 

@@ -30,7 +30,7 @@ def check_graph(graph: Graph, settings: DeploySettings) -> None:
 def model_problems(services: Iterable[Service]) -> Iterator[tuple[str, str]]:
     """Services whose model is a path that is not there, and why not; any other name is looked up at huggingface.co."""
     for service in services:
-        model = service.argument(service.model_option) if service.role.is_worker and service.model_option else None
+        model = service.model if service.role.is_worker else None
         if model is None or not model.startswith(("/", "./", "../", "~")):
             continue
         if not model.startswith("/"):

@@ -6,13 +6,12 @@ from pathlib import Path, PurePosixPath
 from posixpath import normpath
 
 from DynamoFaultLibrary.errors import DeploymentError
-from DynamoFaultLibrary.platforms.local.environment import resource_field
+from DynamoFaultLibrary.platforms.local.environment import STORES, resource_field
 from DynamoFaultLibrary.platforms.local.findings import Findings
 from DynamoFaultLibrary.platforms.local.pod import Container, Document, Pod, entries, mapping
 
 _KEPT = tuple(map(PurePosixPath, ("/bin", "/dev", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/tmp", "/usr")))  # noqa: S108  # told, not used
 _MODE = 0o644
-_ABSOLUTE = "a mountPath is an absolute path"
 
 
 @dataclass(frozen=True)
@@ -70,16 +69,10 @@ class Volumes:
         for mount in pod.mounts(container):
             name, target = str(mount.get("name")), normpath(str(mount.get("mountPath") or ""))
             if not target.startswith("/"):
-                error = (
-                    f"service '{pod.service.name}' mounts volume '{name}' at {mount.get('mountPath')!r}; {_ABSOLUTE}"
-                )
-                self.findings.refuse(pod.service.name, f"mount of {name}", DeploymentError(error))
+                problem = f"volume '{name}' at {mount.get('mountPath')!r}; a mountPath is an absolute path"
+                self._refuse(pod, f"mount of {name}", problem)
             elif name not in volumes:
-                what = f"mount {target}"
-                error = (
-                    f"service '{pod.service.name}' mounts volume '{name}' at {target}, but its pod has no such volume"
-                )
-                self.findings.refuse(pod.service.name, what, DeploymentError(error))
+                self._refuse(pod, f"mount {target}", f"volume '{name}' at {target}, but its pod has no such volume")
             elif self._is_left(pod, volumes[name], target):
                 continue
             elif (source := self._source(pod, volumes[name], mount)) is not None:
@@ -94,8 +87,12 @@ class Volumes:
         if not fits:
             what = "a file" if is_file else "a directory"
             is_there = "a directory" if above.is_dir() else "a file"
-            error = f"service '{pod.service.name}' mounts {what} at {target}, but {above} is {is_there} on this machine"
-            self.findings.refuse(pod.service.name, f"mount of {name}", DeploymentError(error))
+            problem = f"{what} at {target}, but {above} is {is_there} on this machine"
+            self._refuse(pod, f"mount of {name}", problem)
+
+    def _refuse(self, pod: Pod, what: str, problem: str) -> None:
+        error = DeploymentError(f"service '{pod.service.name}' mounts {problem}")
+        self.findings.refuse(pod.service.name, what, error)
 
     def _is_left(self, pod: Pod, volume: Document, target: str) -> bool:
         """Whether what this machine has at the target stands for the volume."""
@@ -116,11 +113,8 @@ class Volumes:
     def _source(self, pod: Pod, volume: Document, mount: Document) -> Path | None:
         kind, name = kind_of(volume), str(volume["name"])
         if kind == "persistentVolumeClaim":  # shared by all replicas
-            directory = (
-                self.work
-                / "claims"
-                / _inside(pod, str(mapping(volume, kind, name).get("claimName", name)), "claimName")
-            )
+            claim = str(mapping(volume, kind, name).get("claimName", name))
+            directory = self.work / "claims" / _inside(pod, claim, "claimName")
         else:
             directory = self.work / "volumes" / pod.name / _inside(pod, name, "a volume's name")
         if kind in _CONTENT:
@@ -172,18 +166,16 @@ class Volumes:
                 )
                 yield str(item["path"]), value or ""
             return
-        look_up = {"configMap": pod.graph.config_map, "secret": pod.graph.secret}.get(kind)
-        if look_up is None:
+        called = STORES.get(kind)
+        if called is None:
             self.findings.lack(pod.service.name, f"projected {kind}", "it is made by a cluster")
             return
         name = str(source.get("name") or source.get("secretName"))
-        data = look_up(name)
-        called = "ConfigMap" if kind == "configMap" else "Secret"
+        data = pod.graph.near.data(called, name)
         if data is None:
             if not source.get("optional"):
-                self.findings.lack(
-                    pod.service.name, f"{called} {name}", "it is not in the graph's file: an empty directory"
-                )
+                why = "it is not in the graph's file: an empty directory"
+                self.findings.lack(pod.service.name, f"{called} {name}", why)
             return
         yield from self._items(pod, data, source, f"{called} {name}")
 
