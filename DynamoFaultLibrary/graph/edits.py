@@ -121,6 +121,8 @@ def _set_model_and_arguments(graph: Graph, edits: Edits) -> list[Change]:
     model, args = edits.model, edits.args
     if args:
         _check_workers(graph, f"args={dict(args)}")
+    if model:
+        _check_workers(graph, f"model={model}")
     changes = ModelEdit(graph, model).apply() if model else []
     for service in graph.workers:
         for option, value in args.items():

@@ -26,11 +26,6 @@ _PART = re.compile(r"\$[{(](\w+)[)}](?=[\w/.:-])|\$(\w+)(?=[/.:-])")
 _JSON_KEY = re.compile(r"""("(?:model_name|model_path|model)"\s*:\s*)"((?:[^"\\]|\\.)*)\"""")
 
 
-def made(changes: list[Change]) -> list[Change]:
-    """Those that were made."""
-    return [change for change in changes if not change.why_not]
-
-
 class ModelEdit:
     """One model that takes the place of those that a graph's workers name."""
 
@@ -47,13 +42,8 @@ class ModelEdit:
         """Put the model everywhere; returns what was reached and what was not.
 
         Raises:
-            GraphError: the graph has no worker, or the command of one is not certain.
+            GraphError: no worker is reached, or the command of one is not certain.
         """
-        if not self.graph.workers:
-            raise GraphError(
-                f"model={self.model} has no effect: graph '{self.graph.name}' has no worker service "
-                f"({self.graph.source})"
-            )
         parts = {name for service in self.graph.services.values() for name in _parts_of_values(service)}
         shared = [item for key in ("envs", "env") for item in self.graph.document["spec"].get(key) or []]
         changes = [
@@ -64,7 +54,8 @@ class ModelEdit:
             if service.role.is_worker and not found:
                 found = [self._added(service)]
             changes += found
-        if not any(change.service in {service.name for service in self.graph.workers} for change in made(changes)):
+        workers = {service.name for service in self.graph.workers}
+        if not any(change.service in workers and not change.why_not for change in changes):
             reasons = ", ".join(f"'{change.service}': {change.why_not}" for change in changes if change.why_not)
             raise GraphError(f"model={self.model} reaches no worker of graph '{self.graph.name}': {reasons}")
         return [*changes, *self._in_companions(), *self._left()]
@@ -176,14 +167,12 @@ class ModelEdit:
                 yield Change(f"DynamoModel {_name_of(item)}", f"model={self.model}", "spec.baseModelName")
 
     def _left(self) -> Iterator[Change]:
-        for service in self.graph.services.values():
-            for path, text in strings(service.document):
-                for old in self._named_in(text):
-                    yield self._change(service, path, f"it still names '{old}'")
+        trees: list[tuple[str, Document]]
+        trees = [(service.name, service.document) for service in self.graph.services.values()]
         spec = {key: item for key, item in self.graph.document["spec"].items() if key not in ("services", "components")}
-        beside = [("all services", {"spec": spec})]
-        beside += [(f"{item.get('kind')} {_name_of(item)}", item) for item in self.graph.near.documents]
-        for name, tree in beside:
+        trees.append(("all services", {"spec": spec}))
+        trees += [(f"{item.get('kind')} {_name_of(item)}", item) for item in self.graph.near.documents]
+        for name, tree in trees:
             for path, text in strings(tree):
                 for old in self._named_in(text):
                     yield Change(name, f"model={self.model}", path, f"it still names '{old}'")

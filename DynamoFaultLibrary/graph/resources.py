@@ -1,7 +1,6 @@
 """How many GPUs a pod asks for: by resource names of any vendor, or by claims (DRA)."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from DynamoFaultLibrary.errors import GraphError
@@ -26,12 +25,12 @@ def pod_gpus(pod: Document, main: Document, service: Document, companions: Compa
     beside = [item for item in pod.get("containers") or [] if item is not main and item.get("name") != "main"]
     beside += [item for item in pod.get("initContainers") or [] if item.get("restartPolicy") == "Always"]
     own = [service, main.get("resources") or {}]
+    others = [item.get("resources") or {} for item in beside]
     count = next(filter(None, (_amount(item, where) for item in own)), 0)
-    count += sum(_amount(item.get("resources") or {}, where) for item in beside)
-    claims = [name for item in own for name in _claims(item)]
-    claims += [name for item in beside for name in _claims(item.get("resources") or {})]
+    count += sum(_amount(item, where) for item in others)
     if count:
         return count
+    claims = [str(claim["name"]) for item in (*own, *others) for claim in item.get("claims") or [] if "name" in claim]
     return sum(_claimed(pod, name, companions, where) for name in dict.fromkeys(claims))
 
 
@@ -43,12 +42,6 @@ def _amount(resources: Document, where: str) -> int:
         if found:
             return sum(_whole(value, f"{name} of {where}") for name, value in found)
     return 0
-
-
-def _claims(resources: Document) -> Iterator[str]:
-    for claim in resources.get("claims") or []:
-        if "name" in claim:
-            yield str(claim["name"])
 
 
 def _claimed(pod: Document, name: str, companions: Companions, where: str) -> int:

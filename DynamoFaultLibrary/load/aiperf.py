@@ -5,6 +5,7 @@ folder of the load.
 """
 
 import json
+import math
 import shutil
 import signal
 import subprocess
@@ -132,11 +133,7 @@ class AiperfProcess:
             self._process.wait(PATIENCE)
 
     def _watch(self, directory: Path) -> None:
-        def has_ended() -> bool:
-            return self._process.poll() is not None
-
-        while not wait_until(lambda: has_ended() or self._has_records(), 3600.0, _POLL):
-            pass
+        wait_until(lambda: self._process.poll() is not None or self._has_records(), math.inf, _POLL)
         if self._has_records():
             _emit(event="first")
         code = self._process.wait()

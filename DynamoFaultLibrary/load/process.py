@@ -60,9 +60,7 @@ class SenderProcess:
     @property
     def how_it_ended(self) -> str:
         """The signal or exit status by which the process has ended."""
-        status = self._process.poll()
-        if status is None:
-            return "it lives"
+        status = self._process.wait()
         return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
     def join(self, timeout: float = 5.0) -> None:

@@ -54,10 +54,6 @@ class Message:
     flags: Flag
     body: bytes
 
-    def to_bytes(self, sequence: int) -> bytes:
-        """As it is sent."""
-        return _HEADER.pack(_HEADER.size + len(self.body), self.kind, self.flags, sequence, 0) + self.body
-
 
 class NetlinkSocket:
     """A socket of one netlink family, in the namespace that it was made in."""
@@ -113,7 +109,8 @@ class NetlinkSocket:
 
     def _number(self, message: Message) -> bytes:
         self._sequence += 1
-        return message.to_bytes(self._sequence)
+        length = _HEADER.size + len(message.body)
+        return _HEADER.pack(length, message.kind, message.flags, self._sequence, 0) + message.body
 
     def _receive(self) -> Iterator[tuple[int, int, bytes]]:
         data = self._socket.recv(_BUFFER)

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import median
 
@@ -96,7 +96,7 @@ class FigureChange:
     measure: Measure
     before: Sequence[float]
     after: Sequence[float]
-    judgement: Judgement
+    judgement: Judgement = Judgement.UNKNOWN
     p: float | None = None
 
     @property
@@ -144,16 +144,13 @@ def compare(
     first = sides[0]
     for other in sides[1:]:
         _check_common(first, other)
-    drafts = [(other, *draft) for other in sides[1:] for draft in _drafts(first, other)]
+    drafts = [(other, draft) for other in sides[1:] for draft in _drafts(first, other)]
     chances = p_values(
-        [
-            _pair(load, measure, one, two, first.met_fault(load)) if measure.name in judged else _NO_PAIR
-            for _, load, measure, one, two in drafts
-        ]
+        [_pair(draft, first.met_fault(draft.load)) if draft.measure.name in judged else _NO_PAIR for _, draft in drafts]
     )
     figures = [
-        (other, _judged(load, measure, one, two, p, measure.name in judged, alpha, margin))
-        for (other, load, measure, one, two), p in zip(drafts, chances, strict=True)
+        (other, _judged(draft, p, alpha, margin) if draft.measure.name in judged else draft)
+        for (other, draft), p in zip(drafts, chances, strict=True)
     ]
     return [_comparison(first, side, [change for other, change in figures if other is side]) for side in sides[1:]]
 
@@ -222,21 +219,21 @@ def _kind(before: Mapping[Verdict, int], after: Mapping[Verdict, int]) -> Kind |
 
 
 _NO_PAIR = Pair("", [], [], 0.0)
-_Draft = tuple[str, Measure, list[float], list[float]]
 
 
-def _drafts(one: Side, other: Side) -> Iterator[_Draft]:
-    """Figures that both sides have, of all loads together and of each load."""
+def _drafts(one: Side, other: Side) -> Iterator[FigureChange]:
+    """Figures that both sides have, of all loads together and of each load, before they are judged."""
     common = [load for load in one.loads if load in set(other.loads)]
     for measure in MEASURES:
         everywhere = [load for load in common if _is_everywhere(load, measure, one, other)]
         if len(everywhere) > 1:
-            yield OVERALL, measure, _overall(one, everywhere, measure), _overall(other, everywhere, measure)
+            before, after = (_overall(side, everywhere, measure) for side in (one, other))
+            yield FigureChange(OVERALL, measure, before, after)
     for load in common:
         for measure in MEASURES:
             before, after = one.values(load, measure.name), other.values(load, measure.name)
             if before and after:
-                yield load, measure, before, after
+                yield FigureChange(load, measure, before, after)
 
 
 def _is_everywhere(load: str, measure: Measure, *sides: Side) -> bool:
@@ -248,34 +245,27 @@ def _overall(side: Side, loads: Sequence[str], measure: Measure) -> list[float]:
     return [measure.combined([run.loads[load][measure.name] for load in loads]) for run in side.runs]
 
 
-def _pair(load: str, measure: Measure, before: Sequence[float], after: Sequence[float], with_fault: bool) -> Pair:
+def _pair(draft: FigureChange, with_fault: bool) -> Pair:
     """Samples to test; empty ones where a figure was not reached, which is judged by how often that was."""
-    if not all(map(math.isfinite, [*before, *after])):
+    if not all(map(math.isfinite, [*draft.before, *draft.after])):
         return _NO_PAIR
-    group = f"{measure.name} of {OVERALL if load == OVERALL else 'a load with a fault' if with_fault else 'a load'}"
-    one, other = ([measure.scaled(value) for value in values] for values in (before, after))
+    measure, kind = draft.measure, "a load with a fault" if with_fault else "a load"
+    group = f"{measure.name} of {OVERALL if draft.load == OVERALL else kind}"
+    one, other = ([measure.scaled(value) for value in values] for values in (draft.before, draft.after))
     return Pair(group, one, other, measure.least_variance)
 
 
-def _judged(
-    load: str,
-    measure: Measure,
-    before: list[float],
-    after: list[float],
-    p: float | None,
-    is_asked: bool,
-    alpha: float,
-    margin: float,
-) -> FigureChange:
+def _judged(draft: FigureChange, p: float | None, alpha: float, margin: float) -> FigureChange:
+    measure, before, after = draft.measure, draft.before, draft.after
     one, other = median(before), median(after)
     missed, missed_after = (sum(map(math.isinf, values)) for values in (before, after))
-    if is_asked and (missed or missed_after):
+    if missed or missed_after:
         p = fisher(missed, len(before), missed_after, len(after)) if are_enough(len(before), len(after)) else None
         one, other = missed / len(before), missed_after / len(after)
     if p is None:
-        return FigureChange(load, measure, before, after, Judgement.UNKNOWN)
+        return draft
     matters = one != other if missed or missed_after else measure.differs(one, other, margin)
     if p > alpha or not matters:
-        return FigureChange(load, measure, before, after, Judgement.ALIKE, p)
+        return replace(draft, judgement=Judgement.ALIKE, p=p)
     is_worse = other > one if missed or missed_after else measure.is_worse(one, other)
-    return FigureChange(load, measure, before, after, Judgement.WORSE if is_worse else Judgement.BETTER, p)
+    return replace(draft, judgement=Judgement.WORSE if is_worse else Judgement.BETTER, p=p)

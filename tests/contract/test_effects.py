@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from contract_bench import Bench, complete
+from contract_bench import ONE_EACH, PLATFORMS, Bench, complete
 
 from DynamoFaultLibrary.clock import monotonic, wait_until
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
@@ -37,6 +37,11 @@ EFFECTS: dict[str, Plan] = {
     "pause of a process": lambda bench, graph, replica: bench.able(Pausing).plan_pause(graph, replica, LEADER),
 }
 ENDS = [name for name in EFFECTS if "end" in name]
+
+
+@pytest.fixture(params=ONE_EACH)
+def case(request: pytest.FixtureRequest) -> object:
+    return PLATFORMS[request.param]
 
 
 def stopped(bench: Bench, replica: Replica) -> set[bool]:
@@ -143,6 +148,13 @@ def test_a_platform_that_is_closed_takes_its_faults_with_it(
     bench.platform.close()
     assert bench.ledger.entries()[active.entry.id].state is State.RECOVERED
     bench.platform.close()  # once more does no harm
+
+
+def test_a_recipe_outlives_its_platform(bench: Bench, deployment: Deployment, victim: Replica) -> None:
+    """A ledger is read on another day: what it is about is gone, and that is said."""
+    recipe = EFFECTS["pause"](bench, deployment, victim).recipe
+    bench.platform.close()
+    assert "gone" in undo(json.loads(json.dumps(recipe)))
 
 
 @pytest.mark.parametrize("what", ENDS)

@@ -1,13 +1,13 @@
 *** Settings ***
-Documentation     A stalled worker, on any platform; somebody kills robot meanwhile.
+Documentation    A stalled worker, on any platform; somebody kills robot meanwhile.
 
-Library           DynamoFaultLibrary    platform=${PLATFORM}
+Library          DynamoFaultLibrary    platform=${PLATFORM}
 
-Test Timeout      1 minute
+Test Timeout     1 minute
 
 
 *** Variables ***
-${PLATFORM}       local
+${PLATFORM}    local
 
 
 *** Test Cases ***

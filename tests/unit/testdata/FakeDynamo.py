@@ -49,6 +49,7 @@ class FakePlatform:
     place: Path
     url: str
     name: str = "fake"
+    replaces_ended: bool = False
     poll_s: float = 0.001
 
     def replicas(self, deployment: Deployment, service: str) -> list[Replica]:

@@ -16,9 +16,10 @@ from DynamoFaultLibrary.graph import Graph
 from DynamoFaultLibrary.guard.client import GuardClient
 from DynamoFaultLibrary.ledger import Entry, Ledger
 from DynamoFaultLibrary.ledger.undo import Recipe
-from DynamoFaultLibrary.platforms.base import Deployment, Plan, PlannedProcess
+from DynamoFaultLibrary.platforms.base import Deployment, Plan, PlannedProcess, Platform
 from DynamoFaultLibrary.platforms.effects import Direction, End, Partition, PartitionMode
 from DynamoFaultLibrary.platforms.http import post_json
+from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, Node, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.running import RunningProcess
 from DynamoFaultLibrary.platforms.settings import DeploySettings, check_settings
@@ -134,7 +135,7 @@ class MemoryPlatform:
         found: ReplicaExit | None = life["exit"]
         return found
 
-    def logs(self, deployment: Deployment, service: str) -> list[MemoryLog]:
+    def logs(self, deployment: Deployment, service: str) -> list[Log]:
         return [life["replica"].log for life in self.lives(deployment, service)]
 
     def metrics(
@@ -273,6 +274,6 @@ class MemoryPlatform:
         return life
 
 
-def open_platform(ledger: Ledger) -> MemoryPlatform:
+def open_platform(ledger: Ledger) -> Platform:
     """See `DynamoFaultLibrary.plugins`."""
     return MemoryPlatform(ledger)
