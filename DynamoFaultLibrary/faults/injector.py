@@ -55,6 +55,11 @@ class Fault:
             **self.effect.facts,
         }
 
+    @property
+    def victim(self) -> Replica:
+        """The first replica that it hits; of a fault that hits one alone, that one."""
+        return self.sides[0][0]
+
     def prove(self) -> list[str]:
         """Return the evidence that it took effect.
 
