@@ -91,7 +91,7 @@ class CancelRequests(Effect):
             record = request.wait(self.timeout)
         except LoadError as error:
             raise EvidenceMissing(f"{request} was not cancelled: {error}") from error
-        if record.outcome is not Outcome.CANCELLED:
+        if record.outcome is not Outcome.CANCELLED or record.ended_monotonic_s < self.applied_s:
             raise EvidenceMissing(f"{request} had ended before it could be cancelled: {record.summary()}")
         return record
 

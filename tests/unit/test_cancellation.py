@@ -1,10 +1,12 @@
 import json
 from dataclasses import dataclass, field
 from datetime import timedelta
+from math import inf
 from typing import Any, cast
 
 import pytest
 
+from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, LoadError
 from DynamoFaultLibrary.faults.cancellation import CancelRequests
 from DynamoFaultLibrary.graph import Manifest
@@ -55,6 +57,8 @@ class Sender:
     outcome: Outcome | None = Outcome.CANCELLED
     frontend_notices: bool = True
     worker_counts: str = "cancelled"
+    ended_s: float = inf
+    """When its requests ended, on the monotonic clock."""
     commands: list[tuple[str, Any]] = field(default_factory=list)
 
     def command(self, do: str, **arguments: Any) -> None:
@@ -70,9 +74,11 @@ class Sender:
         events = ({"event": "done", "record": json.loads(record.to_line())} for record in records)
         return next(event for event in events if matches(event))
 
-    @staticmethod
-    def record(identity: str, outcome: Outcome) -> Record:
-        return Record(identity, "", 0, Endpoint.CHAT, True, 900, outcome=outcome, output_tokens=12)
+    def record(self, identity: str, outcome: Outcome) -> Record:
+        ended_s = min(monotonic(), self.ended_s)
+        return Record(
+            identity, "", 0, Endpoint.CHAT, True, 900, outcome=outcome, output_tokens=12, ended_monotonic_s=ended_s
+        )
 
 
 def cancel(sender: Sender, count: int = 2) -> CancelRequests:
@@ -128,6 +134,13 @@ def test_workers_that_go_on_are_no_evidence() -> None:
 def test_a_request_that_had_ended_was_not_cancelled() -> None:
     with pytest.raises(EvidenceMissing, match="had ended before it could be cancelled: ok: 12 of 900 tokens"):
         cancel(Sender(Server(), outcome=Outcome.OK)).prove()
+
+
+def test_a_request_is_not_cancelled_twice() -> None:
+    """One that its client had hung up on before was waited for in vain, as if the frontend had overlooked it."""
+    fault = cancel(Sender(Server(), ended_s=monotonic()))
+    with pytest.raises(EvidenceMissing, match="had ended before it could be cancelled: cancelled"):
+        fault.prove()
 
 
 def test_a_request_that_goes_on_was_not_cancelled() -> None:
