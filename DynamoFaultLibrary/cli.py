@@ -125,7 +125,7 @@ def faults(everything: bool, as_json: bool) -> None:
 def recover_command(run_id: str | None, everything: bool, dry_run: bool, force: bool, as_json: bool) -> None:
     """Take off what runs have left: faults, processes, directories. Exits 0 only when nothing is left."""
     if bool(run_id) == everything:
-        raise click.UsageError("name a run with --run, or use --all")
+        raise click.UsageError("name a run with --run, or use --all; not both")
     found = [_recover(path, dry_run, force) for path in _chosen(run_id)]
     if as_json:
         click.echo(json.dumps([_as_json(recovery) for recovery in found], indent=1))

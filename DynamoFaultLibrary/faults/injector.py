@@ -162,6 +162,8 @@ class Injector:
             active.injected_s = monotonic()
             fault.effect.apply()
             evidence = fault.prove()
+            if not evidence:
+                raise EvidenceMissing(f"{fault.kind}: nothing was told that proves that it took effect")
             self._has_been_proven(active, evidence)
         except BaseException as error:
             self._undo_unproven(active, error)

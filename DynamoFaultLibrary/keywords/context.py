@@ -32,7 +32,7 @@ from DynamoFaultLibrary.load.windows import (
     in_order,
     whole,
 )
-from DynamoFaultLibrary.platforms.base import CudaShimming, Deployment, Guarding, Platform, require
+from DynamoFaultLibrary.platforms.base import CudaShimming, Deployment, Platform, require
 from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import Incarnation, Replica
 from DynamoFaultLibrary.plugins import platform_module
@@ -125,8 +125,7 @@ class Context:
     def injector(self) -> Injector:
         """Leads faults through their life."""
         if self._injector is None:
-            guard = require(self.platform, Guarding)
-            self._injector = Injector(self.ledger, guard, self.options.radius, on_recovered=self._note_recovery)
+            self._injector = Injector(self.ledger, self.platform, self.options.radius, on_recovered=self._note_recovery)
         return self._injector
 
     @property
