@@ -3,7 +3,7 @@
 import itertools
 import random
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -347,7 +347,8 @@ class Context:
         """A new test sees only what happens from now on."""
         self.timeline.test = test
         self.phases.clear()
-        self.log_starts = {alias: self._marks(deployment) for alias, deployment in self.graphs.items()}
+        before = self.log_starts
+        self.log_starts = {alias: self._marks(each, before.get(alias, {})) for alias, each in self.graphs.items()}
 
     def end_test(self) -> None:
         """What happens until the next test belongs to none; loads that the test started go with it."""
@@ -387,9 +388,9 @@ class Context:
         services = [*deployment.graph.services, *deployment.infrastructure]
         return [log for service in services for log in self.platform.logs(deployment, service)]
 
-    def _marks(self, deployment: Deployment) -> dict[Log, int | None]:
-        """Where its logs end; nothing of a deployment that went with its supervisor."""
-        marks: dict[Log, int | None] = {}
+    def _marks(self, deployment: Deployment, known: Iterable[Log]) -> dict[Log, int | None]:
+        """Where its logs end. Of those that were `known` before and cannot be seen now, that cannot be told."""
+        marks: dict[Log, int | None] = dict.fromkeys(known)
         with suppress(FaultLibraryError):
             for log in self._logs(deployment):
                 marks[log] = None

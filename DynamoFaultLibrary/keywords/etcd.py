@@ -165,7 +165,7 @@ class EtcdKeywords(InjectingComponent):
         name = self._name(member)
         for active in self.active_here():
             fault = active.fault
-            if isinstance(fault, MemberFault) and len(fault.sides) == 1 and fault.member.name == name:
+            if isinstance(fault, MemberFault) and len(fault.sides) == 1 and fault.victim.name == name:
                 if isinstance(fault, EndOfMember):
                     fault.start_with(data)
                 self.context.injector.recover(active)
@@ -226,7 +226,7 @@ class EtcdKeywords(InjectingComponent):
 
     def _inject(self, fault: MemberFault, signal_name: str, ttl: timedelta | None) -> str:
         begin_observation(self.context)
-        return self.inject(fault, ttl, None, f"{signal_name} to {fault.member.name}")
+        return self.inject(fault, ttl, None, f"{signal_name} to {fault.victim.name}")
 
     def _loss(self, victim: Replica, force: bool, timeout: timedelta) -> MemberLoss:
         check_fault_time("timeout", timeout)

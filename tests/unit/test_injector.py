@@ -7,7 +7,13 @@ from typing import Any, ClassVar
 import pytest
 
 from DynamoFaultLibrary.clock import monotonic
-from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, FaultError, LedgerError, RecoveryError
+from DynamoFaultLibrary.errors import (
+    DeploymentError,
+    EvidenceMissing,
+    FaultError,
+    LedgerError,
+    RecoveryError,
+)
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL, ActiveFault, Injector
 from DynamoFaultLibrary.ledger import Entry, Ledger, Owner, State, read_ledger
@@ -527,6 +533,21 @@ def test_a_fault_that_comes_off_during_its_proof_is_not_active(ledger: Ledger, g
         f"Raise Flag {active.entry.id} on flag came off during its proof (its time was over); give it a longer ttl"
     )
     assert (injector.active, active.active_s, states(injector)) == ([], 0.0, ["recovered"])
+
+
+@pytest.mark.parametrize("proof", [lambda: None, failing(KeyboardInterrupt())])
+def test_a_fault_that_came_off_before_it_was_on_is_taken_off_again(
+    injector: Injector, tmp_path: Path, proof: Callable[[], None]
+) -> None:
+    """The guard undid a stall of 1 ms before the signal was sent, and then the replica stood still for ever."""
+
+    def expire() -> None:
+        injector.ledger.mark(injector.faults[-1].entry, State.RECOVERED, "its time was over")
+
+    fault = Flag(tmp_path / "flag", on_inject=expire, on_prove=proof)
+    with pytest.raises((EvidenceMissing, KeyboardInterrupt)):
+        injector.inject(fault, timedelta(seconds=1))
+    assert (fault.path.exists(), fault.recoveries, injector.active) == (False, 1, [])
 
 
 def test_a_proof_that_fails_since_its_fault_came_off_says_so(injector: Injector, tmp_path: Path) -> None:
