@@ -66,7 +66,7 @@ def recover(
     alone, too, and so are ledgers of other users; with `foreign`, root acts on those, and what is on a machine that
     does not show that the run lives is given up. A replica that was killed is not started again: its deployment ends
     with its run, so there is nothing to start it for. With `sweeping`, platforms that the ledger names then take off
-    what bears the run's name without being in the ledger. With `dry_run` nothing is done, and the result holds what
+    what bears the run's name without being in the ledger, unless the run lives. With `dry_run` nothing is done, and the result holds what
     would be.
 
     Raises:
@@ -86,7 +86,7 @@ def recover(
             found.elsewhere.append(entry)
         else:
             _recover_entry(ledger, entry, found, dry_run)
-    if sweeping and not dry_run and not found.alive and not found.elsewhere:
+    if sweeping and not dry_run and not found.elsewhere and (force or not view.has_living_owner):
         _sweep(view, found)
     return found
 
@@ -134,7 +134,7 @@ def _take_off(undoer: Undoer, entry: Entry, state: Path, found: Recovery) -> str
 def _undoer(entry: Entry) -> Undoer:
     try:
         return undoer_of(entry.undo)
-    except RecoveryError:
+    except Exception:  # a platform of others, or a recipe that is none
         return _UNKNOWN
 
 
@@ -161,7 +161,7 @@ def recover_dead_runs(current: Path) -> None:
     for path in ledgers(current.parents[1]):
         if path == current:
             continue
-        with suppress(LedgerError, FileNotFoundError):  # another run was faster
+        with suppress(LedgerError, OSError):  # another run was faster, or nothing can be written
             recover(path)
             _put_aside_if_closed(path)
 
@@ -171,7 +171,7 @@ def _put_aside_if_closed(path: Path) -> None:
     done.mkdir(exist_ok=True)
     with locked(path):
         view = read_ledger(path)
-        if not view.open_entries and not any(map(view.is_alive, view.entries.values())):
+        if not view.open_entries and not view.has_living_owner:
             path.rename(done / f"{path.stem}.{path.stat().st_mtime_ns}.jsonl")
             for entry in view.entries.values():
                 drop(view.lease(entry.owner))

@@ -181,6 +181,14 @@ def test_a_ledger_that_cannot_be_read_does_not_stop_a_new_run(ledger: Ledger, de
     assert not work.exists()
 
 
+def test_a_place_that_cannot_be_written_does_not_stop_a_new_run(ledger: Ledger, dead: Ledger) -> None:
+    """Nothing is put aside then; the raw error ended `Deploy Graph`."""
+    dead.mark(dead.intend("k", {}, {"action": "nothing"}), State.RECOVERED)
+    (dead.path.parent / "done").write_text("no directory")
+    recover_dead_runs(ledger.path)
+    assert dead.path.exists()
+
+
 def test_a_ledger_that_another_run_puts_aside_meanwhile_is_passed_over(
     ledger: Ledger, dead: Ledger, tmp_path: Path
 ) -> None:
