@@ -66,8 +66,8 @@ def recover(
     alone, too, and so are ledgers of other users; with `foreign`, root acts on those, and what is on a machine that
     does not show that the run lives is given up. A replica that was killed is not started again: its deployment ends
     with its run, so there is nothing to start it for. With `sweeping`, platforms that the ledger names then take off
-    what bears the run's name without being in the ledger, unless the run lives. With `dry_run` nothing is done, and the result holds what
-    would be.
+    what bears the run's name without being in the ledger, unless the run lives. With `dry_run` nothing is done, and the
+    result holds what would be.
 
     Raises:
         LedgerError: the ledger cannot be read, or is another user's.

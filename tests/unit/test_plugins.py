@@ -12,8 +12,8 @@ import pytest
 
 from DynamoFaultLibrary.errors import FaultLibraryError, RecoveryError
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
-from DynamoFaultLibrary.keywords.context import Context, Options
 from DynamoFaultLibrary.guard.guard import _goes_with_deployment
+from DynamoFaultLibrary.keywords.context import Context, Options
 from DynamoFaultLibrary.ledger import Ledger, Owner, State, read_ledger
 from DynamoFaultLibrary.ledger.recovery import problems, recover, recover_dead_runs
 from DynamoFaultLibrary.ledger.undo import undo
