@@ -105,7 +105,7 @@ def _recover_entry(ledger: Ledger, entry: Entry, found: Recovery, dry_run: bool)
     try:
         undoer = undoer_of(entry.undo)
         is_lost = undoer.reach is Reach.BOOT and not entry.owner.is_here
-        done = f"given up: nothing was done on machine '{entry.owner.host}', which is gone"
+        done = f"given up: nothing was done on machine '{entry.owner.machine}', which is gone"
         if not is_lost and not dry_run:
             done = _take_off(undoer, entry, ledger.state, found)
     except Exception as error:  # whatever it is, the other entries are still to be undone
@@ -189,5 +189,5 @@ def _problems_of(recovery: Recovery) -> list[str]:
 
 def where_to_undo(path: Path, entries: Sequence[Entry]) -> str:
     """What is to be done about entries that are on another machine."""
-    hosts = ", ".join(dict.fromkeys(f"'{entry.owner.host}'" for entry in entries))
+    hosts = ", ".join(dict.fromkeys(f"'{entry.owner.machine}'" for entry in entries))
     return f"run 'dynamo-fault recover --run {path.stem}' on machine {hosts}"
