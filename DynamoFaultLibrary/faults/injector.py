@@ -259,16 +259,20 @@ class Injector:
     def _undo_unproven(self, active: ActiveFault, error: BaseException) -> None:
         """Undo it. Raises nothing when that was all that there is to say."""
         self.refresh()
-        if active.recovered_s is not None and isinstance(error, Exception):
+        came_off = active.recovered_s is not None
+        try:
+            if came_off:
+                active.fault.undo()  # it may have been applied, or a part of it, after its time was over
+            else:
+                self.recover(active)
+        except Exception as problem:
+            raise RecoveryError(f"{error}; and it could not be undone: {problem}") from error
+        if came_off and isinstance(error, Exception):
             reason = "" if isinstance(error, LedgerError) else f"{error}; "
             raise EvidenceMissing(
                 f"{reason}{active} came off during its proof ({active.entry.detail}); give it a longer "
                 f"{active.fault.lifetime}"
             ) from error
-        try:
-            self.recover(active)
-        except Exception as problem:
-            raise RecoveryError(f"{error}; and it could not be undone: {problem}") from error
 
     def _take_off(self, chosen: Sequence[ActiveFault], verify: bool = True) -> list[tuple[ActiveFault, Exception]]:
         """Undo all, then verify all: what one has hit may need another one off to work. Returns those that failed.
