@@ -8,7 +8,7 @@ from pathlib import Path
 
 from DynamoFaultLibrary.errors import LedgerError, RecoveryError
 from DynamoFaultLibrary.ledger.entry import Entry, State
-from DynamoFaultLibrary.ledger.store import Ledger, LedgerView, locked, read_ledger, state_directory
+from DynamoFaultLibrary.ledger.store import Ledger, LedgerView, locked, make_private, read_ledger, state_directory
 from DynamoFaultLibrary.ledger.undo import Rank, Reach, Undoer, sweep, undo, undoer_of
 from DynamoFaultLibrary.owner import Owner, drop, is_fresh
 from DynamoFaultLibrary.plugins import LOCAL
@@ -168,7 +168,7 @@ def recover_dead_runs(current: Path) -> None:
 
 def _put_aside_if_closed(path: Path) -> None:
     done = path.parent / "done"
-    done.mkdir(exist_ok=True)
+    make_private(done)
     with locked(path):
         view = read_ledger(path)
         if not view.open_entries and not view.has_living_owner:

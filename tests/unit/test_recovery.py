@@ -153,6 +153,7 @@ def test_a_new_run_recovers_dead_ones_and_puts_their_ledgers_aside(
     assert not theirs.exists()
     assert ledgers(ledger.path.parents[1]) == [ledger.path]
     (aside,) = (ledger.path.parent / "done").iterdir()
+    assert aside.parent.stat().st_mode & 0o777 == 0o700
     assert aside.name.startswith("dead.")
     assert [entry.state for entry in read_ledger(aside).entries.values()] == [State.RECOVERED]
 
