@@ -28,6 +28,8 @@ PLATFORMS = {
     "memory": ("memory", ISOLATED),
 }
 """By a name for people: the platform, and how its graphs are deployed. Another one joins by a line here."""
+ONE_EACH = list({platform: name for name, (platform, _) in reversed(PLATFORMS.items())}.values())
+"""The first line of each platform, for what does not depend on how a graph is deployed."""
 
 Capability = TypeVar("Capability")
 

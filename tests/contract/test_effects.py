@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from contract_bench import PLATFORMS, Bench, complete
+from contract_bench import ONE_EACH, PLATFORMS, Bench, complete
 
 from DynamoFaultLibrary.clock import monotonic, wait_until
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
@@ -66,6 +66,11 @@ except pytest.skip.Exception:
 bench.injector.inject(Fault("pause", graph, [[victim]], effect))
 os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+@pytest.fixture(params=ONE_EACH)
+def case(request: pytest.FixtureRequest) -> object:
+    return PLATFORMS[request.param]
 
 
 def stopped(bench: Bench, replica: Replica) -> set[bool]:

@@ -56,7 +56,6 @@ class SignalEffect(Effect):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """See `Effect.facts`."""
         processes = [{**process.to_json(), "command": self._commands[process]} for process in self.processes]
         return {"signal": self.signal_name, "processes": processes}
 
@@ -95,16 +94,13 @@ class EndOfProcesses(SignalEffect):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """See `Effect.recipe`."""
         return local_recipe("respawn", name=self.replica.key, victim=self.leader.to_json())
 
     @property
     def ended(self) -> Sequence[Incarnation]:
-        """See `Effect.ended`."""
         return [self.replica.incarnation]
 
     def prove(self) -> list[str]:
-        """See `Effect.prove`."""
         self._check_hit(self._must_be_hit)
         if not wait_until(lambda: not any(process.is_running for process in self.processes), self.timeout, 0.001):
             left = [self._name(process) for process in self.processes if process.is_running]
@@ -143,18 +139,15 @@ class EndOfProcesses(SignalEffect):
         return f"{self._name(self.leader)}: {ended.how}, {after} after {self.signal_name}"
 
     def heal(self) -> str:
-        """See `Effect.heal`."""
         replica = self.host.respawn(self.deployment, self.replica)
         return f"{replica.name} runs as {replica.incarnation}"
 
     def verify(self) -> str:
-        """See `Effect.verify`."""
         self.host.wait_ready(self.deployment, self.deployment.settings.timeout)
         return "all replicas serve"
 
     @property
     def verification(self) -> Hashable:
-        """See `Effect.verification`."""
         return "ready", self.deployment.name
 
 
@@ -169,12 +162,10 @@ class EndOfReplica(EndOfProcesses):
         return [self.leader]  # the others may come and go
 
     def apply(self) -> None:
-        """See `Effect.apply`."""
         self._size = len(self.host.processes(self.replica))
         super().apply()
 
     def prove(self) -> list[str]:
-        """See `Effect.prove`."""
         evidence = super().prove()
         if self.respawn:
             return evidence
@@ -210,11 +201,9 @@ class Pause(SignalEffect):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """See `Effect.recipe`."""
         return local_recipe("continue", processes=[process.to_json() for process in self.processes])
 
     def prove(self) -> list[str]:
-        """See `Effect.prove`."""
         if not wait_until(lambda: all(process.state == STOPPED for process in self.processes), STALL_TIMEOUT, 0.001):
             states = [f"{self._name(process)} is in state {process.state}" for process in self.processes]
             raise EvidenceMissing(f"not all processes of {self.replica.name} are stopped (T): {', '.join(states)}")
@@ -227,12 +216,10 @@ class Pause(SignalEffect):
 
     @property
     def moot(self) -> str:
-        """See `Effect.moot`."""
         return "" if any(process.is_running for process in self.processes) else "its processes have ended"
 
     @property
     def moot_s(self) -> float | None:
-        """See `Effect.moot_s`."""
         with suppress(DeploymentError):  # deleted, or lost with its supervisor
             for end in self.host.ended(self.deployment):
                 if end.replica.incarnation == self.replica.incarnation:

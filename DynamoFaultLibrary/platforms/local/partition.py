@@ -93,7 +93,6 @@ class LocalCut(Effect):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """See `Effect.facts`."""
         partition = self.partition
         return {
             "mode": partition.mode.value,
@@ -127,7 +126,6 @@ class LocalCut(Effect):
         """Cut."""
 
     def prove(self) -> list[str]:
-        """See `Effect.prove`."""
         if not self.probes:
             raise EvidenceMissing(f"nothing was cut between {'; '.join(map(str, self.pairs))}")
         return [self.prove_pair(pair, self.probes[pair]) for pair in self.pairs]
@@ -151,7 +149,6 @@ class LocalCut(Effect):
         return f"open and new connections work between {'; '.join(map(str, healed))}, seen within {took}"
 
     def close(self) -> None:
-        """See `Effect.close`."""
         self.network.cuts.pop(self.table, None)
         for probe in self.probes.values():
             probe.close()
@@ -195,7 +192,6 @@ class FullCut(FilterCut):
     """Modes drop and reject: nothing gets through."""
 
     def rules(self, addresses: tuple[str, str]) -> list[Rule]:
-        """See `FilterCut.rules`."""
         if self.partition.mode is PartitionMode.DROP:
             return [Rule(*addresses)]
         return [Rule(*addresses, Verdict.RESET), Rule(*addresses, Verdict.UNREACHABLE)]
@@ -270,7 +266,6 @@ class ThinCut(FilterCut):
     """Some packets are dropped: a percentage, or those beyond a rate."""
 
     def rules(self, addresses: tuple[str, str]) -> list[Rule]:
-        """See `FilterCut.rules`."""
         return [Rule(*addresses, loss=self.partition.loss, rate=self.partition.rate, burst=_BURST)]
 
     def prove_pair(self, pair: Pair, probe: Probe) -> str:

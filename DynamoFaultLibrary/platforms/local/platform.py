@@ -27,19 +27,15 @@ class LocalPlatform(LocalDeploying, LocalInspecting, LocalReplacing):
     poll_s = 0.005
 
     def plan_end(self, deployment: Deployment, replica: Replica, end: End) -> EndOfProcesses:
-        """See `platforms.base.Ending`."""
         return plan_end(self, deployment, replica, end)
 
     def plan_pause(self, deployment: Deployment, replica: Replica, process_name: str | None) -> Pause:
-        """See `platforms.base.Pausing`."""
         return plan_pause(self, deployment, replica, process_name)
 
     def plan_cut(self, deployment: Deployment, partition: Partition) -> LocalCut:
-        """See `platforms.base.Partitioning`."""
         return plan_cut(self.local(deployment).network, deployment, partition)
 
     def plan_cuda(self, deployment: Deployment, replica: Replica, rule: CudaRule, timeout: timedelta) -> ToggledCuda:
-        """See `platforms.base.CudaShimming`."""
         return ToggledCuda(self, deployment, replica, rule, timeout)
 
     def guard(self, entry: Entry) -> None:

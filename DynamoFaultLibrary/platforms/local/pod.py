@@ -139,11 +139,8 @@ class Pod:
 
     def containers(self) -> list[Container]:
         """All containers in the order in which they start: init containers, sidecars, then the main one."""
-        return [
-            *self._init_containers(),
-            *self._sidecars(),
-            Container(MAIN, self.service.container, self.service.command),
-        ]
+        main = Container(MAIN, self.service.container, self.service.command)
+        return [*self._init_containers(), *self._sidecars(), main]
 
     def _init_containers(self) -> Iterator[Container]:
         for document in entries(self.document, "initContainers", self.service.name):
