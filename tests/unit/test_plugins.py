@@ -16,6 +16,7 @@ from DynamoFaultLibrary.guard.guard import _goes_with_deployment
 from DynamoFaultLibrary.keywords.context import Context, Options
 from DynamoFaultLibrary.ledger import Ledger, Owner, State, read_ledger
 from DynamoFaultLibrary.ledger.recovery import problems, recover, recover_dead_runs
+from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
 from DynamoFaultLibrary.ledger.undo import undo
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
 from DynamoFaultLibrary.plugins import GROUP, known_platform, platform_module, platform_names
@@ -213,6 +214,20 @@ def test_a_sweep_that_fails_is_told(tmp_path: Path) -> None:
     dead = Ledger("run-1", Owner(ProcessId(2**22, 1)), tmp_path)
     dead.mark(dead.intend("storm", {}, {"platform": "afar", "action": "calm"}), State.RECOVERED)
     assert recover(dead.path, sweeping=True).left == ["nobody knows what is left on platform 'afar': no cluster"]
+
+
+@pytest.mark.usefixtures("plugged")
+def test_a_platform_that_does_not_close_keeps_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next import in this process would have had a run, and results, of its own."""
+    monkeypatch.setenv(RUN_VARIABLE, "the-run")
+    context = Context(Options("moon", 1, timedelta(minutes=1), BlastRadius()))
+    assert (context.platform is not None, context.ledger.run) == (True, "the-run")
+    with pytest.raises(AttributeError, match="'Moon' object has no attribute 'close'"):
+        context.close()
+    context.close()
+    again = Context(context.options)
+    assert again.ledger.run == "the-run"
+    again.close()
 
 
 @pytest.mark.usefixtures("plugged")
