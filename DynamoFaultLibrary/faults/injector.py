@@ -262,7 +262,7 @@ class Injector:
         came_off = active.recovered_s is not None
         try:
             if came_off:
-                active.fault.undo()  # it may have been applied, or a part of it, after its time was over
+                active.fault.undo()  # whoever took it off may have come before it was on
             else:
                 self.recover(active)
         except Exception as problem:
