@@ -210,7 +210,7 @@ def _goes_with_deployment(entry: Entry) -> bool:
     """Whether nothing is left of a fault when the run's deployments are gone, such as an ended replica."""
     try:
         return undoer_of(entry.undo).goes_with_deployment
-    except FaultLibraryError:  # undoing it will say why
+    except Exception:  # undoing it will say why
         return False
 
 

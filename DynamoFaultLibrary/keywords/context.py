@@ -409,13 +409,12 @@ class Context:
         for load in self.loads.values():
             load.give_up()
             self._export_faults(load)
-        if self._platform is not None:
-            self._platform.close()
-            self._platform = None
-            self._injector = None
+        platform, self._platform, self._injector = self._platform, None, None
         self.graphs.clear()
         if self._ledger is not None:
             leave_run(self._ledger.run)
+        if platform is not None:
+            platform.close()
 
     def _export_faults(self, load: Load) -> None:
         """Have the exports of a load that has ended tell what became of it after the faults that it met."""
