@@ -125,7 +125,7 @@ def faults(everything: bool, as_json: bool) -> None:
 def recover_command(run_id: str | None, everything: bool, dry_run: bool, force: bool, as_json: bool) -> None:
     """Take off what runs have left: faults, processes, directories. Exits 0 only when nothing is left."""
     if bool(run_id) == everything:
-        raise click.UsageError("name a run with --run, or use --all")
+        raise click.UsageError("name a run with --run, or use --all; not both")
     found = [_recover(path, dry_run, force) for path in _chosen(run_id)]
     if as_json:
         click.echo(json.dumps([_as_json(recovery) for recovery in found], indent=1))
@@ -237,7 +237,7 @@ def _tell(found: list[Recovery], dry_run: bool, force: bool) -> None:
 
 def _left_alone(recovery: Recovery, force: bool) -> Iterator[str]:
     if recovery.alive:
-        hosts = {entry.owner.host for entry in recovery.alive if not entry.owner.is_here}
+        hosts = {entry.owner.machine for entry in recovery.alive if not entry.owner.is_here}
         there = (f" on machine '{', '.join(hosts)}'", " there") if hosts else ("", "")
         yield f"{_entries(recovery.alive)} left alone, the run is alive{there[0]}; --force undoes them{there[1]}"
     if recovery.elsewhere:
@@ -255,7 +255,7 @@ def _as_json(recovery: Recovery) -> dict[str, Any]:
         "recovered": [entry.id for entry in recovery.recovered],
         "failed": [{"id": entry.id, "why": why} for entry, why in recovery.failed],
         "alive": [entry.id for entry in recovery.alive],
-        "elsewhere": [{"id": entry.id, "machine": entry.owner.host} for entry in recovery.elsewhere],
+        "elsewhere": [{"id": entry.id, "machine": entry.owner.machine} for entry in recovery.elsewhere],
         "given_up": [entry.id for entry in recovery.given_up],
         "left": recovery.left,
         "corrupt": recovery.corrupt,

@@ -1,7 +1,7 @@
 """Whose life the entries of a ledger are bound to, and how it is seen from this and from other machines.
 
-A process is looked for on its own machine only, and only until that starts anew. Other machines see its lease: a file
-that its guard renews as long as it holds anything.
+A process is looked for where its pid means it: on its own machine, until that starts anew, and in its own namespace of
+pids. Everywhere else its lease is seen: a file that its guard renews as long as it holds anything.
 """
 
 import os
@@ -29,9 +29,18 @@ def this_host() -> str:
 
 @cache
 def this_boot() -> str:
-    """What tells one start of this machine's kernel from the next (random(4)); empty where the kernel keeps it back."""
+    """What tells one start of this machine's kernel from the next (random(4))."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return "unknown"
+
+
+@cache
+def this_pid_space() -> str:
+    """The namespace that this process' pids are of, such as ``pid:[4026531836]``; empty where there are none."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
     except OSError:
         return ""
 
@@ -43,7 +52,8 @@ class Owner:
     process: ProcessId
     host: str = field(default_factory=this_host)
     boot: str = field(default_factory=this_boot)
-    """Empty in ledgers of versions that did not write it."""
+    pid_space: str = field(default_factory=this_pid_space)
+    """Both are empty in ledgers of versions that did not write them."""
 
     @classmethod
     def current(cls) -> "Owner":
@@ -52,13 +62,18 @@ class Owner:
 
     @property
     def is_here(self) -> bool:
-        """Whether its machine is this one."""
-        return self.host == this_host()
+        """Whether its machine is this one. A container beside us is another one, though its name may be the same."""
+        return self.was_here_before or (self.host == this_host() and self.pid_space in ("", this_pid_space()))
 
     @property
     def was_here_before(self) -> bool:
         """Whether its machine is this one and has started anew since: then no process of it is left."""
-        return self.is_here and self.boot not in ("", this_boot())
+        return self.host == this_host() and self.boot not in ("", this_boot())
+
+    @property
+    def machine(self) -> str:
+        """What people know its machine by."""
+        return self.host if self.is_here or self.host != this_host() else f"{self.host}, {self.pid_space}"
 
     @property
     def name(self) -> str:
@@ -66,22 +81,24 @@ class Owner:
         return f"{re.sub('[^A-Za-z0-9.-]', '_', self.host)}-{self.process.pid}-{self.process.started}"
 
     def is_alive(self, lease: Path) -> bool:
-        """Whether it runs. On another machine it does as long as its lease is renewed, and for ever if it has none.
+        """Whether it runs. Where its process cannot be seen it does as long as its lease is renewed.
 
-        Only owners of versions that did not write `boot` have none.
+        Owners of versions that did not write `boot` have none: they live for ever there. One of this machine's name
+        and another boot that renews its lease is on another machine that has the same name.
         """
-        if self.is_here:
-            return not self.was_here_before and self.process.is_running
+        if self.is_here and not self.was_here_before:
+            return self.process.is_running
         return not self.boot or is_fresh(lease)
 
     def to_json(self) -> dict[str, Any]:
         """The owner as JSON data."""
-        return {**self.process.to_json(), "host": self.host, "boot": self.boot}
+        return {**self.process.to_json(), "host": self.host, "boot": self.boot, "pid_space": self.pid_space}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Owner":
         """The inverse of `to_json`."""
-        return cls(ProcessId.from_json(data), str(data["host"]), str(data.get("boot") or ""))
+        known = (str(data.get(name) or "") for name in ("boot", "pid_space"))
+        return cls(ProcessId.from_json(data), str(data["host"]), *known)
 
 
 def renew(lease: Path) -> float:
@@ -102,7 +119,8 @@ def is_fresh(lease: Path) -> bool:
     """Whether a lease was renewed within `LEASE_S`, by the clock of the file system that it lies in.
 
     The clocks of the machines that share it need not agree: what counts is the time that another file gets now. Where
-    none can be written, nothing is known, and the lease counts as fresh.
+    none can be written, nothing is known, and the lease counts as fresh. One from the future is not: that clock was set
+    back, and nobody has renewed it since.
     """
     probe = lease.with_name(f"{lease.name}.{os.getpid()}.now")
     try:
@@ -113,7 +131,7 @@ def is_fresh(lease: Path) -> bool:
     except OSError:
         return True
     try:
-        return renew(probe) - renewed < LEASE_S
+        return abs(renew(probe) - renewed) < LEASE_S
     except OSError:
         return True
     finally:

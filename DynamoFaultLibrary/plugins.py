@@ -15,6 +15,8 @@ from DynamoFaultLibrary.errors import FaultLibraryError
 LOCAL = "local"
 GROUP = "DynamoFaultLibrary.platforms"
 _OWN = {LOCAL: "DynamoFaultLibrary.platforms.local"}
+_NEEDED = {"platform": "open_platform", "undoers": "UNDOERS"}
+"""What the modules of a platform have."""
 
 
 def platform_names() -> list[str]:
@@ -40,13 +42,15 @@ def platform_module(platform: str, module: str) -> ModuleType:
     """A module of the package of a platform, imported when it is first asked for.
 
     Raises:
-        FaultLibraryError: no such platform is installed, or something that it imports is not.
+        FaultLibraryError: no such platform is installed, something that it imports is not, or it lacks what it needs.
     """
     package = _OWN.get(platform) or (_plugged() | _OWN)[known_platform(platform)]
     try:
-        return import_module(f"{package}.{module}")
-    except Exception as error:  # it may do anything when it is imported
+        found = import_module(f"{package}.{module}")
+        getattr(found, _NEEDED[module])
+    except (Exception, SystemExit) as error:  # it may do anything when it is imported
         raise FaultLibraryError(f"platform '{platform}' cannot be loaded from package '{package}': {error}") from error
+    return found
 
 
 def _plugged() -> dict[str, str]:

@@ -14,7 +14,6 @@ from DynamoFaultLibrary.errors import (
     LedgerError,
     RecoveryError,
     StateError,
-    Unsupported,
 )
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.ledger import Entry, Ledger, State
@@ -135,8 +134,7 @@ class Injector:
     """Injects and recovers the faults of one run."""
 
     ledger: Ledger
-    guard: Guarding | None
-    """None where nobody can: then nothing is injected, and all else goes on."""
+    guard: Guarding
     radius: BlastRadius = field(default_factory=BlastRadius)
     faults: list[ActiveFault] = field(default_factory=list)
     on_recovered: Callable[[ActiveFault], None] = lambda fault: None
@@ -151,12 +149,9 @@ class Injector:
         """Lead `fault` from intent to active. When it cannot be proven, it is undone before the error is raised.
 
         Raises:
-            Unsupported: nobody could guard it, so nothing was injected.
             LedgerError: the intent is not on disk, so nothing was injected.
             EvidenceMissing: nothing proves that the fault took effect, or it came off before that was proven.
         """
-        if self.guard is None:
-            raise Unsupported("no fault is injected: the platform has no capability 'Guarding', so none would come off")
         check_fault_time(fault.lifetime, ttl)
         self.radius.check(fault.kind, fault.target, [active.entry.id for active in self.active])
         entry = self.ledger.intend(fault.kind, fault.target, fault.effect.recipe, expires_at=utc_now() + ttl)
@@ -172,6 +167,8 @@ class Injector:
             active.injected_s = monotonic()
             fault.effect.apply()
             evidence = fault.prove()
+            if not evidence:
+                raise EvidenceMissing(f"{fault.kind}: nothing was told that proves that it took effect")
             self._has_been_proven(active, evidence)
         except BaseException as error:
             self._undo_unproven(active, error)
@@ -192,8 +189,7 @@ class Injector:
             self.ledger.renew(active.entry, utc_now() + ttl)
         except StateError as error:
             raise FaultError(f"{active} has come off just now: {active.entry.detail}") from error
-        if self.guard is not None:
-            self.guard.guard(active.entry)
+        self.guard.guard(active.entry)
         self.refresh()  # its old expiry may have come before the guard knew of the new one
         if active.recovered_s is not None:
             self._release(active)
@@ -337,9 +333,8 @@ class Injector:
         self._has_come_off(active)
 
     def _release(self, active: ActiveFault) -> None:
-        if self.guard is not None:
-            with suppress(DeploymentError):  # a guard that is dead undoes nothing any more
-                self.guard.release(active.entry)
+        with suppress(DeploymentError):  # a guard that is dead undoes nothing any more
+            self.guard.release(active.entry)
 
     def _has_come_off(self, active: ActiveFault) -> None:
         came_off = active.entry.came_off_s

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, LedgerError, RecoveryError
@@ -32,7 +33,12 @@ class GuardClient:
     """What messages call it."""
 
     def __init__(self, ledger: Ledger, on_gone: Callable[[], str] = lambda: "") -> None:
-        """Start one. `on_gone` is called when it turns out to be gone; it says what went with it."""
+        """Start one. `on_gone` is called when it turns out to be gone; it says what went with it.
+
+        Raises:
+            DeploymentError: it cannot be started.
+            LedgerError: there is no place for a ledger.
+        """
         recover_dead_runs(ledger.path)
         self._ledger = ledger
         self._on_gone = on_gone
@@ -42,17 +48,23 @@ class GuardClient:
         self.log = ledger.path.with_suffix(f".{os.getpid()}.log")
         ledger.make_place()
         job = Job(theirs.fileno(), ledger.run, ledger.owner.process, *_runner_processes())
-        with theirs, self.log.open("ab") as log:
-            self._launcher = subprocess.Popen(
-                [sys.executable, "-S", "-m", self.module, *job.to_words()],  # robot waits for it: no site-packages
-                pass_fds=[theirs.fileno()],
-                env=module_environment(),
-                start_new_session=True,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-            )
+        try:
+            with theirs, open(self.log, "ab", opener=partial(os.open, mode=0o600)) as log:
+                self._launcher = subprocess.Popen(
+                    [sys.executable, "-S", "-m", self.module, *job.to_words()],  # robot waits for it: no site-packages
+                    pass_fds=[theirs.fileno()],
+                    env=module_environment(),
+                    start_new_session=True,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd="/",
+                )
+        except OSError as error:
+            self._connection.close()
+            raise DeploymentError(
+                f"the {self.called} cannot be started with log '{self.log}': {error.strerror}"
+            ) from error
 
     def close(self) -> None:
         """Hang up; the guard undoes what is left and ends. Returns when it has.

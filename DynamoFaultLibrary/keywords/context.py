@@ -32,7 +32,7 @@ from DynamoFaultLibrary.load.windows import (
     in_order,
     whole,
 )
-from DynamoFaultLibrary.platforms.base import CudaShimming, Deployment, Guarding, Platform, require
+from DynamoFaultLibrary.platforms.base import CudaShimming, Deployment, Platform, require
 from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import Incarnation, Replica
 from DynamoFaultLibrary.plugins import platform_module
@@ -125,8 +125,7 @@ class Context:
     def injector(self) -> Injector:
         """Leads faults through their life."""
         if self._injector is None:
-            guard = self.platform if isinstance(self.platform, Guarding) else None
-            self._injector = Injector(self.ledger, guard, self.options.radius, on_recovered=self._note_recovery)
+            self._injector = Injector(self.ledger, self.platform, self.options.radius, on_recovered=self._note_recovery)
         return self._injector
 
     @property
@@ -410,13 +409,12 @@ class Context:
         for load in self.loads.values():
             load.give_up()
             self._export_faults(load)
-        if self._platform is not None:
-            self._platform.close()
-            self._platform = None
-            self._injector = None
+        platform, self._platform, self._injector = self._platform, None, None
         self.graphs.clear()
         if self._ledger is not None:
             leave_run(self._ledger.run)
+        if platform is not None:
+            platform.close()
 
     def _export_faults(self, load: Load) -> None:
         """Have the exports of a load that has ended tell what became of it after the faults that it met."""

@@ -12,6 +12,7 @@ from DynamoFaultLibrary.faults.target import RANDOM
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Operator, check
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
+from DynamoFaultLibrary.keywords.network import ISOLATION
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.platforms.base import ControlPlane, Ending, Partitioning, Pausing, require
 from DynamoFaultLibrary.platforms.effects import End, Partition, PartitionMode
@@ -145,7 +146,7 @@ class EtcdKeywords(InjectingComponent):
         partition = Partition([victim], others, mode)
         effect = require(self.context.platform, Partitioning).plan_cut(deployment, partition)
         loss = self._loss(victim, force, timeout)
-        fault = MemberFault("Isolate Etcd Member", deployment, [[victim], others], effect, "duration", loss=loss)
+        fault = MemberFault(ISOLATION, deployment, [[victim], others], effect, "duration", loss=loss)
         return self.inject(fault, duration, None, f"{victim.name}, {mode.value}")
 
     @keyword(tags=["Recovery", "etcd"])
@@ -246,7 +247,7 @@ class EtcdKeywords(InjectingComponent):
         return leader
 
     def _choose(self, member: str) -> Replica:
-        member = member.lower()
+        member, _ = member.lower(), self._cluster()  # which says so if there is none
         if member == LEADER:
             return self._replica(self._leader().name)
         if member in (FOLLOWER, RANDOM):

@@ -217,9 +217,11 @@ class FaultKeywords(InjectingComponent):
         if not wait_until(is_over, timeout):
             expires = active.entry.expires_at
             when = f"it comes off by itself at {utc_text(expires)}" if expires else "it does not come off by itself"
-            raise FaultError(
-                f"{active} is still in effect after {duration_text(timeout)}; {when}, 'Recover Fault' undoes it now"
-            )
+            then = "'Recover Fault' undoes it now"
+            if expires and expires < utc_now():
+                when = f"it was to come off by itself at {utc_text(expires)}"
+                then = "'Recover Fault' tells why it does not"
+            raise FaultError(f"{active} is still in effect after {duration_text(timeout)}; {when}, {then}")
         self.info(f"{active} came off: {active.entry.detail}")
 
     @keyword(tags=["Getter"])

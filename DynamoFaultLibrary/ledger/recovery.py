@@ -8,7 +8,7 @@ from pathlib import Path
 
 from DynamoFaultLibrary.errors import LedgerError, RecoveryError
 from DynamoFaultLibrary.ledger.entry import Entry, State
-from DynamoFaultLibrary.ledger.store import Ledger, LedgerView, locked, read_ledger, state_directory
+from DynamoFaultLibrary.ledger.store import Ledger, LedgerView, locked, make_private, read_ledger, state_directory
 from DynamoFaultLibrary.ledger.undo import Rank, Reach, Undoer, sweep, undo, undoer_of
 from DynamoFaultLibrary.owner import Owner, drop, is_fresh
 from DynamoFaultLibrary.plugins import LOCAL
@@ -66,8 +66,8 @@ def recover(
     alone, too, and so are ledgers of other users; with `foreign`, root acts on those, and what is on a machine that
     does not show that the run lives is given up. A replica that was killed is not started again: its deployment ends
     with its run, so there is nothing to start it for. With `sweeping`, platforms that the ledger names then take off
-    what bears the run's name without being in the ledger. With `dry_run` nothing is done, and the result holds what
-    would be.
+    what bears the run's name without being in the ledger, unless the run lives. With `dry_run` nothing is done, and the
+    result holds what would be.
 
     Raises:
         LedgerError: the ledger cannot be read, or is another user's.
@@ -86,7 +86,7 @@ def recover(
             found.elsewhere.append(entry)
         else:
             _recover_entry(ledger, entry, found, dry_run)
-    if sweeping and not dry_run and not found.alive and not found.elsewhere:
+    if sweeping and not dry_run and not found.elsewhere and (force or not view.has_living_owner):
         _sweep(view, found)
     return found
 
@@ -105,7 +105,7 @@ def _recover_entry(ledger: Ledger, entry: Entry, found: Recovery, dry_run: bool)
     try:
         undoer = undoer_of(entry.undo)
         is_lost = undoer.reach is Reach.BOOT and not entry.owner.is_here
-        done = f"given up: nothing was done on machine '{entry.owner.host}', which is gone"
+        done = f"given up: nothing was done on machine '{entry.owner.machine}', which is gone"
         if not is_lost and not dry_run:
             done = _take_off(undoer, entry, ledger.state, found)
     except Exception as error:  # whatever it is, the other entries are still to be undone
@@ -134,7 +134,7 @@ def _take_off(undoer: Undoer, entry: Entry, state: Path, found: Recovery) -> str
 def _undoer(entry: Entry) -> Undoer:
     try:
         return undoer_of(entry.undo)
-    except RecoveryError:
+    except Exception:  # a platform of others, or a recipe that is none
         return _UNKNOWN
 
 
@@ -161,17 +161,17 @@ def recover_dead_runs(current: Path) -> None:
     for path in ledgers(current.parents[1]):
         if path == current:
             continue
-        with suppress(LedgerError, FileNotFoundError):  # another run was faster
+        with suppress(LedgerError, OSError):  # another run was faster, or nothing can be written
             recover(path)
             _put_aside_if_closed(path)
 
 
 def _put_aside_if_closed(path: Path) -> None:
     done = path.parent / "done"
-    done.mkdir(exist_ok=True)
+    make_private(done)
     with locked(path):
         view = read_ledger(path)
-        if not view.open_entries and not any(map(view.is_alive, view.entries.values())):
+        if not view.open_entries and not view.has_living_owner:
             path.rename(done / f"{path.stem}.{path.stat().st_mtime_ns}.jsonl")
             for entry in view.entries.values():
                 drop(view.lease(entry.owner))
@@ -189,5 +189,5 @@ def _problems_of(recovery: Recovery) -> list[str]:
 
 def where_to_undo(path: Path, entries: Sequence[Entry]) -> str:
     """What is to be done about entries that are on another machine."""
-    hosts = ", ".join(dict.fromkeys(f"'{entry.owner.host}'" for entry in entries))
+    hosts = ", ".join(dict.fromkeys(f"'{entry.owner.machine}'" for entry in entries))
     return f"run 'dynamo-fault recover --run {path.stem}' on machine {hosts}"

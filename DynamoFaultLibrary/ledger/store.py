@@ -243,6 +243,11 @@ class LedgerView:
         """Whether the owner of an entry runs."""
         return entry.owner.is_alive(self.lease(entry.owner))
 
+    @property
+    def has_living_owner(self) -> bool:
+        """Whether any process runs that has written entries, closed ones included."""
+        return any(owner.is_alive(self.lease(owner)) for owner in {entry.owner for entry in self.entries.values()})
+
     def refresh(self, *, foreign: bool = True) -> "LedgerView":
         """Read what was written since the last look, and return self. Without `foreign` it must be this user's own.
 

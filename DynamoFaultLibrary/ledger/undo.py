@@ -68,7 +68,7 @@ def undoer_of(recipe: Recipe) -> Undoer:
     if action == "nothing":
         return _NOTHING
     known: Mapping[str, Undoer] = _undoers(platform).UNDOERS
-    if action not in known:
+    if not isinstance(known.get(action), Undoer):
         raise RecoveryError(f"platform '{platform}' has no undo action '{action}'; it has {', '.join(known)}")
     return known[action]
 
@@ -79,10 +79,13 @@ def sweep(platform: str, run: str) -> list[str]:
     Most need not: they have no ``sweep`` in their module.
 
     Raises:
-        RecoveryError: the platform is not installed.
+        RecoveryError: the platform is not installed, or does not know what is left.
     """
     taking_off: Callable[[str], list[str]] = getattr(_undoers(platform), "sweep", lambda run: [])
-    return taking_off(run)
+    try:
+        return taking_off(run)
+    except Exception as error:  # whatever it is, other runs are still to be recovered
+        raise RecoveryError(str(error) or repr(error)) from error
 
 
 def _undoers(platform: str) -> ModuleType:

@@ -6,21 +6,24 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from contract_bench import ONE_EACH, PLATFORMS, Bench, complete
 
 from DynamoFaultLibrary.clock import monotonic, wait_until
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
-from DynamoFaultLibrary.faults.injector import Fault
-from DynamoFaultLibrary.ledger import State
+from DynamoFaultLibrary.faults.injector import ActiveFault, Fault
+from DynamoFaultLibrary.ledger import State, read_ledger
 from DynamoFaultLibrary.ledger.undo import undo, undoer_of
 from DynamoFaultLibrary.platforms.base import Deployment, Ending, Pausing, Replacing
 from DynamoFaultLibrary.platforms.effects import Effect, End
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.running import Inspecting
+from DynamoFaultLibrary.platforms.settings import DeploySettings
 
-SHORT, SECONDS = timedelta(milliseconds=300), timedelta(seconds=10)
+SHORT, SECOND, SECONDS = timedelta(milliseconds=300), timedelta(seconds=1), timedelta(seconds=10)
+SKIPPED = 77
 LEADER = "engines.position"
 """In the command line of the first process of each worker."""
 
@@ -37,6 +40,32 @@ EFFECTS: dict[str, Plan] = {
     "pause of a process": lambda bench, graph, replica: bench.able(Pausing).plan_pause(graph, replica, LEADER),
 }
 ENDS = [name for name in EFFECTS if "end" in name]
+
+ROBOT = f"""
+import os, signal, sys
+from pathlib import Path
+
+import pytest
+from contract_bench import PLATFORMS, Bench
+from test_effects import EFFECTS
+
+from DynamoFaultLibrary.faults.injector import Fault
+from DynamoFaultLibrary.ledger import Ledger, Owner
+from DynamoFaultLibrary.plugins import platform_module
+
+(name, settings), results = PLATFORMS[sys.argv[1]], Path(sys.argv[2])
+ledger = Ledger("killed", Owner.current())
+bench = Bench(platform_module(name, "platform").open_platform(ledger), settings, ledger, results)
+try:
+    graph = bench.deploy()
+    victim = bench.workers(graph)[0]
+    effect = EFFECTS["pause"](bench, graph, victim)
+except pytest.skip.Exception:
+    bench.platform.close()
+    os._exit({SKIPPED})
+bench.injector.inject(Fault("pause", graph, [[victim]], effect))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 @pytest.fixture(params=ONE_EACH)
@@ -91,6 +120,19 @@ def test_what_has_ended_before_is_hit_by_nothing(
     assert bench.injector.active == []
 
 
+@pytest.mark.parametrize("what", ["end", "pause"])
+def test_the_next_life_of_a_replica_is_not_hit(
+    bench: Bench, deployment: Deployment, victim: Replica, what: str
+) -> None:
+    """What was planned for one life is applied to that one, whoever has its name now."""
+    late = EFFECTS[what](bench, deployment, victim)
+    again = bench.able(Replacing).respawn(deployment, victim)
+    with pytest.raises(EvidenceMissing):
+        bench.injector.inject(Fault(what, deployment, [[victim]], late))
+    assert bench.workers(deployment)[0] == again
+    assert stopped(bench, again) == {False}
+
+
 @pytest.mark.parametrize("what", EFFECTS)
 def test_healing_twice_does_no_harm(bench: Bench, deployment: Deployment, victim: Replica, what: str) -> None:
     effect = EFFECTS[what](bench, deployment, victim)
@@ -138,6 +180,41 @@ def test_a_guarded_fault_comes_off_at_its_expiry(
     assert active.entry.detail.startswith("its time was over")
     bench.able(Replacing).wait_ready(deployment, SECONDS)
     assert len(bench.workers(deployment)) == 2
+
+
+def test_a_fault_that_was_released_has_no_expiry_any_more(
+    bench: Bench, deployment: Deployment, victim: Replica
+) -> None:
+    """Else it would take off the next one of the same recipe."""
+
+    def pause(replica: Replica) -> ActiveFault:
+        effect = EFFECTS["pause"](bench, deployment, replica)
+        return bench.injector.inject(Fault("pause", deployment, [[replica]], effect))
+
+    released = pause(victim)
+    bench.injector.renew(released, SECOND)
+    bench.injector.recover(released)
+    kept, later = pause(victim), pause(bench.workers(deployment)[1])
+    bench.injector.renew(later, SECOND)
+    assert wait_until(lambda: later not in bench.injector.active, 15.0)
+    assert bench.injector.active == [kept]
+    assert stopped(bench, victim) == {True}
+    bench.injector.recover(kept)
+
+
+@pytest.mark.usefixtures("make_bench")  # says where its ledgers are, and sees that nothing is left
+def test_a_fault_comes_off_when_robot_is_killed(case: tuple[str, DeploySettings], tmp_path: Path) -> None:
+    """At any moment, so it is not robot who guards it."""
+    name = next(name for name, each in PLATFORMS.items() if each == case)
+    robot = [sys.executable, "-c", ROBOT, name, tmp_path / "results"]
+    told = subprocess.run(robot, check=False, cwd=Path(__file__).parent, stderr=subprocess.PIPE, text=True)
+    if told.returncode == SKIPPED:
+        pytest.skip(f"{name} cannot pause here")
+    assert (told.returncode, told.stderr) == (-signal.SIGKILL, "")
+    path = tmp_path / "state" / "runs" / "killed.jsonl"
+    assert wait_until(lambda: not read_ledger(path).open_entries, 15.0)
+    (fault,) = [entry for entry in read_ledger(path).entries.values() if entry.is_fault]
+    assert (fault.state, fault.evidence != []) == (State.RECOVERED, True)
 
 
 @pytest.mark.parametrize("what", EFFECTS)

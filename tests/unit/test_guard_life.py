@@ -235,6 +235,20 @@ def test_nobody_ends_the_lease_of_a_guard_that_was_killed(spoil: Callable[..., S
     assert spoilt.leases == 1
 
 
+def test_what_a_guard_logs_is_for_its_owner_alone(ledger: Ledger) -> None:
+    client = GuardClient(ledger)
+    client.close()
+    assert client.log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_guard_that_cannot_be_started_gets_a_sentence(ledger: Ledger) -> None:
+    """Such as on a full disk: it was a raw OSError."""
+    ledger.make_place()
+    ledger.path.with_suffix(f".{os.getpid()}.log").mkdir()
+    with pytest.raises(DeploymentError, match=r"^the guard cannot be started with log '.*\.log': Is a directory$"):
+        GuardClient(ledger)
+
+
 def test_a_guard_that_does_not_start_gets_a_sentence(
     tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

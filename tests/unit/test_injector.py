@@ -13,7 +13,6 @@ from DynamoFaultLibrary.errors import (
     FaultError,
     LedgerError,
     RecoveryError,
-    Unsupported,
 )
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL, ActiveFault, Injector
@@ -318,6 +317,15 @@ def test_recovering_all_of_nothing_is_no_problem(injector: Injector) -> None:
     assert injector.recover_all() == []
 
 
+def test_a_fault_that_tells_no_evidence_is_none(injector: Injector, tmp_path: Path) -> None:
+    """It was active with an empty list of evidence (a platform of another package)."""
+    fault = Flag(tmp_path / "flag")
+    fault.prove = list  # type: ignore[method-assign]
+    with pytest.raises(EvidenceMissing, match="Raise Flag: nothing was told that proves that it took effect"):
+        injector.inject(fault)
+    assert (fault.recoveries, injector.active) == (1, [])
+
+
 def test_a_fault_that_was_made_good_is_irreversible(injector: Injector, guard: Guard, tmp_path: Path) -> None:
     fault = Flag(tmp_path / "flag")
     fault.on_prove = lambda: setattr(fault, "compensation", "another flag was raised")
@@ -525,17 +533,6 @@ def test_a_fault_that_comes_off_during_its_proof_is_not_active(ledger: Ledger, g
         f"Raise Flag {active.entry.id} on flag came off during its proof (its time was over); give it a longer ttl"
     )
     assert (injector.active, active.active_s, states(injector)) == ([], 0.0, ["recovered"])
-
-
-def test_where_nobody_guards_no_fault_is_injected_and_all_else_goes_on(ledger: Ledger, tmp_path: Path) -> None:
-    """`Delete Graph` was skipped, and left the graph, on a platform that guards no faults."""
-    injector = Injector(ledger, None)
-    fault = Flag(tmp_path / "flag")
-    with pytest.raises(Unsupported, match="no capability 'Guarding'"):
-        injector.inject(fault)
-    injector.heal(lambda active: True)
-    assert not ledger.path.exists()
-    assert (injector.active, injector.forget(lambda active: True, "gone"), injector.recover_all()) == ([], [], [])
 
 
 @pytest.mark.parametrize("proof", [lambda: None, failing(KeyboardInterrupt())])

@@ -153,6 +153,7 @@ def test_a_new_run_recovers_dead_ones_and_puts_their_ledgers_aside(
     assert not theirs.exists()
     assert ledgers(ledger.path.parents[1]) == [ledger.path]
     (aside,) = (ledger.path.parent / "done").iterdir()
+    assert aside.parent.stat().st_mode & 0o777 == 0o700
     assert aside.name.startswith("dead.")
     assert [entry.state for entry in read_ledger(aside).entries.values()] == [State.RECOVERED]
 
@@ -179,6 +180,14 @@ def test_a_ledger_that_cannot_be_read_does_not_stop_a_new_run(ledger: Ledger, de
     (dead.path.parent / "broken.jsonl").mkdir()
     recover_dead_runs(ledger.path)
     assert not work.exists()
+
+
+def test_a_place_that_cannot_be_written_does_not_stop_a_new_run(ledger: Ledger, dead: Ledger) -> None:
+    """Nothing is put aside then; the raw error ended `Deploy Graph`."""
+    dead.mark(dead.intend("k", {}, {"action": "nothing"}), State.RECOVERED)
+    (dead.path.parent / "done").write_text("no directory")
+    recover_dead_runs(ledger.path)
+    assert dead.path.exists()
 
 
 def test_a_ledger_that_another_run_puts_aside_meanwhile_is_passed_over(

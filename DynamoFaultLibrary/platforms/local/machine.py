@@ -1,6 +1,7 @@
 """What platform `local` has on this machine: a supervisor, ports, and deployments with their processes."""
 
 import socket
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,10 +107,11 @@ class Machine:
             self.ports.give_back(local.ports)
         self.deployments.clear()
         supervisor, self._supervisor = self._supervisor, None
-        if supervisor is not None:
-            supervisor.close()
-        for network in networks:
-            network.close()
+        with ExitStack() as stack:  # what is left of one is no reason to leave another one open
+            for network in networks:
+                stack.callback(network.close)
+            if supervisor is not None:
+                supervisor.close()
 
     def local(self, deployment: Deployment) -> LocalDeployment:
         """What is known here of a deployment.
