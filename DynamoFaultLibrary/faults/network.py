@@ -5,8 +5,7 @@ from enum import Enum
 from DynamoFaultLibrary.errors import FaultError
 from DynamoFaultLibrary.graph import Role
 from DynamoFaultLibrary.platforms.base import Deployment
-
-NATS = "nats"
+from DynamoFaultLibrary.platforms.settings import NATS
 
 
 class PartitionType(Enum):
