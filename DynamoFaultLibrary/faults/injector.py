@@ -266,7 +266,8 @@ class Injector:
         came_off = active.recovered_s is not None
         try:
             if came_off:
-                active.fault.undo()  # whoever took it off may have come before it was on
+                with suppress(DeploymentError):  # what it hit may be gone
+                    active.fault.undo()  # whoever took it off may have come before it was on
             else:
                 self.recover(active)
         except Exception as problem:

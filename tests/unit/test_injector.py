@@ -550,6 +550,13 @@ def test_a_fault_that_came_off_before_it_was_on_is_taken_off_again(
     assert (fault.path.exists(), fault.recoveries, injector.active) == (False, 1, [])
 
 
+def test_a_fault_that_came_off_with_its_target_came_off_all_the_same(injector: Injector, tmp_path: Path) -> None:
+    gone = failing(DeploymentError("its supervisor was killed"))
+    fault = Flag(tmp_path / "flag", on_prove=lambda: came_off(injector, injector.faults[-1]), on_recover=gone)
+    with pytest.raises(EvidenceMissing, match="came off during its proof"):
+        injector.inject(fault)
+
+
 def test_a_proof_that_fails_since_its_fault_came_off_says_so(injector: Injector, tmp_path: Path) -> None:
     def prove() -> None:
         came_off(injector, injector.faults[-1])
