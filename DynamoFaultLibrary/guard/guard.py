@@ -13,6 +13,8 @@ import os
 import signal
 import socket
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from DynamoFaultLibrary.clock import monotonic, utc_now
@@ -24,7 +26,7 @@ from DynamoFaultLibrary.guard.sentinel import Sentinel
 from DynamoFaultLibrary.ledger import Entry, Ledger, State
 from DynamoFaultLibrary.ledger.recovery import problems, recover_owned
 from DynamoFaultLibrary.ledger.undo import undo, undoer_of
-from DynamoFaultLibrary.owner import RENEWAL_S, Owner, drop, renew
+from DynamoFaultLibrary.owner import RENEWAL_S, Owner, renew
 
 logger = logging.getLogger("guard")
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -134,10 +136,11 @@ class Guard:
     def _renew_lease(self) -> None:
         """Show other machines that the run is alive."""
         self.loop.call_later("lease", RENEWAL_S, self._renew_lease)
-        renew(self.ledger.lease(self.ledger.owner))
+        renew(self._lease)
 
-    def _drop_lease(self) -> None:
-        drop(self.ledger.lease(self.ledger.owner))
+    @property
+    def _lease(self) -> Path:
+        return self.ledger.lease(self.ledger.owner)
 
     # Undoing
 
@@ -175,7 +178,7 @@ class Guard:
         for entry in reversed(self.guarded.values()):
             if not _goes_with_deployment(entry):
                 self.try_undo(entry, "the run ended: ")
-        for step in (self.end_hosted, self._recover_by_ledger, self._drop_lease):
+        for step in (self.end_hosted, self._recover_by_ledger, partial(self._lease.unlink, missing_ok=True)):
             try:
                 step()
             except Exception as error:
