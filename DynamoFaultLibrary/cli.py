@@ -125,7 +125,7 @@ def faults(everything: bool, as_json: bool) -> None:
 def recover_command(run_id: str | None, everything: bool, dry_run: bool, force: bool, as_json: bool) -> None:
     """Take off what runs have left: faults, processes, directories. Exits 0 only when nothing is left."""
     if bool(run_id) == everything:
-        raise click.UsageError("name a run with --run, or use --all")
+        raise click.UsageError("name a run with --run, or use --all; not both")
     chosen = _chosen(run_id)
     found = [recover(path, dry_run=dry_run, force=force, foreign=force, sweeping=True) for path in chosen]
     if as_json:

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from DynamoFaultLibrary.clock import monotonic, seconds_text, wait_until
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, LoadError
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.load.records import Endpoint, Outcome, Record, RequestSpec
 from DynamoFaultLibrary.platforms.base import Deployment, Observing, read_metrics
 from DynamoFaultLibrary.platforms.effects import Effect
+from DynamoFaultLibrary.platforms.metrics import samples
 
 FRONTEND_METRIC = "dynamo_frontend_model_cancellation_total"
 WORKER_METRIC = "dynamo_component_cancellation_total"
@@ -100,22 +99,21 @@ class CancelRequests(Effect):
         """The frontend's cancellations by endpoint and type of request."""
         texts = read_metrics(self.platform, self.deployment, self.deployment.graph.frontend.name)
         found = Counter[str]()
-        for text in texts.values():
-            for labels, value in _samples(text, FRONTEND_METRIC):
-                found[f"{labels['endpoint']} {labels['request_type']}"] += value
+        for _, sample in samples(texts, FRONTEND_METRIC):
+            found[f"{sample.labels['endpoint']} {sample.labels['request_type']}"] += round(sample.value)
         return found
 
     def _cancelled_work(self) -> Counter[str]:
         """What the workers have noticed."""
         found = Counter[str]()
         workers = [service.name for service in self.deployment.graph.workers]
-        for name, text in read_metrics(self.platform, self.deployment, *workers).items():
-            for labels, value in _samples(text, WORKER_METRIC):
-                if labels.get("dynamo_endpoint") == "generate":
-                    found[f"{name} cancelled"] += value
-            for labels, value in _samples(text, UNREAD_METRIC):
-                if labels.get("error_type") == "publish_response":
-                    found[f"{name} unread"] += value
+        texts = read_metrics(self.platform, self.deployment, *workers)
+        for name, sample in samples(texts, WORKER_METRIC):
+            if sample.labels.get("dynamo_endpoint") == "generate":
+                found[f"{name} cancelled"] += round(sample.value)
+        for name, sample in samples(texts, UNREAD_METRIC):
+            if sample.labels.get("error_type") == "publish_response":
+                found[f"{name} unread"] += round(sample.value)
         return found
 
 
@@ -125,10 +123,3 @@ def _kind(spec: RequestSpec) -> str:
 
 def _told(counts: Counter[str]) -> str:
     return ", ".join(f"{count} ({what})" for what, count in counts.items()) or "none"
-
-
-def _samples(text: str, name: str) -> list[tuple[dict[str, str], int]]:
-    families = text_string_to_metric_families(text)
-    return [
-        (sample.labels, round(sample.value)) for family in families for sample in family.samples if sample.name == name
-    ]

@@ -10,7 +10,6 @@ from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, RecoveryError
 from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.platforms.base import ControlPlane
 from DynamoFaultLibrary.platforms.etcd import POLL, EtcdCluster, Leader
-from DynamoFaultLibrary.platforms.replicas import Replica
 
 
 class MemberData(StrEnum):
@@ -93,11 +92,6 @@ class MemberFault(Fault):
 
     loss: MemberLoss = field(kw_only=True)
 
-    @property
-    def member(self) -> Replica:
-        """The member that is hit."""
-        return self.sides[0][0]
-
     def prove(self) -> list[str]:
         return [*super().prove(), self.loss.prove(self.effect.applied_s)]
 
@@ -119,14 +113,14 @@ class EndOfMember(MemberFault):
             FaultError: it cannot be replaced by a member with fresh data.
         """
         if data is MemberData.FRESH and not self.loss.peer_urls:
-            raise FaultError(f"{self.member.name} cannot start with fresh data: etcd had no leader when it ended")
+            raise FaultError(f"{self.victim.name} cannot start with fresh data: etcd had no leader when it ended")
         self._start_with = data
 
     def undo(self) -> str:
         if self._start_with is MemberData.KEPT:
             return f"{super().undo()} with kept data"
-        self.loss.cluster.replace(self.member.name, self.loss.peer_urls)
-        replica = self.platform.start_without_data(self.deployment, self.member)
+        self.loss.cluster.replace(self.victim.name, self.loss.peer_urls)
+        replica = self.platform.start_without_data(self.deployment, self.victim)
         return f"{replica.name} runs as {replica.incarnation} with fresh data"
 
     def verify(self) -> str:

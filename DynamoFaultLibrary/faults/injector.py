@@ -54,6 +54,11 @@ class Fault:
             **self.effect.facts,
         }
 
+    @property
+    def victim(self) -> Replica:
+        """The first replica that it hits; of a fault that hits one alone, that one."""
+        return self.sides[0][0]
+
     def prove(self) -> list[str]:
         """Return the evidence that it took effect.
 
@@ -162,6 +167,8 @@ class Injector:
             active.injected_s = monotonic()
             fault.effect.apply()
             evidence = fault.prove()
+            if not evidence:
+                raise EvidenceMissing(f"{fault.kind}: nothing was told that proves that it took effect")
             self._has_been_proven(active, evidence)
         except BaseException as error:
             self._undo_unproven(active, error)
@@ -185,8 +192,7 @@ class Injector:
         self.guard.guard(active.entry)
         self.refresh()  # its old expiry may have come before the guard knew of the new one
         if active.recovered_s is not None:
-            with suppress(DeploymentError):
-                self.guard.release(active.entry)
+            self._release(active)
             raise FaultError(f"{active} has come off just now: {active.entry.detail}")
 
     def recover(self, active: ActiveFault) -> None:
@@ -222,8 +228,7 @@ class Injector:
                 self._close(active, f"{why}{done}")
             except LedgerError as error:
                 problems.append(str(error))
-                with suppress(DeploymentError):
-                    self.guard.release(active.entry)
+                self._release(active)
                 self._has_come_off(active)
             except Exception as error:
                 problems.append(f"{active} is not undone: {error}")
@@ -249,8 +254,7 @@ class Injector:
             made_good = effect.made_good_s or moment
             self.ledger.mark(active.entry, State.IRREVERSIBLE, effect.compensation, evidence, came_off_s=made_good)
             active.undone_s = active.recovered_s = made_good
-            with suppress(DeploymentError):
-                self.guard.release(active.entry)
+            self._release(active)
             effect.close()
         else:
             self.ledger.mark(active.entry, State.ACTIVE, evidence=evidence)
@@ -325,9 +329,12 @@ class Injector:
 
     def _close(self, active: ActiveFault, detail: str, came_off_s: float | None = None) -> None:
         self.ledger.mark(active.entry, State.RECOVERED, detail, came_off_s=came_off_s)
+        self._release(active)
+        self._has_come_off(active)
+
+    def _release(self, active: ActiveFault) -> None:
         with suppress(DeploymentError):  # a guard that is dead undoes nothing any more
             self.guard.release(active.entry)
-        self._has_come_off(active)
 
     def _has_come_off(self, active: ActiveFault) -> None:
         came_off = active.entry.came_off_s

@@ -7,7 +7,6 @@ from DynamoFaultLibrary.clock import seconds_text, wait_until
 from DynamoFaultLibrary.errors import EvidenceMissing, RecoveryError
 from DynamoFaultLibrary.faults.injector import Fault
 from DynamoFaultLibrary.platforms.nats import POLL, NatsServer, NatsState
-from DynamoFaultLibrary.platforms.replicas import Replica
 
 
 @dataclass
@@ -16,20 +15,15 @@ class NatsFault(Fault):
 
     server: NatsServer = field(kw_only=True)
 
-    @property
-    def replica(self) -> Replica:
-        """The server as a replica."""
-        return self.sides[0][0]
-
     def prove(self) -> list[str]:
         evidence = super().prove()
         if self.server.is_healthy:
-            raise EvidenceMissing(f"{self.replica.name} is stopped, but a server answers at {self.server.url}")
+            raise EvidenceMissing(f"{self.victim.name} is stopped, but a server answers at {self.server.url}")
         return [*evidence, f"nothing answers at {self.server.url}"]
 
     def verify(self) -> str:
         if not wait_until(lambda: self.server.is_healthy, self.deployment.settings.timeout, POLL):
-            raise RecoveryError(f"{self.replica.name} goes on, but is not healthy (log: {self.replica.log})")
+            raise RecoveryError(f"{self.victim.name} goes on, but is not healthy (log: {self.victim.log})")
         return "it is healthy"
 
 
@@ -47,7 +41,7 @@ class EndOfNats(NatsFault):
         if self.effect.compensation:
             return [*evidence, self.verify()]
         if self.server.is_healthy:
-            raise EvidenceMissing(f"{self.replica.name} has ended, but another server answers at {self.server.url}")
+            raise EvidenceMissing(f"{self.victim.name} has ended, but another server answers at {self.server.url}")
         return [*evidence, f"nobody answers at {self.server.url}"]
 
     def verify(self) -> str:
@@ -55,13 +49,13 @@ class EndOfNats(NatsFault):
         timeout = self.deployment.settings.timeout
         if not wait_until(lambda: self.server.is_healthy, timeout, POLL):
             limit = seconds_text(timeout.total_seconds())
-            raise RecoveryError(f"{self.replica.name} is not healthy {limit} after its start (log: {self.replica.log})")
+            raise RecoveryError(f"{self.victim.name} is not healthy {limit} after its start (log: {self.victim.log})")
         now = self.server.state()
         if now.server_id == self._before.server_id:
-            raise EvidenceMissing(f"{self.replica.name} still is server {now.server_id}, so it was not restarted")
+            raise EvidenceMissing(f"{self.victim.name} still is server {now.server_id}, so it was not restarted")
         lost = [name for name, last in self._before.streams.items() if now.streams.get(name, -1) < last]
         if lost:
-            raise RecoveryError(f"{self.replica.name} has lost JetStream's {lost}: it was {self._before}, it is {now}")
+            raise RecoveryError(f"{self.victim.name} has lost JetStream's {lost}: it was {self._before}, it is {now}")
         return f"{now}; it was {self._before}"
 
     @property

@@ -76,8 +76,13 @@ class Guard:
     # Calls of the client
 
     def call_guard(self, entry: dict[str, Any]) -> None:
-        """Undo this fault when its time is over or the client is gone. Guarding it again moves its expiry."""
+        """Undo this fault when its time is over or the client is gone. Guarding it again moves its expiry.
+
+        Raises:
+            RecoveryError: this process cannot know how to undo it, so it must not be injected.
+        """
         guarded = Entry.from_json(entry)
+        undoer_of(guarded.undo)
         self.guarded[guarded.id] = guarded
         if guarded.expires_at:
             left = (guarded.expires_at - utc_now()).total_seconds()
@@ -183,7 +188,7 @@ class Guard:
                 step()
             except Exception as error:
                 logger.error("%r", error)
-        logger.info("all undone after %.3f s", monotonic() - began)
+        logger.info("finished after %.3f s", monotonic() - began)
         if self.job.pabot and not self.job.pabot.is_running:
             self._end_pabots_helpers()  # robot may be gone before we have seen pabot's end
 

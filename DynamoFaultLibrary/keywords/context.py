@@ -3,7 +3,7 @@
 import itertools
 import random
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -32,7 +32,7 @@ from DynamoFaultLibrary.load.windows import (
     in_order,
     whole,
 )
-from DynamoFaultLibrary.platforms.base import CudaShimming, Deployment, Guarding, Platform, require
+from DynamoFaultLibrary.platforms.base import CudaShimming, Deployment, Platform, require
 from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import Incarnation, Replica
 from DynamoFaultLibrary.plugins import platform_module
@@ -125,8 +125,7 @@ class Context:
     def injector(self) -> Injector:
         """Leads faults through their life."""
         if self._injector is None:
-            guard = require(self.platform, Guarding)
-            self._injector = Injector(self.ledger, guard, self.options.radius, on_recovered=self._note_recovery)
+            self._injector = Injector(self.ledger, self.platform, self.options.radius, on_recovered=self._note_recovery)
         return self._injector
 
     @property
@@ -348,7 +347,8 @@ class Context:
         """A new test sees only what happens from now on."""
         self.timeline.test = test
         self.phases.clear()
-        self.log_starts = {alias: self._marks(deployment) for alias, deployment in self.graphs.items()}
+        before = self.log_starts
+        self.log_starts = {alias: self._marks(each, before.get(alias, {})) for alias, each in self.graphs.items()}
 
     def end_test(self) -> None:
         """What happens until the next test belongs to none; loads that the test started go with it."""
@@ -388,9 +388,9 @@ class Context:
         services = [*deployment.graph.services, *deployment.infrastructure]
         return [log for service in services for log in self.platform.logs(deployment, service)]
 
-    def _marks(self, deployment: Deployment) -> dict[Log, int | None]:
-        """Where its logs end; nothing of a deployment that went with its supervisor."""
-        marks: dict[Log, int | None] = {}
+    def _marks(self, deployment: Deployment, known: Iterable[Log]) -> dict[Log, int | None]:
+        """Where its logs end. Of those that were `known` before and cannot be seen now, that cannot be told."""
+        marks: dict[Log, int | None] = dict.fromkeys(known)
         with suppress(FaultLibraryError):
             for log in self._logs(deployment):
                 marks[log] = None

@@ -15,7 +15,7 @@ from DynamoFaultLibrary.keywords.injecting import InjectingComponent
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.nodes.xid import XIDS
-from DynamoFaultLibrary.platforms.base import Deployment, require
+from DynamoFaultLibrary.platforms.base import CudaShimming, Deployment, require
 from DynamoFaultLibrary.platforms.cuda import CudaPlatform
 from DynamoFaultLibrary.platforms.effects import ALL_GPUS, CudaRule, FailingCudaCalls
 from DynamoFaultLibrary.platforms.replicas import Replica
@@ -245,6 +245,7 @@ class CudaKeywords(InjectingComponent):
         return int(check(failed, assertion_operator, assertion_expected, what, message))
 
     def _platform(self) -> CudaPlatform:
+        require(self.context.platform, CudaShimming)  # the one that its platform lacks, if it lacks one
         return require(self.context.platform, CudaPlatform)
 
     def _active(self, service: str | None) -> list[ActiveFault]:

@@ -12,6 +12,7 @@ from DynamoFaultLibrary.faults.target import RANDOM
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Operator, check
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
+from DynamoFaultLibrary.keywords.network import ISOLATION
 from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.platforms.base import ControlPlane, Ending, Partitioning, Pausing, require
 from DynamoFaultLibrary.platforms.effects import End, Partition, PartitionMode
@@ -145,7 +146,7 @@ class EtcdKeywords(InjectingComponent):
         partition = Partition([victim], others, mode)
         effect = require(self.context.platform, Partitioning).plan_cut(deployment, partition)
         loss = self._loss(victim, force, timeout)
-        fault = MemberFault("Isolate Etcd Member", deployment, [[victim], others], effect, "duration", loss=loss)
+        fault = MemberFault(ISOLATION, deployment, [[victim], others], effect, "duration", loss=loss)
         return self.inject(fault, duration, None, f"{victim.name}, {mode.value}")
 
     @keyword(tags=["Recovery", "etcd"])
@@ -164,7 +165,7 @@ class EtcdKeywords(InjectingComponent):
         name = self._name(member)
         for active in self.active_here():
             fault = active.fault
-            if isinstance(fault, MemberFault) and len(fault.sides) == 1 and fault.member.name == name:
+            if isinstance(fault, MemberFault) and len(fault.sides) == 1 and fault.victim.name == name:
                 if isinstance(fault, EndOfMember):
                     fault.start_with(data)
                 self.context.injector.recover(active)
@@ -225,7 +226,7 @@ class EtcdKeywords(InjectingComponent):
 
     def _inject(self, fault: MemberFault, signal_name: str, ttl: timedelta | None) -> str:
         begin_observation(self.context)
-        return self.inject(fault, ttl, None, f"{signal_name} to {fault.member.name}")
+        return self.inject(fault, ttl, None, f"{signal_name} to {fault.victim.name}")
 
     def _loss(self, victim: Replica, force: bool, timeout: timedelta) -> MemberLoss:
         check_fault_time("timeout", timeout)
@@ -246,7 +247,7 @@ class EtcdKeywords(InjectingComponent):
         return leader
 
     def _choose(self, member: str) -> Replica:
-        member = member.lower()
+        member, _ = member.lower(), self._cluster()  # which says so if there is none
         if member == LEADER:
             return self._replica(self._leader().name)
         if member in (FOLLOWER, RANDOM):

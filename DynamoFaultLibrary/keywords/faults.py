@@ -62,7 +62,7 @@ class FaultKeywords(InjectingComponent):
         Example:
         | `Kill Replica` | Frontend | 0 | respawn=True |
         """  # noqa: E501  # a table's row is a line
-        return self._kill("Kill Replica", service, replica, serving, graceful, respawn, timeout, ttl)
+        return self._end("Kill Replica", service, replica, serving, _killed(graceful, timeout), respawn, ttl)
 
     @keyword(tags=["Fault"])
     @on_graph
@@ -86,7 +86,8 @@ class FaultKeywords(InjectingComponent):
         | `Kill Worker` | PositionWorker | 0 |
         | `Kill Worker` | serving=${request} | graceful=True |
         """
-        return self._kill("Kill Worker", self._worker(service), replica, serving, graceful, respawn, timeout, ttl)
+        end = _killed(graceful, timeout)
+        return self._end("Kill Worker", self._worker(service), replica, serving, end, respawn, ttl)
 
     @keyword(tags=["Fault"])
     @on_graph
@@ -216,9 +217,11 @@ class FaultKeywords(InjectingComponent):
         if not wait_until(is_over, timeout):
             expires = active.entry.expires_at
             when = f"it comes off by itself at {utc_text(expires)}" if expires else "it does not come off by itself"
-            raise FaultError(
-                f"{active} is still in effect after {duration_text(timeout)}; {when}, 'Recover Fault' undoes it now"
-            )
+            then = "'Recover Fault' undoes it now"
+            if expires and expires < utc_now():
+                when = f"it was to come off by itself at {utc_text(expires)}"
+                then = "'Recover Fault' tells why it does not"
+            raise FaultError(f"{active} is still in effect after {duration_text(timeout)}; {when}, {then}")
         self.info(f"{active} came off: {active.entry.detail}")
 
     @keyword(tags=["Getter"])
@@ -281,20 +284,6 @@ class FaultKeywords(InjectingComponent):
             self.info(f"{chosen.name} was chosen at random, seed {self.context.options.seed}")
         return chosen
 
-    def _kill(
-        self,
-        kind: str,
-        service: str,
-        replica: ReplicaChoice,
-        serving: Request | None,
-        graceful: bool,
-        respawn: bool | None,
-        timeout: timedelta,
-        ttl: timedelta | None,
-    ) -> str:
-        end = End(signal.SIGTERM if graceful else signal.SIGKILL, timeout=timeout)
-        return self._end(kind, service, replica, serving, end, respawn, ttl)
-
     def _end(
         self,
         kind: str,
@@ -328,6 +317,10 @@ class FaultKeywords(InjectingComponent):
         if named in others and named not in workers:
             raise FaultError(f"'{named}' is not a worker; 'Kill Replica    {named}' kills it. Workers are {workers}")
         return named
+
+
+def _killed(graceful: bool, timeout: timedelta) -> End:
+    return End(signal.SIGTERM if graceful else signal.SIGKILL, timeout=timeout)
 
 
 def _utc(moment_s: float) -> str:

@@ -89,7 +89,7 @@ class NatsKeywords(InjectingComponent):
 
     def _inject(self, fault: NatsFault, signal_name: str, ttl: timedelta | None) -> str:
         begin_observation(self.context)
-        return self.inject(fault, ttl, None, f"{signal_name} to {fault.replica.name}")
+        return self.inject(fault, ttl, None, f"{signal_name} to {fault.victim.name}")
 
     def _server(self) -> NatsServer:
         deployment = self.context.deployment

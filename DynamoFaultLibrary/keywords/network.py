@@ -17,7 +17,7 @@ from DynamoFaultLibrary.platforms.effects import Direction, Partition, Partition
 from DynamoFaultLibrary.platforms.replicas import Replica
 
 ALL = "all"
-PARTITION = "Partition Network"
+PARTITION, ISOLATION = "Partition Network", "Isolate Etcd Member"
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)bit(?:/s)?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
@@ -113,14 +113,19 @@ class NetworkKeywords(InjectingComponent):
     @keyword(tags=["Recovery"])
     @on_graph
     def heal_network_partition(self, fault: str | None = None) -> None:
-        """Heals one partition, or all of the graph, and verifies that. Fails when none is in effect.
+        """Heals one partition, or all of the graph, and verifies that.
+
+        Without ``fault`` it fails when none is in effect; with it, one that has come off already is left alone.
 
         Example:
         | ${partition} = | `Partition Network` | FRONTEND_WORKER |
         | `Heal Network Partition` | ${partition} |
         """
         if fault is not None:
-            self.context.injector.recover(self.fault(fault))
+            active = self.fault(fault)
+            if active.entry.kind not in (PARTITION, ISOLATION):
+                raise FaultError(f"{active} is no network partition; 'Recover Fault' undoes it")
+            self.context.injector.recover(active)
             return
         partitions = [active for active in self.active_here() if active.entry.kind == PARTITION]
         if not partitions:

@@ -6,14 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from DynamoFaultLibrary.clock import wait_until
 from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError, Unready
 from DynamoFaultLibrary.keywords.context import Context, Mark
 from DynamoFaultLibrary.platforms.base import Deployment, read_metrics
 from DynamoFaultLibrary.platforms.log_store import Log, flushed, text_of
 from DynamoFaultLibrary.platforms.logs import MIGRATION, check_logged
+from DynamoFaultLibrary.platforms.metrics import samples
 from DynamoFaultLibrary.platforms.readiness import TIMEOUT
 
 _QUICK_S = 1.0
@@ -91,13 +90,8 @@ def wait_for(context: Context, condition: Callable[[], bool], timeout: timedelta
 
 def counter(texts: dict[str, str], name: str, **labels: str) -> float:
     """Sum of a counter's samples over Prometheus texts; samples must carry `labels`."""
-    total = 0.0
-    for text in texts.values():
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                if sample.name == name and labels.items() <= sample.labels.items():
-                    total += sample.value
-    return total
+    found = (sample for _, sample in samples(texts, name) if labels.items() <= sample.labels.items())
+    return float(sum(sample.value for sample in found))
 
 
 def counter_growth(context: Context, name: str, **labels: str) -> int:

@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from time import sleep
 from typing import TypeVar
 
-from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from robot.api.deco import keyword
 
@@ -19,6 +18,7 @@ from DynamoFaultLibrary.keywords.context import Mark, UnorderedEnd
 from DynamoFaultLibrary.keywords.ends import is_ordered
 from DynamoFaultLibrary.keywords.observation import mark_of
 from DynamoFaultLibrary.platforms.base import read_metrics
+from DynamoFaultLibrary.platforms.metrics import samples
 from DynamoFaultLibrary.platforms.readiness import known_instances
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, Replica
 from DynamoFaultLibrary.reports.timeline import EventKind
@@ -177,16 +177,11 @@ class ServiceKeywords(Component):
         texts = read_metrics(self.context.platform, self.context.deployment, service)
         if not texts:
             raise Unready(f"'{service}' does not run, so there are no metrics to read '{name}' from")
-        samples = [
-            sample
-            for text in texts.values()
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        ]
-        named = [sample for sample in samples if sample.name == name]
+        told = [sample for _, sample in samples(texts)]
+        named = [sample for sample in told if sample.name == name]
         found = [sample.value for sample in named if labels.items() <= sample.labels.items()]
         if not found:
-            raise MetricMissing(_not_there(service, name, labels, named, {sample.name for sample in samples}))
+            raise MetricMissing(_not_there(service, name, labels, named, {sample.name for sample in told}))
         return float(sum(found))
 
 

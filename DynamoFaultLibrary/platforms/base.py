@@ -240,7 +240,6 @@ class CudaShimming(Protocol):
         ...
 
 
-@runtime_checkable
 class Guarding(Protocol):
     """Hold faults so that they come off when the run dies."""
 
@@ -262,7 +261,7 @@ class NodeHealth(Protocol):
         ...
 
 
-class Platform(Deploying, Observing, Protocol):
+class Platform(Deploying, Observing, Guarding, Protocol):
     """What each platform can."""
 
     name: str

@@ -50,7 +50,7 @@ def scrape(urls: Mapping[str, str], timeout_s: float) -> tuple[dict[str, str], l
     for name, answer in answers.items():
         try:
             texts[name] = answer.result()
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             problems.append(f"no metrics of {name} at {urls[name]}: {error}")
     return texts, problems
 

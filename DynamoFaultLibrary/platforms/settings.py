@@ -89,7 +89,9 @@ def _problems(settings: DeploySettings, platform: str, own: Set[str]) -> Iterato
     for name, who in _TAKEN_BY.items():
         value = getattr(settings, name)
         if value is not None and not {name, f"{name}={value}"} & own:
-            yield f"{name}={value} has no effect on platform '{platform}': only {who} take it"
+            declared = [one for one in own if one.startswith(f"{name}=")]
+            why = f"it is always {declared[0]}" if declared else f"only {who} take it"
+            yield f"{name}={value} has no effect on platform '{platform}': {why}"
     if problem := time_problem(settings.timeout):
         yield f"timeout {problem}"
     if settings.ready_responses < 1:

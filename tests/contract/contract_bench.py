@@ -13,7 +13,7 @@ from DynamoFaultLibrary.faults.injector import Injector
 from DynamoFaultLibrary.graph import Manifest
 from DynamoFaultLibrary.graph.shipped import find_graph
 from DynamoFaultLibrary.ledger import Ledger
-from DynamoFaultLibrary.platforms.base import Deployment, Ending, Guarding, Platform, require
+from DynamoFaultLibrary.platforms.base import Deployment, Ending, Platform, require
 from DynamoFaultLibrary.platforms.effects import End
 from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.settings import DeploySettings, NetworkMode
@@ -45,7 +45,7 @@ class Bench:
     injector: Injector = field(init=False)
 
     def __post_init__(self) -> None:
-        self.injector = Injector(self.ledger, require(self.platform, Guarding))
+        self.injector = Injector(self.ledger, self.platform)
 
     def able(self, capability: type[Capability]) -> Capability:
         """The platform as `capability`; the test is skipped where it lacks that."""

@@ -161,5 +161,5 @@ def test_platforms_are_called_as_they_are_asked_for(bench: Bench, case: tuple[st
     assert bench.platform.name == case[0]
     assert isinstance(bench.platform.replaces_ended, bool)
     assert bench.platform.poll_s > 0
-    assert {name for name, _ in PLATFORMS.values()} == {"local", "memory"}
+    assert {"local", "memory"} <= {name for name, _ in PLATFORMS.values()}
     assert json.dumps(sorted(bench.platform.settings))

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 from guarding import guarded, state_of
 
+from DynamoFaultLibrary.errors import RecoveryError
 from DynamoFaultLibrary.guard.guard import Guard
 from DynamoFaultLibrary.guard.job import Job
 from DynamoFaultLibrary.guard.loop import Loop
@@ -95,6 +96,14 @@ def test_an_undo_that_breaks_in_any_way_is_tried_again_at_the_end(
         assert list(guard.guarded) == [entry.id]
     guard._finish()
     assert state_of(guard, entry)[0] == "recovered"
+
+
+@pytest.mark.parametrize("recipe", [{"action": "strat"}, {"platform": "moon", "action": "land"}, {}])
+def test_what_nobody_can_undo_is_not_guarded(guard: Guard, recipe: dict[str, Any]) -> None:
+    """It was injected and proven, and never came off."""
+    with pytest.raises(RecoveryError, match=r"platform '(local|moon)'"):
+        guarded(guard, recipe)
+    assert guard.guarded == {}
 
 
 def test_a_fault_that_was_released_does_not_expire(guard: Guard) -> None:

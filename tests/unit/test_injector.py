@@ -7,7 +7,13 @@ from typing import Any, ClassVar
 import pytest
 
 from DynamoFaultLibrary.clock import monotonic
-from DynamoFaultLibrary.errors import DeploymentError, EvidenceMissing, FaultError, LedgerError, RecoveryError
+from DynamoFaultLibrary.errors import (
+    DeploymentError,
+    EvidenceMissing,
+    FaultError,
+    LedgerError,
+    RecoveryError,
+)
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
 from DynamoFaultLibrary.faults.injector import DEFAULT_TTL, ActiveFault, Injector
 from DynamoFaultLibrary.ledger import Entry, Ledger, Owner, State, read_ledger
@@ -309,6 +315,15 @@ def test_recovering_all_goes_on_after_a_failure_and_tells_of_it(injector: Inject
 
 def test_recovering_all_of_nothing_is_no_problem(injector: Injector) -> None:
     assert injector.recover_all() == []
+
+
+def test_a_fault_that_tells_no_evidence_is_none(injector: Injector, tmp_path: Path) -> None:
+    """It was active with an empty list of evidence (a platform of another package)."""
+    fault = Flag(tmp_path / "flag")
+    fault.prove = list  # type: ignore[method-assign]
+    with pytest.raises(EvidenceMissing, match="Raise Flag: nothing was told that proves that it took effect"):
+        injector.inject(fault)
+    assert (fault.recoveries, injector.active) == (1, [])
 
 
 def test_a_fault_that_was_made_good_is_irreversible(injector: Injector, guard: Guard, tmp_path: Path) -> None:

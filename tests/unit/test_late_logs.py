@@ -77,6 +77,23 @@ def test_a_log_that_does_not_arrive_says_nothing(name: str, dynamo: FakeDynamo, 
         dynamo.run_keyword(name, ["Frontend", "panic"])
 
 
+def test_logs_that_could_not_be_listed_when_the_test_began_say_nothing(
+    dynamo: FakeDynamo, frontend: LateLog, logs: dict[str, list[LateLog]]
+) -> None:
+    """What earlier tests had logged passed for what this one did."""
+    frontend.write("panic: no more blocks")
+
+    def refuse(deployment: Deployment, service: str) -> list[LateLog]:
+        raise DeploymentError("the cluster does not answer")
+
+    platform = dynamo.context.platform.__dict__
+    platform["logs"] = refuse
+    dynamo.context.begin_test("S.U")
+    platform["logs"] = lambda deployment, service: logs.get(service, [])
+    with pytest.raises(DeploymentError, match="where log 'late:Frontend-0' ended when this test began is not known"):
+        dynamo.run_keyword("service_log_should_contain", ["Frontend", "panic"])
+
+
 def test_what_is_there_needs_nothing_more(dynamo: FakeDynamo, frontend: LateLog) -> None:
     frontend.write("ready")
     frontend.flush()

@@ -90,7 +90,7 @@ def test_a_stream_that_is_lost_is_an_error(tell: Callable[..., NatsServer], left
 def test_a_stalled_server_that_answers_is_none(tell: Callable[..., NatsServer], start: Callable[..., Any]) -> None:
     sleeper = start("/bin/sleep", "60").identity
     stalled = fault(NatsFault, tell("NOLD0000"))
-    stalled.effect = Pause(stalled.effect.host, stalled.deployment, stalled.replica, [sleeper], signal.SIGSTOP)
+    stalled.effect = Pause(stalled.effect.host, stalled.deployment, stalled.victim, [sleeper], signal.SIGSTOP)
     sleeper.send(signal.SIGSTOP)
     with pytest.raises(EvidenceMissing, match="nats-0 is stopped, but a server answers at"):
         stalled.prove()

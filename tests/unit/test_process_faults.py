@@ -9,7 +9,7 @@ import pytest
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError
 from DynamoFaultLibrary.platforms.base import Deployment
-from DynamoFaultLibrary.platforms.local.ends import EndOfProcesses, EndOfReplica, Pause, matching
+from DynamoFaultLibrary.platforms.local.ends import EndOfProcesses, EndOfReplica, Pause, matching, plan_pause
 from DynamoFaultLibrary.platforms.replicas import EndedReplica, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId, read_command
@@ -238,3 +238,5 @@ def test_processes_match_by_a_part_of_their_command_line(
 def test_a_replica_without_processes_is_an_error() -> None:
     with pytest.raises(FaultError, match=r"no process of Worker-0 matches 'x'; running are \[\]"):
         matching(cast("Any", Machine(reached=[])), replica_of(GONE), "x")
+    with pytest.raises(FaultError, match="Worker-0 has no process to hit; see its log"):  # it "matched 'None'"
+        plan_pause(cast("Any", Machine(reached=[])), cast("Any", None), replica_of(GONE), None)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from DynamoFaultLibrary.errors import DeploymentError
+from DynamoFaultLibrary.errors import DeploymentError, Unready
 from DynamoFaultLibrary.platforms.http import get_text, scrape
+from DynamoFaultLibrary.platforms.metrics import samples
 from DynamoFaultLibrary.platforms.readiness import Expectation, wait_until_ready
 
 SOON = timedelta(seconds=0.1)
@@ -57,6 +58,23 @@ def test_all_metrics_that_are_told_are_there_beside_what_is_wrong_with_the_other
     assert texts == {"b": metrics(1).decode()}
     assert problems == [f"no metrics of a at {nobody}: HTTP Error 404: Not Found"]
     assert scrape({}, 5) == ({}, [])
+
+
+def test_bytes_that_are_no_text_are_no_metrics(loopback: Any) -> None:
+    loopback.answer("/metrics", b"requests 1\n\xff")
+    texts, (problem,) = scrape({"a": f"{loopback.url}/metrics"}, 5)
+    assert texts == {}
+    assert problem.startswith(f"no metrics of a at {loopback.url}/metrics: 'utf-8' codec can't decode byte 0xff")
+
+
+def test_a_page_in_the_place_of_metrics_is_an_error_not_a_number() -> None:
+    texts = {"Frontend-0": "requests 2\nerrors 1\n", "Frontend-1": "<html>busy</html>"}
+    with pytest.raises(Unready, match="what Frontend-1 tells as its metrics cannot be read: "):
+        list(samples(texts))
+    assert [(who, sample.value) for who, sample in samples({**texts, "Frontend-1": "requests 3"}, "requests")] == [
+        ("Frontend-0", 2),
+        ("Frontend-1", 3),
+    ]
 
 
 def test_a_frontend_that_knows_its_workers_and_answers_is_ready(loopback: Any) -> None:

@@ -57,6 +57,13 @@ def test_a_setting_without_a_meaning_is_refused(settings: dict[str, Any], messag
     assert str(raised.value) == message
 
 
+def test_a_setting_that_a_platform_has_otherwise_is_refused() -> None:
+    """It was said that only platforms where replicas may share a host take it, of one where they always do."""
+    with pytest.raises(DeploymentError) as raised:
+        check_settings(DeploySettings(network=NetworkMode.ISOLATED), "moon", {"network=shared"})
+    assert str(raised.value) == "network=isolated has no effect on platform 'moon': it is always network=shared"
+
+
 @pytest.mark.parametrize(
     ("field", "message"),
     [

@@ -632,6 +632,21 @@ def test_among_workers_the_one_that_serves_is_cut_off_from_the_others(
     assert (cuts[0].sources, cuts[0].targets) == ([workers[1]], [workers[0], *workers[2:]])
 
 
+def test_what_is_no_partition_is_not_healed(two: FakeDynamo) -> None:
+    """`Heal Network Partition` let a stalled etcd member go on."""
+    fault = two.context.injector.inject(FakeFault("fake-2")).entry.id
+    with pytest.raises(FaultError, match=rf"Fake Fault {fault} on Frontend-0 is no network partition; 'Recover Fault'"):
+        two.run_keyword("heal_network_partition", [fault])
+    assert two.run_keyword("list_active_faults", []) == [fault]
+
+
+def test_a_fault_that_did_not_come_off_in_time_is_told(two: FakeDynamo) -> None:
+    """It was said to come off at a moment that was past."""
+    fault = two.context.injector.inject(FakeFault("fake-2"), ttl=timedelta(milliseconds=1)).entry.id
+    with pytest.raises(FaultError, match=r"it was to come off by itself at .*, 'Recover Fault' tells why it does not"):
+        two.run_keyword("wait_until_fault_is_over", [fault], {"timeout": timedelta(milliseconds=20)})
+
+
 @dataclass
 class Killed(FakeFault):
     """Has ended a worker."""

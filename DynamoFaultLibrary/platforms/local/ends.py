@@ -246,14 +246,14 @@ def plan_pause(host: Host, deployment: Deployment, replica: Replica, process_nam
 
 
 def matching(host: Host, replica: Replica, name: str | None) -> list[ProcessId]:
-    """Processes of a replica whose command line contains `name`; all of them without a name.
+    """Processes of a replica whose command line contains `name`; all of them, if there are any, without a name.
 
     Raises:
-        FaultError: nothing matches; the message lists what runs.
+        FaultError: nothing matches the name; the message lists what runs.
     """
     commands = {process: process.command for process in host.processes(replica)}
     found = [process for process, command in commands.items() if name is None or name in command]
-    if not found:
+    if not found and name is not None:
         raise FaultError(f"no process of {replica.name} matches '{name}'; running are {list(commands.values())}")
     return found
 
