@@ -24,7 +24,7 @@ from DynamoFaultLibrary.guard.loop import Loop
 from DynamoFaultLibrary.guard.messages import Messages
 from DynamoFaultLibrary.guard.sentinel import Sentinel
 from DynamoFaultLibrary.ledger import Entry, Ledger, State
-from DynamoFaultLibrary.ledger.recovery import problems, recover_owned
+from DynamoFaultLibrary.ledger.recovery import problems, recover_owned, undoer_for
 from DynamoFaultLibrary.ledger.undo import undo, undoer_of
 from DynamoFaultLibrary.owner import RENEWAL_S, Owner, renew
 
@@ -181,7 +181,7 @@ class Guard:
         began = monotonic()
         logger.info("the client is gone; undoing %d faults", len(self.guarded))
         for entry in reversed(self.guarded.values()):
-            if not _goes_with_deployment(entry):
+            if not undoer_for(entry).goes_with_deployment:
                 self.try_undo(entry, "the run ended: ")
         for step in (self.end_hosted, self._recover_by_ledger, partial(self._lease.unlink, missing_ok=True)):
             try:
@@ -207,14 +207,6 @@ class Guard:
     def _end_pabots_helpers(self) -> None:
         for helper in self.job.pabot_helpers:
             helper.send(signal.SIGKILL)
-
-
-def _goes_with_deployment(entry: Entry) -> bool:
-    """Whether nothing is left of a fault when the run's deployments are gone, such as an ended replica."""
-    try:
-        return undoer_of(entry.undo).goes_with_deployment
-    except Exception:  # undoing it will say why
-        return False
 
 
 def run_guard(guard: type[Guard], words: list[str]) -> None:

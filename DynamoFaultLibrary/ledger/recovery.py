@@ -75,12 +75,12 @@ def recover(
     except LedgerError as error:
         return Recovery(path, refused=str(error))
     found = Recovery(path, corrupt=view.corrupt)
-    for entry in sorted(filter(concerns, view.open_entries), key=lambda entry: _undoer(entry).rank):
+    for entry in sorted(filter(concerns, view.open_entries), key=lambda entry: undoer_for(entry).rank):
         if view.is_alive(entry) and not force:
             found.alive.append(entry)
         elif (
             not entry.owner.is_here
-            and _undoer(entry).reach is not Reach.ANYWHERE
+            and undoer_for(entry).reach is not Reach.ANYWHERE
             and (not foreign or is_fresh(view.lease(entry.owner)))
         ):
             found.elsewhere.append(entry)
@@ -125,21 +125,18 @@ def _take_off(undoer: Undoer, entry: Entry, state: Path, found: Recovery) -> str
         return "gone: this machine has started anew since"
     if not undoer.goes_with_deployment:
         return undo(entry.undo, state)
-    stays = [failed.id for failed, _ in found.failed if _undoer(failed).rank is Rank.PROCESS]
+    stays = [failed.id for failed, _ in found.failed if undoer_for(failed).rank is Rank.PROCESS]
     if stays:
         raise RecoveryError(f"its deployment is not gone: {', '.join(stays)}")
     return GONE_WITH_DEPLOYMENT
 
 
-def _undoer(entry: Entry) -> Undoer:
+def undoer_for(entry: Entry) -> Undoer:
+    """What undoes an entry. One that is not known comes first, and `undo` says what is wrong with it."""
     try:
         return undoer_of(entry.undo)
     except Exception:  # a platform of others, or a recipe that is none
-        return _UNKNOWN
-
-
-_UNKNOWN = Undoer(lambda recipe: "", Rank.FAULT, Reach.ANYWHERE)
-"""It comes first, and `undo` says what is wrong with it."""
+        return Undoer(lambda recipe: "", Rank.FAULT, Reach.ANYWHERE)
 
 
 def recover_owned(ledger: Ledger) -> Recovery:
