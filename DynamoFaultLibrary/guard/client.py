@@ -15,6 +15,7 @@ from DynamoFaultLibrary.guard.messages import Messages
 from DynamoFaultLibrary.ledger import Entry, Ledger
 from DynamoFaultLibrary.ledger.recovery import problems, recover_dead_runs, recover_owned
 from DynamoFaultLibrary.modules import module_environment
+from DynamoFaultLibrary.owner import renew
 from DynamoFaultLibrary.pabot import pabot_above, pabot_helpers
 from DynamoFaultLibrary.processes import ProcessId
 
@@ -60,6 +61,7 @@ class GuardClient:
                     stderr=log,
                     cwd="/",
                 )
+            renew(ledger.lease(ledger.owner))  # the guard goes on with that, but not before it has started
         except OSError as error:
             self._connection.close()
             raise DeploymentError(
