@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from DynamoFaultLibrary.clock import utc_now
-from DynamoFaultLibrary.errors import FaultLibraryError, LedgerError
+from DynamoFaultLibrary.errors import LedgerError
 from DynamoFaultLibrary.ledger import Entry, LedgerView, State, read_ledger, state_directory
 from DynamoFaultLibrary.ledger.recovery import Recovery, ledgers, recover, where_to_undo
 from DynamoFaultLibrary.net.namespace import enter_own_namespaces, may_administer_networks
@@ -126,7 +126,8 @@ def recover_command(run_id: str | None, everything: bool, dry_run: bool, force: 
     """Take off what runs have left: faults, processes, directories. Exits 0 only when nothing is left."""
     if bool(run_id) == everything:
         raise click.UsageError("name a run with --run, or use --all; not both")
-    found = [_recover(path, dry_run, force) for path in _chosen(run_id)]
+    chosen = _chosen(run_id)
+    found = [recover(path, dry_run=dry_run, force=force, foreign=force, sweeping=True) for path in chosen]
     if as_json:
         click.echo(json.dumps([_as_json(recovery) for recovery in found], indent=1))
     else:
@@ -207,13 +208,6 @@ def _chosen(run_id: str | None) -> list[Path]:
         known = [path.stem for path in paths]
         raise click.ClickException(f"no run '{run_id}' in {state_directory() / 'runs'}; known are {known or 'none'}")
     return chosen
-
-
-def _recover(path: Path, dry_run: bool, force: bool) -> Recovery:
-    try:
-        return recover(path, dry_run=dry_run, force=force, foreign=force, sweeping=True)
-    except FaultLibraryError as error:
-        return Recovery(path, refused=str(error))  # the others are recovered all the same
 
 
 def _tell(found: list[Recovery], dry_run: bool, force: bool) -> None:

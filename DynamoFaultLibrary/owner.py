@@ -136,9 +136,4 @@ def is_fresh(lease: Path) -> bool:
         return True
     finally:
         with suppress(OSError):
-            drop(probe)
-
-
-def drop(lease: Path) -> None:
-    """Its owner is gone, and all that it held is undone."""
-    lease.unlink(missing_ok=True)
+            probe.unlink(missing_ok=True)

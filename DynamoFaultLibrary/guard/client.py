@@ -15,6 +15,7 @@ from DynamoFaultLibrary.guard.messages import Messages
 from DynamoFaultLibrary.ledger import Entry, Ledger
 from DynamoFaultLibrary.ledger.recovery import problems, recover_dead_runs, recover_owned
 from DynamoFaultLibrary.modules import module_environment
+from DynamoFaultLibrary.owner import renew
 from DynamoFaultLibrary.pabot import pabot_above, pabot_helpers
 from DynamoFaultLibrary.processes import ProcessId
 
@@ -60,6 +61,7 @@ class GuardClient:
                     stderr=log,
                     cwd="/",
                 )
+            renew(ledger.lease(ledger.owner))  # the guard goes on with that, but not before it has started
         except OSError as error:
             self._connection.close()
             raise DeploymentError(
@@ -81,7 +83,7 @@ class GuardClient:
             pass
         self._connection.close()
         self._launcher.poll()
-        if left := self._left():
+        if left := problems([recover_owned(self._ledger)]):
             raise RecoveryError("; ".join(left))
 
     def guard(self, entry: Entry) -> None:
@@ -108,7 +110,7 @@ class GuardClient:
             raise DeploymentError(f"the {self.called} has not {done} in {reply_timeout:g} s; see {self.log}") from error
         except OSError as error:
             self._connection.close()
-            left = self._left()
+            left = problems([recover_owned(self._ledger)])  # nothing, unless its sentinel could not do all
             gone = f"the {self.called} is gone ({error.strerror or error}){self._on_gone()}"
             raise DeploymentError("; ".join([gone, *left, f"see {self.log}"])) from error
         self._launcher.poll()  # a zombie since the first call: the guard itself is not our child
@@ -123,13 +125,6 @@ class GuardClient:
             for reply in self._messages.receive():
                 if reply["id"] == request["id"]:
                     return reply  # others answer calls that were given up
-
-    def _left(self) -> list[str]:
-        """What could not be undone; nothing, unless the guard was killed and its sentinel could not do all."""
-        try:
-            return problems([recover_owned(self._ledger)])
-        except FaultLibraryError as error:
-            return [str(error)]
 
 
 def _runner_processes() -> tuple[ProcessId | None, list[ProcessId]]:

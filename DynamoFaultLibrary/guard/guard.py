@@ -13,6 +13,8 @@ import os
 import signal
 import socket
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from DynamoFaultLibrary.clock import monotonic, utc_now
@@ -22,9 +24,9 @@ from DynamoFaultLibrary.guard.loop import Loop
 from DynamoFaultLibrary.guard.messages import Messages
 from DynamoFaultLibrary.guard.sentinel import Sentinel
 from DynamoFaultLibrary.ledger import Entry, Ledger, State
-from DynamoFaultLibrary.ledger.recovery import problems, recover_owned
+from DynamoFaultLibrary.ledger.recovery import problems, recover_owned, undoer_for
 from DynamoFaultLibrary.ledger.undo import undo, undoer_of
-from DynamoFaultLibrary.owner import RENEWAL_S, Owner, drop, renew
+from DynamoFaultLibrary.owner import RENEWAL_S, Owner, renew
 
 logger = logging.getLogger("guard")
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -139,10 +141,11 @@ class Guard:
     def _renew_lease(self) -> None:
         """Show other machines that the run is alive."""
         self.loop.call_later("lease", RENEWAL_S, self._renew_lease)
-        renew(self.ledger.lease(self.ledger.owner))
+        renew(self._lease)
 
-    def _drop_lease(self) -> None:
-        drop(self.ledger.lease(self.ledger.owner))
+    @property
+    def _lease(self) -> Path:
+        return self.ledger.lease(self.ledger.owner)
 
     # Undoing
 
@@ -178,9 +181,9 @@ class Guard:
         began = monotonic()
         logger.info("the client is gone; undoing %d faults", len(self.guarded))
         for entry in reversed(self.guarded.values()):
-            if not _goes_with_deployment(entry):
+            if not undoer_for(entry).goes_with_deployment:
                 self.try_undo(entry, "the run ended: ")
-        for step in (self.end_hosted, self._recover_by_ledger, self._drop_lease):
+        for step in (self.end_hosted, self._recover_by_ledger, partial(self._lease.unlink, missing_ok=True)):
             try:
                 step()
             except Exception as error:
@@ -204,14 +207,6 @@ class Guard:
     def _end_pabots_helpers(self) -> None:
         for helper in self.job.pabot_helpers:
             helper.send(signal.SIGKILL)
-
-
-def _goes_with_deployment(entry: Entry) -> bool:
-    """Whether nothing is left of a fault when the run's deployments are gone, such as an ended replica."""
-    try:
-        return undoer_of(entry.undo).goes_with_deployment
-    except Exception:  # undoing it will say why
-        return False
 
 
 def run_guard(guard: type[Guard], words: list[str]) -> None:

@@ -94,8 +94,8 @@ class Entry:
         return cls(
             id=data["id"],
             kind=data["kind"],
-            target=data["target"],
-            undo=data["undo"],
+            target=dict(data["target"]),
+            undo=dict(data["undo"]),
             owner=Owner.from_json(data["owner"]),
             is_fault=data["is_fault"],
             created_at=datetime.fromisoformat(data["created_at"]),

@@ -10,7 +10,7 @@ from DynamoFaultLibrary.errors import LedgerError, RecoveryError
 from DynamoFaultLibrary.ledger.entry import Entry, State
 from DynamoFaultLibrary.ledger.store import Ledger, LedgerView, locked, make_private, read_ledger, state_directory
 from DynamoFaultLibrary.ledger.undo import Rank, Reach, Undoer, sweep, undo, undoer_of
-from DynamoFaultLibrary.owner import Owner, drop, is_fresh
+from DynamoFaultLibrary.owner import Owner, is_fresh
 from DynamoFaultLibrary.plugins import LOCAL
 
 GONE_WITH_DEPLOYMENT = "its deployment is gone"
@@ -68,19 +68,19 @@ def recover(
     with its run, so there is nothing to start it for. With `sweeping`, platforms that the ledger names then take off
     what bears the run's name without being in the ledger, unless the run lives. With `dry_run` nothing is done, and the
     result holds what would be.
-
-    Raises:
-        LedgerError: the ledger cannot be read, or is another user's.
     """
-    view = read_ledger(path, foreign=foreign and os.geteuid() == 0)
+    try:
+        view = read_ledger(path, foreign=foreign and os.geteuid() == 0)
+        ledger = Ledger(path.stem, Owner.current(), path.parents[1], foreign=foreign)
+    except LedgerError as error:
+        return Recovery(path, refused=str(error))
     found = Recovery(path, corrupt=view.corrupt)
-    ledger = Ledger(path.stem, Owner.current(), path.parents[1], foreign=foreign)
-    for entry in sorted(filter(concerns, view.open_entries), key=lambda entry: _undoer(entry).rank):
+    for entry in sorted(filter(concerns, view.open_entries), key=lambda entry: undoer_for(entry).rank):
         if view.is_alive(entry) and not force:
             found.alive.append(entry)
         elif (
             not entry.owner.is_here
-            and _undoer(entry).reach is not Reach.ANYWHERE
+            and undoer_for(entry).reach is not Reach.ANYWHERE
             and (not foreign or is_fresh(view.lease(entry.owner)))
         ):
             found.elsewhere.append(entry)
@@ -125,29 +125,22 @@ def _take_off(undoer: Undoer, entry: Entry, state: Path, found: Recovery) -> str
         return "gone: this machine has started anew since"
     if not undoer.goes_with_deployment:
         return undo(entry.undo, state)
-    stays = [failed.id for failed, _ in found.failed if _undoer(failed).rank is Rank.PROCESS]
+    stays = [failed.id for failed, _ in found.failed if undoer_for(failed).rank is Rank.PROCESS]
     if stays:
         raise RecoveryError(f"its deployment is not gone: {', '.join(stays)}")
     return GONE_WITH_DEPLOYMENT
 
 
-def _undoer(entry: Entry) -> Undoer:
+def undoer_for(entry: Entry) -> Undoer:
+    """What undoes an entry. One that is not known comes first, and `undo` says what is wrong with it."""
     try:
         return undoer_of(entry.undo)
     except Exception:  # a platform of others, or a recipe that is none
-        return _UNKNOWN
-
-
-_UNKNOWN = Undoer(lambda recipe: "", Rank.FAULT, Reach.ANYWHERE)
-"""It comes first, and `undo` says what is wrong with it."""
+        return Undoer(lambda recipe: "", Rank.FAULT, Reach.ANYWHERE)
 
 
 def recover_owned(ledger: Ledger) -> Recovery:
-    """Undo what the owner of `ledger` has left there, whether it lives or not.
-
-    Raises:
-        LedgerError: the ledger cannot be read, or is another user's.
-    """
+    """Undo what the owner of `ledger` has left there, whether it lives or not."""
     if not ledger.path.exists():
         return Recovery(ledger.path)
     return recover(ledger.path, force=True, concerns=lambda entry: entry.owner == ledger.owner)
@@ -162,8 +155,8 @@ def recover_dead_runs(current: Path) -> None:
         if path == current:
             continue
         with suppress(LedgerError, OSError):  # another run was faster, or nothing can be written
-            recover(path)
-            _put_aside_if_closed(path)
+            if not recover(path).refused:
+                _put_aside_if_closed(path)
 
 
 def _put_aside_if_closed(path: Path) -> None:
@@ -174,7 +167,7 @@ def _put_aside_if_closed(path: Path) -> None:
         if not view.open_entries and not view.has_living_owner:
             path.rename(done / f"{path.stem}.{path.stat().st_mtime_ns}.jsonl")
             for entry in view.entries.values():
-                drop(view.lease(entry.owner))
+                view.lease(entry.owner).unlink(missing_ok=True)
 
 
 def problems(recoveries: Iterable[Recovery]) -> list[str]:
@@ -184,7 +177,8 @@ def problems(recoveries: Iterable[Recovery]) -> list[str]:
 
 def _problems_of(recovery: Recovery) -> list[str]:
     elsewhere = [(entry, where_to_undo(recovery.path, [entry])) for entry in recovery.elsewhere]
-    return [f"{entry.id} is not undone: {why}" for entry, why in [*recovery.failed, *elsewhere]] + recovery.left
+    stays = [f"{entry.id} is not undone: {why}" for entry, why in [*recovery.failed, *elsewhere]]
+    return [*stays, *recovery.left, *filter(None, [recovery.refused])]
 
 
 def where_to_undo(path: Path, entries: Sequence[Entry]) -> str:

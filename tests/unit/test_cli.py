@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from DynamoFaultLibrary import doctor
 from DynamoFaultLibrary.cli import fault_table, main
 from DynamoFaultLibrary.ledger import Ledger, Owner, State
-from DynamoFaultLibrary.owner import drop, renew
+from DynamoFaultLibrary.owner import renew
 from DynamoFaultLibrary.processes import ProcessId
 
 COMMANDS = ("run", "faults", "graph", "recover", "load", "report", "doctor")
@@ -190,7 +190,7 @@ def test_recover_says_on_which_machine_it_is_to_be_run_and_gives_up_one_that_is_
     )
     told = call("recover", "--all", "--force")
     assert (told.exit_code, told.stderr) == (1, f"{left}the run is alive there\n")
-    drop(ledger.lease(ledger.owner))
+    ledger.lease(ledger.owner).unlink()
     told = call("recover", "--all", "--force", "--dry-run")
     assert (told.exit_code, told.stderr) == (1, f"run-1: {entry.id} would be given up\n")
     told = call("recover", "--all", "--force", "--json")

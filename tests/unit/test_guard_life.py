@@ -16,6 +16,7 @@ from DynamoFaultLibrary.guard.client import GuardClient
 from DynamoFaultLibrary.guard.job import is_guard
 from DynamoFaultLibrary.ledger import Ledger, read_ledger
 from DynamoFaultLibrary.ledger.recovery import GONE_WITH_DEPLOYMENT
+from DynamoFaultLibrary.owner import is_fresh
 from DynamoFaultLibrary.plugins import GROUP
 from DynamoFaultLibrary.processes import all_pids, read_command
 
@@ -257,6 +258,7 @@ def test_a_guard_that_does_not_start_gets_a_sentence(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(GuardClient, "module", "idle")
     client = GuardClient(ledger)
+    assert is_fresh(ledger.lease(ledger.owner)), "what robot does meanwhile is not undone elsewhere"
     with pytest.raises(DeploymentError, match=r"^the guard has not started in 0\.05 s; see .*\.log$"):
         client.call("release", 0.05, identity="none")
     client._launcher.kill()

@@ -203,6 +203,11 @@ def test_the_next_line_is_not_glued_to_a_torn_one(ledger: Ledger) -> None:
     assert b"\n\n" not in ledger.path.read_bytes()
 
 
+def with_field(name: str, value: object) -> bytes:
+    """The line of an intent of which one field is wrong."""
+    return json.dumps({**Entry.new("k", {}, UNDO, OWNER, True, None).to_json(), name: value}).encode()
+
+
 @pytest.mark.parametrize(
     ("line", "error"),
     [
@@ -215,6 +220,8 @@ def test_the_next_line_is_not_glued_to_a_torn_one(ledger: Ledger) -> None:
         (b'{"id":"stranger","state":"active"}', "KeyError"),
         (b'{"id":"x","kind":"k"}', "KeyError"),
         (b'{"id":["x"],"state":"active"}', "TypeError"),
+        (with_field("undo", None), "TypeError"),
+        (with_field("target", "Worker"), "ValueError"),
     ],
 )
 def test_a_corrupt_line_is_reported_with_its_place_and_skipped(ledger: Ledger, line: bytes, error: str) -> None:

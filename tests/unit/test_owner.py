@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from DynamoFaultLibrary.ledger import Ledger
-from DynamoFaultLibrary.owner import LEASE_S, Owner, drop, is_fresh, renew, this_boot
+from DynamoFaultLibrary.owner import LEASE_S, Owner, is_fresh, renew, this_boot
 from DynamoFaultLibrary.processes import ProcessId
 
 AWAY = "a-host-that-is-not-this-one"
@@ -92,8 +92,7 @@ def test_an_owner_on_another_machine_is_alive_while_its_lease_is_renewed(sleeper
     assert not owner.is_alive(lease)
     renew(lease)
     assert owner.is_alive(lease)
-    drop(lease)
-    drop(lease)
+    lease.unlink()
     assert not owner.is_alive(lease)
 
 

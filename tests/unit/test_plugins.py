@@ -12,10 +12,9 @@ import pytest
 
 from DynamoFaultLibrary.errors import FaultLibraryError, RecoveryError
 from DynamoFaultLibrary.faults.blast_radius import BlastRadius
-from DynamoFaultLibrary.guard.guard import _goes_with_deployment
 from DynamoFaultLibrary.keywords.context import Context, Options
 from DynamoFaultLibrary.ledger import Ledger, Owner, State, read_ledger
-from DynamoFaultLibrary.ledger.recovery import problems, recover, recover_dead_runs
+from DynamoFaultLibrary.ledger.recovery import problems, recover, recover_dead_runs, undoer_for
 from DynamoFaultLibrary.ledger.store import RUN_VARIABLE
 from DynamoFaultLibrary.ledger.undo import undo
 from DynamoFaultLibrary.platforms.local.platform import LocalPlatform
@@ -201,7 +200,7 @@ def test_a_platform_that_is_broken_keeps_nobody_from_recovering_the_rest(
     dead = Ledger("dead", Owner(ProcessId(2**22, 1)), tmp_path / "state")
     storm = dead.intend("storm", {}, {"platform": platform, "action": "calm"})
     dead.intend("calm", {}, {"platform": "moon", "action": "calm"})
-    assert not _goes_with_deployment(storm)
+    assert not undoer_for(storm).goes_with_deployment, "the guard asks at the end of a run"
     recover_dead_runs(ledger.path)
     assert [entry.kind for entry in read_ledger(dead.path).open_entries] == ["storm"]
     found = recover(dead.path, sweeping=True)
