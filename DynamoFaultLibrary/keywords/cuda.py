@@ -12,7 +12,6 @@ from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.component import Count, NameList, Operator, check
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
-from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.nodes.xid import XIDS
 from DynamoFaultLibrary.platforms.base import CudaShimming, Deployment, require
@@ -144,7 +143,7 @@ class CudaKeywords(InjectingComponent):
             until_restart,
         )
         check_fault_time("timeout", timeout)
-        chosen, deployment = self._choose(service, replica, serving), self.context.deployment
+        chosen, deployment = self.choose(service, replica, serving), self.context.deployment
         effect = self._platform().plan_cuda(deployment, chosen, rule, timeout)
         return self.inject(Fault(KIND, deployment, [[chosen]], effect), ttl, serving, f"{XIDS[xid]} in {chosen.name}")
 
@@ -253,11 +252,6 @@ class CudaKeywords(InjectingComponent):
             self.context.deployment.graph.service(service)
         ours = [active for active in self.active_here() if active.entry.kind == KIND]
         return [active for active in ours if service in (None, active.entry.target["service"])]
-
-    def _choose(self, service: str, replica: int | str, serving: Request | None) -> Replica:
-        begin_observation(self.context)
-        chooser = self.chooser()
-        return self.serving(service, serving) if serving else chooser.by_index(service, replica)
 
     def _replicas(self, deployment: Deployment) -> list[Replica]:
         of = self.context.platform.replicas

@@ -14,11 +14,9 @@ from DynamoFaultLibrary.faults.signals import ending_signal
 from DynamoFaultLibrary.faults.target import RANDOM
 from DynamoFaultLibrary.keywords.calling import on_graph
 from DynamoFaultLibrary.keywords.injecting import InjectingComponent
-from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.platforms.base import Ending, Pausing, require
 from DynamoFaultLibrary.platforms.effects import End
-from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.times import check_fault_time, duration_text
 
 ReplicaChoice = int | str
@@ -148,7 +146,7 @@ class FaultKeywords(InjectingComponent):
         Example:
         | `Stall Process` | PositionWorker | replica=0 | duration=5 s |
         """
-        chosen, deployment = self._choose(service, replica, serving), self.context.deployment
+        chosen, deployment = self.choose(service, replica, serving), self.context.deployment
         effect = require(self.context.platform, Pausing).plan_pause(deployment, chosen, process_name)
         fault = Fault(STALL, deployment, [[chosen]], effect, "duration")
         return self.inject(fault, duration, serving, f"SIGSTOP to {chosen.name}")
@@ -275,15 +273,6 @@ class FaultKeywords(InjectingComponent):
         if self.context.injector.active:
             raise FaultError(f"no fault should be active, but there are {self.active_names()}")
 
-    def _choose(self, service: str, replica: ReplicaChoice, serving: Request | None) -> Replica:
-        begin_observation(self.context)
-        if serving is not None:
-            return self.serving(service, serving)
-        chosen = self.chooser().by_index(service, replica)
-        if replica == RANDOM:
-            self.info(f"{chosen.name} was chosen at random, seed {self.context.options.seed}")
-        return chosen
-
     def _end(
         self,
         kind: str,
@@ -300,7 +289,7 @@ class FaultKeywords(InjectingComponent):
         if at_once and ttl is not None:
             where = "with respawn=True" if respawn else f"on platform '{platform.name}' without respawn=False"
             raise FaultError(f"ttl has no effect {where}: the replica is started again at once, give one of them")
-        chosen = self._choose(service, replica, serving)
+        chosen = self.choose(service, replica, serving)
         effect = require(platform, Ending).plan_end(deployment, chosen, replace(end, stays_dead=not at_once))
         fault = Fault(kind, deployment, [[chosen]], effect)
         return self.inject(fault, ttl, serving, f"{end.signal_name} to {chosen.name}")

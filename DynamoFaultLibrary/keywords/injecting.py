@@ -6,10 +6,11 @@ from datetime import timedelta
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, RecoveryError
 from DynamoFaultLibrary.faults.injector import ActiveFault, Fault
-from DynamoFaultLibrary.faults.target import Chooser
+from DynamoFaultLibrary.faults.target import RANDOM, Chooser
 from DynamoFaultLibrary.keywords import robot_context
 from DynamoFaultLibrary.keywords.component import Component
 from DynamoFaultLibrary.keywords.context import id_of
+from DynamoFaultLibrary.keywords.observation import begin_observation
 from DynamoFaultLibrary.keywords.story import save_faults
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.platforms.replicas import Replica
@@ -22,6 +23,16 @@ class InjectingComponent(Component):
     def chooser(self) -> Chooser:
         """Picks replicas of the last deployment."""
         return Chooser(self.context.platform, self.context.deployment, self.context.random, self._why_gone)
+
+    def choose(self, service: str, replica: int | str, serving: Request | None) -> Replica:
+        """The replica that a fault is to hit: the one that serves a request, else the one of that index or name."""
+        begin_observation(self.context)
+        if serving is not None:
+            return self.serving(service, serving)
+        chosen = self.chooser().by_index(service, replica)
+        if replica == RANDOM:
+            self.info(f"{chosen.name} was chosen at random, seed {self.context.options.seed}")
+        return chosen
 
     def _why_gone(self, name: str) -> str:
         """Of a replica that a fault has ended, by which."""

@@ -5,9 +5,9 @@ from datetime import timedelta
 from DynamoFaultLibrary.ledger import Entry, Ledger
 from DynamoFaultLibrary.platforms.base import Deployment, Platform
 from DynamoFaultLibrary.platforms.cuda import ToggledCuda
-from DynamoFaultLibrary.platforms.effects import CudaRule, End, Partition
+from DynamoFaultLibrary.platforms.effects import CudaRule, Partition
+from DynamoFaultLibrary.platforms.local import ends
 from DynamoFaultLibrary.platforms.local.deploying import LocalDeploying
-from DynamoFaultLibrary.platforms.local.ends import EndOfProcesses, Pause, plan_end, plan_pause
 from DynamoFaultLibrary.platforms.local.inspecting import LocalInspecting
 from DynamoFaultLibrary.platforms.local.partition import LocalCut, plan_cut
 from DynamoFaultLibrary.platforms.local.replacing import LocalReplacing
@@ -26,11 +26,7 @@ class LocalPlatform(LocalDeploying, LocalInspecting, LocalReplacing):
     replaces_ended = False
     poll_s = 0.005
 
-    def plan_end(self, deployment: Deployment, replica: Replica, end: End) -> EndOfProcesses:
-        return plan_end(self, deployment, replica, end)
-
-    def plan_pause(self, deployment: Deployment, replica: Replica, process_name: str | None) -> Pause:
-        return plan_pause(self, deployment, replica, process_name)
+    plan_end, plan_pause = ends.plan_end, ends.plan_pause
 
     def plan_cut(self, deployment: Deployment, partition: Partition) -> LocalCut:
         return plan_cut(self.local(deployment).network, deployment, partition)
