@@ -204,7 +204,8 @@ def _chosen(run_id: str | None) -> list[Path]:
     if run_id is None:
         return paths
     chosen = [path for path in paths if path.stem == run_id]
-    if not chosen:
+    ended = (state_directory() / "runs" / "done").glob("*.jsonl")  # as <run>.<time>.jsonl
+    if not chosen and not any(run_id in (path.stem, path.stem.rpartition(".")[0]) for path in ended):
         known = [path.stem for path in paths]
         raise click.ClickException(f"no run '{run_id}' in {state_directory() / 'runs'}; known are {known or 'none'}")
     return chosen

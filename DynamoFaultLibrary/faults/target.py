@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -35,8 +35,10 @@ class Chooser:
         """
         replicas = self.platform.replicas(self.deployment, service)
         name = str(wanted) if str(wanted).startswith(f"{service}-") else f"{service}-{wanted}"
-        why = f"; {ended}" if (ended := self.why_gone(name)) else ""
+        why = f"; {gone}" if (gone := self.why_gone(name)) else ""
         if not replicas:
+            ended = [end for end in self.platform.ended(self.deployment) if end.replica.service == service]
+            why = "".join(f"; {self.why_gone(end.replica.name) or end}" for end in ended) or why
             lacking = [each for each in self.deployment.plan.missing if each.service == service]
             why += "".join(f"; not on this machine: {each.what}: {each.why}" for each in lacking)
             raise FaultError(f"service '{service}' of deployment '{self.deployment.name}' has no running replica{why}")
@@ -77,7 +79,7 @@ class Chooser:
             )
         return found[-1]
 
-    def _frontend_logs(self) -> list[Log]:
+    def _frontend_logs(self) -> Sequence[Log]:
         return self.platform.logs(self.deployment, self.deployment.graph.frontend.name)
 
     def _receivers(self, service: str, request_id: str) -> list[Replica]:

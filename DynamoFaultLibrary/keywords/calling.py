@@ -14,7 +14,7 @@ from DynamoFaultLibrary.errors import DeploymentError, FaultLibraryError
 from DynamoFaultLibrary.keywords.context import Context
 from DynamoFaultLibrary.load.client import Request
 from DynamoFaultLibrary.platforms.base import Deployment
-from DynamoFaultLibrary.times import time_problem
+from DynamoFaultLibrary.times import duration_text, time_problem
 
 GRAPH = "graph"
 LONGEST = timedelta(days=365)
@@ -120,7 +120,8 @@ def _problem(name: str, value: Any, kinds: Sequence[Any]) -> str:
     elif bool in kinds and not isinstance(value, bool):
         problem = f"must be True or False, not {_shown(value)}"
     elif isinstance(value, timedelta):
-        problem = time_problem(value, may_be_zero=True, most=LONGEST)
+        negative = f"must not be negative, but is {duration_text(value)}"
+        problem = negative if value < timedelta(0) else time_problem(value, may_be_zero=True, most=LONGEST)
     elif isinstance(value, int | float) and not isinstance(value, bool) and (int in kinds or float in kinds):
         problem = _number_problem(name, value)
     elif value == "" and name not in _ANY_TEXT and str in kinds:

@@ -45,7 +45,11 @@ class InjectingComponent(Component):
         if serving is not None and serving.has_ended_before(monotonic()):
             raise FaultError(f"{serving} has ended already, so {fault.kind} would not meet it; nothing was injected")
         suite = robot_context.suite_name()
-        active = self.context.injector.inject(fault, life, self.context.test, suite)
+        try:
+            active = self.context.injector.inject(fault, life, self.context.test, suite)
+        except EvidenceMissing:
+            self.note(EventKind.FAULT, f"{fault.kind}, not proven: {text}", fault.effect.applied_s or None)
+            raise
         if serving is not None and serving.has_ended_before(active.injected_s):
             self.context.injector.recover(active)
             raise EvidenceMissing(f"{serving} had ended before {fault.kind} hit its worker, so it met no fault")

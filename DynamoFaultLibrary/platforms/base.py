@@ -120,7 +120,7 @@ class Observing(Protocol):
         """Wait for the end of this life of a replica; None when it still runs after `timeout`."""
         ...
 
-    def logs(self, deployment: Deployment, service: str) -> list[Log]:
+    def logs(self, deployment: Deployment, service: str) -> Sequence[Log]:
         """Logs of all replicas that a service has had."""
         ...
 

@@ -176,6 +176,16 @@ def test_a_run_has_one_thread_when_it_enters_namespaces_of_its_own() -> None:
     assert found.stdout == "1\n"
 
 
+@pytest.mark.parametrize("name", ["run-1", "run-1.17"])
+def test_recover_knows_a_run_whose_ledger_was_put_aside(state: Path, name: str) -> None:
+    """There was no such run, although it had left nothing."""
+    (state / "runs" / "done").mkdir(parents=True)
+    (state / "runs" / "done" / "run-1.17.jsonl").touch()
+    told = call("recover", "--run", name)
+    assert (told.exit_code, told.stdout) == (0, f"nothing to recover in {state}\n")
+    assert call("recover", "--run", "run-2").exit_code == 1
+
+
 def test_recover_says_on_which_machine_it_is_to_be_run_and_gives_up_one_that_is_gone(state: Path) -> None:
     """--force said 'undone' of what it had not touched."""
     ledger = Ledger("run-1", Owner(ProcessId.current(), "host-b"))

@@ -20,6 +20,7 @@ from FakeDynamo import GRAPH, FakeDynamo, FakeFault
 from DynamoFaultLibrary.clock import monotonic
 from DynamoFaultLibrary.errors import (
     DeploymentError,
+    EvidenceMissing,
     FaultError,
     FaultLibraryError,
     LedgerError,
@@ -42,6 +43,7 @@ from DynamoFaultLibrary.platforms.log_store import Log
 from DynamoFaultLibrary.platforms.replicas import Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.settings import DeploySettings
 from DynamoFaultLibrary.processes import ProcessId
+from DynamoFaultLibrary.reports.timeline import EventKind
 
 SIDES = {"partition_type": PartitionType.CUSTOM}
 MINUTE = timedelta(minutes=1)
@@ -630,6 +632,22 @@ def test_among_workers_the_one_that_serves_is_cut_off_from_the_others(
     with pytest.raises(FaultError, match="planned"):
         two.run_keyword("partition_network", [PartitionType.WORKER_WORKER], {"serving": request})
     assert (cuts[0].sources, cuts[0].targets) == ([workers[1]], [workers[0], *workers[2:]])
+
+
+def test_a_fault_that_was_not_proven_is_on_the_timeline_all_the_same(two: FakeDynamo) -> None:
+    """Only its end was: it said that something came off which had never been there."""
+    fault = FakeFault("fake-2")
+    fault.prove = list  # type: ignore[method-assign]
+    with pytest.raises(EvidenceMissing):
+        two.keywords["kill_worker"].__self__.inject(fault, None, None, "SIGKILL to VllmWorker-0")
+    events = [event for event in two.context.timeline.events if event.kind is EventKind.FAULT]
+    assert [event.text for event in events] == ["Fake Fault, not proven: SIGKILL to VllmWorker-0"]
+
+
+def test_a_negative_time_is_told_as_one(two: FakeDynamo) -> None:
+    """``-1 s`` was told to be 0 s or more, and 0 to be above 0."""
+    with pytest.raises(FaultLibraryError, match=r"timeout must not be negative, but is -1 s"):
+        two.run_keyword("kill_worker", ["VllmWorker", 0], {"timeout": timedelta(seconds=-1)})
 
 
 def test_what_is_no_partition_is_not_healed(two: FakeDynamo) -> None:

@@ -1,5 +1,5 @@
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from DynamoFaultLibrary.graph.shipped import shipped_graphs
 from DynamoFaultLibrary.platforms.base import Deployment, Plan, Remark
 from DynamoFaultLibrary.platforms.local.log_file import LocalLog
 from DynamoFaultLibrary.platforms.log_store import Log
-from DynamoFaultLibrary.platforms.replicas import Replica, ReplicaExit
+from DynamoFaultLibrary.platforms.replicas import EndedReplica, Replica, ReplicaExit
 from DynamoFaultLibrary.platforms.settings import DeploySettings
 from tests.replicas import make_replica
 
@@ -28,6 +28,7 @@ class Machine:
     directory: Path
     poll_s: float = 0.005
     running: list[Replica] = field(default_factory=list)
+    gone: list[EndedReplica] = field(default_factory=list)
 
     def add(self, index: int, log: str = "") -> Replica:
         path = self.directory / f"Worker-{index}.log"
@@ -40,6 +41,9 @@ class Machine:
         path = self.directory / "Frontend-0.log"
         path.write_text("".join(f"{line}\n" for line in lines))
         return path
+
+    def ended(self, deployment: Deployment) -> list[EndedReplica]:
+        return self.gone
 
     def replicas(self, deployment: Deployment, service: str) -> list[Replica]:
         return [replica for replica in self.running if replica.service == service]
@@ -91,6 +95,17 @@ def test_a_service_without_replicas_is_an_error(machine: Machine, wanted: int | 
     with pytest.raises(FaultError) as raised:
         chooser(machine).by_index("Worker", wanted)
     assert str(raised.value) == "service 'Worker' of deployment 'agg-1' has no running replica"
+
+
+def test_a_service_whose_replicas_have_ended_says_how(machine: Machine) -> None:
+    """It said that none runs, and not why."""
+    for index in (0, 1):
+        killed = ReplicaExit("killed by SIGKILL", 1.0, 9)
+        machine.gone.append(EndedReplica(make_replica("Worker", index), killed))
+    machine.gone.append(EndedReplica(make_replica("Other"), killed))
+    chosen = replace(chooser(machine), why_gone=lambda name: "a fault has ended it" if name == "Worker-1" else "")
+    with pytest.raises(FaultError, match=r"replica; Worker-0 was killed by SIGKILL; a fault has ended it$"):
+        chosen.by_index("Worker", "random")
 
 
 def test_a_service_that_this_machine_cannot_start_is_told_with_the_reason(machine: Machine) -> None:
