@@ -40,6 +40,9 @@ EFFECTS: dict[str, Plan] = {
     "pause of a process": lambda bench, graph, replica: bench.able(Pausing).plan_pause(graph, replica, LEADER),
 }
 ENDS = [name for name in EFFECTS if "end" in name]
+QUICK = ["end", "pause", "pause of a process"]
+"""Those after which tests wait until the graph serves, beside `test_a_fault_goes_through_its_life`: Dynamo's discovery
+keeps who has ended for 10 s."""
 
 ROBOT = f"""
 import os, signal, sys
@@ -116,8 +119,7 @@ def test_what_has_ended_before_is_hit_by_nothing(
     first = bench.injector.inject(Fault("end", deployment, [[victim]], EFFECTS["end"](bench, deployment, victim)))
     with pytest.raises(EvidenceMissing):
         bench.injector.inject(Fault(what, deployment, [[victim]], late))
-    bench.injector.recover(first)
-    assert bench.injector.active == []
+    assert bench.injector.active == ([] if what in ENDS else [first])  # an end is undone as the first one is
 
 
 @pytest.mark.parametrize("what", ["end", "pause"])
@@ -140,7 +142,8 @@ def test_healing_twice_does_no_harm(bench: Bench, deployment: Deployment, victim
     effect.prove()
     for _ in range(2):
         assert effect.heal()
-        effect.verify()
+        if what in QUICK:
+            effect.verify()
     workers = bench.workers(deployment)
     assert len(workers) == 2
     effect.close()
@@ -178,7 +181,8 @@ def test_a_guarded_fault_comes_off_at_its_expiry(
     bench.injector.renew(active, SHORT)
     assert wait_until(lambda: not bench.injector.active, 15.0)
     assert active.entry.detail.startswith("its time was over")
-    bench.able(Replacing).wait_ready(deployment, SECONDS)
+    if what in QUICK:
+        bench.able(Replacing).wait_ready(deployment, SECONDS)
     assert len(bench.workers(deployment)) == 2
 
 
@@ -246,7 +250,8 @@ def test_an_end_may_be_made_good_at_once(bench: Bench, deployment: Deployment, v
     again, _ = bench.workers(deployment)
     assert again.incarnation != victim.incarnation
     assert bench.injector.active == []
-    bench.able(Replacing).wait_ready(deployment, SECONDS)
+    if what in QUICK:
+        bench.able(Replacing).wait_ready(deployment, SECONDS)
 
 
 def test_what_becomes_of_the_dead_is_as_the_platform_says(
