@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from contract_bench import WORKER, Bench
+from contract_bench import ONE_EACH, WORKER, Bench
 
 from DynamoFaultLibrary.errors import EvidenceMissing, FaultError, Unsupported
 from DynamoFaultLibrary.ledger.undo import undo
@@ -14,6 +14,7 @@ from DynamoFaultLibrary.platforms.effects import CudaRule
 MOMENT, MINUTE = timedelta(milliseconds=50), timedelta(minutes=1)
 
 
+@pytest.mark.parametrize("case", ONE_EACH, indirect=True)
 def test_each_replica_under_the_shim_has_a_toggle_of_its_own(bench: Bench, deployment: Deployment) -> None:
     platform = bench.able(CudaPlatform)
     bare = platform.replicas(deployment, WORKER)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from contract_bench import PLATFORMS, WORKER, Bench, complete, kill
+from contract_bench import ONE_EACH, PLATFORMS, WORKER, Bench, complete, kill
 from prometheus_client.parser import text_string_to_metric_families
 
 from DynamoFaultLibrary.errors import DeploymentError, Unready
@@ -83,6 +83,7 @@ def test_replicas_are_on_nodes_of_the_platform(bench: Bench, deployment: Deploym
     assert all(nodes[one.node].is_ready and nodes[one.node].is_schedulable for one in bench.workers(deployment))
 
 
+@pytest.mark.parametrize("case", ONE_EACH, indirect=True)
 def test_logs_grow_and_outlive_their_replicas(bench: Bench, deployment: Deployment, victim: Replica) -> None:
     logs = {log.replica: log for log in bench.platform.logs(deployment, WORKER)}
     assert set(logs) == {f"{WORKER}-0", f"{WORKER}-1"}
@@ -137,6 +138,7 @@ def test_an_end_is_told_as_long_as_nothing_follows_it(bench: Bench, deployment: 
     assert complete(deployment) == "12 13 14"
 
 
+@pytest.mark.parametrize("case", ONE_EACH, indirect=True)
 def test_respawning_ends_what_is_left_and_starts_once(bench: Bench, deployment: Deployment, victim: Replica) -> None:
     replacing = bench.able(Replacing)
     again = replacing.respawn(deployment, victim)
