@@ -18,6 +18,8 @@ from DynamoFaultLibrary.platforms.effects import Direction, Effect, Partition, P
 from DynamoFaultLibrary.platforms.replicas import Replica
 
 SECONDS = timedelta(seconds=10)
+READY = timedelta(minutes=1)
+"""Discovery keeps who has ended for 10 s."""
 SHAPES = {
     "drop": {},
     "drop one way": {"direction": Direction.TO},
@@ -129,7 +131,7 @@ def test_a_reset_is_over_at_once(
     assert active.entry.state is State.IRREVERSIBLE
     assert active.entry.detail == active.fault.effect.compensation == "new connections work"
     assert bench.injector.active == []
-    bench.able(Replacing).wait_ready(deployment, SECONDS)
+    bench.able(Replacing).wait_ready(deployment, READY)
 
 
 def test_healing_twice_does_no_harm(

@@ -23,6 +23,8 @@ from DynamoFaultLibrary.platforms.running import Inspecting
 from DynamoFaultLibrary.platforms.settings import DeploySettings
 
 SHORT, SECOND, SECONDS = timedelta(milliseconds=300), timedelta(seconds=1), timedelta(seconds=10)
+READY = timedelta(minutes=1)
+"""Discovery keeps who has ended for 10 s."""
 SKIPPED = 77
 LEADER = "engines.position"
 """In the command line of the first process of each worker."""
@@ -96,7 +98,7 @@ def test_a_fault_goes_through_its_life(bench: Bench, deployment: Deployment, vic
     again, _ = bench.workers(deployment)
     assert (again.incarnation == victim.incarnation) == (not effect.ended)
     assert complete(deployment) == "12 13 14"
-    bench.able(Replacing).wait_ready(deployment, SECONDS)
+    bench.able(Replacing).wait_ready(deployment, READY)
 
 
 @pytest.mark.parametrize("what", EFFECTS)
@@ -182,7 +184,7 @@ def test_a_guarded_fault_comes_off_at_its_expiry(
     assert wait_until(lambda: not bench.injector.active, 15.0)
     assert active.entry.detail.startswith("its time was over")
     if what in QUICK:
-        bench.able(Replacing).wait_ready(deployment, SECONDS)
+        bench.able(Replacing).wait_ready(deployment, READY)
     assert len(bench.workers(deployment)) == 2
 
 
@@ -251,7 +253,7 @@ def test_an_end_may_be_made_good_at_once(bench: Bench, deployment: Deployment, v
     assert again.incarnation != victim.incarnation
     assert bench.injector.active == []
     if what in QUICK:
-        bench.able(Replacing).wait_ready(deployment, SECONDS)
+        bench.able(Replacing).wait_ready(deployment, READY)
 
 
 def test_what_becomes_of_the_dead_is_as_the_platform_says(

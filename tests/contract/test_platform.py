@@ -16,6 +16,8 @@ from DynamoFaultLibrary.platforms.replicas import Replica
 from DynamoFaultLibrary.platforms.settings import DeploySettings
 
 MOMENT, SECONDS = timedelta(milliseconds=50), timedelta(seconds=10)
+READY = timedelta(minutes=1)
+"""Discovery keeps who has ended for 10 s."""
 
 
 def test_a_ready_deployment_answers_and_a_deleted_one_is_gone(bench: Bench, deployment: Deployment) -> None:
@@ -93,7 +95,7 @@ def test_logs_grow_and_outlive_their_replicas(bench: Bench, deployment: Deployme
     log.flush()
     kill(bench.platform, deployment, victim)
     again = bench.able(Replacing).respawn(deployment, victim)
-    bench.able(Replacing).wait_ready(deployment, SECONDS)
+    bench.able(Replacing).wait_ready(deployment, READY)
     again.log.flush()
     assert again.log == log
     assert len(log.since(before)) == log.mark() - before > 0
@@ -134,7 +136,7 @@ def test_an_end_is_told_as_long_as_nothing_follows_it(bench: Bench, deployment: 
         replacing.wait_ready(deployment, timedelta(seconds=0.2))
     replacing.respawn(deployment, frontend)
     assert platform.ended(deployment) == []
-    replacing.wait_ready(deployment, SECONDS)
+    replacing.wait_ready(deployment, READY)
     assert complete(deployment) == "12 13 14"
 
 
@@ -146,7 +148,7 @@ def test_respawning_ends_what_is_left_and_starts_once(bench: Bench, deployment: 
     assert replace(again, incarnation=victim.incarnation) == victim
     assert bench.platform.wait_exit(victim, SECONDS) is not None
     assert replacing.respawn(deployment, victim) == again
-    replacing.wait_ready(deployment, SECONDS)
+    replacing.wait_ready(deployment, READY)
     assert bench.workers(deployment)[0] == again
     assert bench.platform.ended(deployment) == []
 
